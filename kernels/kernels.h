@@ -1,0 +1,199 @@
+/* The kernel table: every operation that strata computes, declared once, with its contract.
+ *
+ * Kernels are pure: they read and write only the buffers they are given, allocate nothing, keep no
+ * state, use no threads and return no errors.  A broken precondition is a bug of the caller, stated
+ * by assert.  All may be called from any thread at any time on disjoint outputs.
+ *
+ * Names.  A kernel is `strata_<op>[_<TYPE>]_<level>`, e.g. strata_gemv_q8_Q4_1_avx2, in `<op
+ * family>_<level>.c` or
+ * `<op>_<TYPE family>_<level>.c` below the level's folder.  kernel_list.h has one row for each;
+ * that row is its prototype, its table slot, its test and its benchmark.
+ *
+ * Reference.  The kernels in ref/ are the specification.  Every other level must give, on the same
+ * input,
+ *   - the same bytes for integer and copying operations (quantize_q8, f32_to_f16, dequantize,
+ * argmax, top_k);
+ *   - for the q8 products: exact integer dot products within each block; the float sums over blocks
+ * may be ordered otherwise (so results are bit-equal whenever all float steps are exact, which the
+ * checker uses);
+ *   - for float operations a result within the bound that tests/kernels states for the operation.
+ *
+ * Alignment and aliasing.  Float, int and f16 buffers are aligned to their element; weight pointers
+ * may have any alignment (they point into files); `scratch` is aligned to 64.  Unless an operation
+ * says otherwise, outputs overlap no input.  Nothing is read or written outside the stated extents,
+ * not even by masked-out lanes that could fault.
+ *
+ * Independence.  Row i, token j of a product depends only on weight row i and activation row j, k
+ * and the kernel: never on `rows`, `m`, or its place in a tile.  So work may be split by rows or
+ * tokens, anywhere, without changing results.
+ */
+#ifndef STRATA_KERNELS_H
+#define STRATA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "block_formats.h"
+
+/* Activations rounded to 8 bits in blocks of 32: x[r][i] ~ scale[r][i / 32] * q[r][i].  Rows are
+ * contiguous: row r begins at q + r * k, scale + r * (k / 32), sum + r * (k / 16).  k is a multiple
+ * of 32.  sum[i] is the sum of the 16 quants from 16 * i on (weights with an offset need them). */
+struct strata_q8_rows {
+    int8_t *q;
+    float *scale;
+    int16_t *sum;
+};
+
+/* One product y = x * w^T: y[j * ldy + i] = sum over c < k of w[i][c] * x[j][c], for i < rows and j
+ * < m. w has `rows` rows of k elements, row i at (char *)w + i * row_bytes.  k > 0 is a multiple of
+ * the type's block size. The f32 operations read x (row j at x + j * ldx), the q8 operations read
+ * xq (m rows).  gemv ignores m, ldy, ldx and scratch (m is 1).  gemm needs scratch of
+ * STRATA_GEMM_SCRATCH_BYTES(k) bytes, whose contents do not matter. */
+struct strata_matmul {
+    float *y;
+    size_t ldy;
+    const void *w;
+    size_t row_bytes;
+    size_t rows;
+    const float *x;
+    size_t ldx;
+    struct strata_q8_rows xq;
+    size_t m;
+    size_t k;
+    void *scratch;
+};
+
+/* Weight rows that a gemm unpacks at once, at most; splitting work at multiples of it wastes
+ * nothing. */
+#define STRATA_PANEL_ROWS 16
+/* Unpacked panel: 4 bytes an element, and two floats for every 16 elements of a row. */
+#define STRATA_GEMM_SCRATCH_BYTES(k) \
+    ((size_t)STRATA_PANEL_ROWS * ((size_t)(k)*4 + ((size_t)(k) / 16 + 1) * 8) + 256)
+
+/* Attention of `tokens` x `heads` query vectors over one key/value head (grouped heads: the `heads`
+ * query heads share it). For t < tokens, h < heads, with n = visible[t] >= 1 positions: s[p] =
+ * scale * dot(q[t][h], k[p]);  out[t][h] = sum over p < n of softmax(s)[p] * v[p]. q[t][h] is at q
+ * + t * q_token_stride + h * q_head_stride (floats), out likewise; k[p] at k + p * k_stride
+ * (binary16 elements), v likewise.  All vectors have head_dim elements.  Computed in tiles of
+ * STRATA_ATTENTION_TILE positions with an online softmax (Milakov & Gimelshein 2018; Dao et al.
+ * 2022): no full row of scores exists.  tokens * heads is at most STRATA_ATTENTION_ROWS; scratch
+ * has STRATA_ATTENTION_SCRATCH_BYTES(head_dim) bytes. */
+struct strata_attention {
+    float *out;
+    size_t out_token_stride, out_head_stride;
+    const float *q;
+    size_t q_token_stride, q_head_stride;
+    const uint16_t *k;
+    size_t k_stride;
+    const uint16_t *v;
+    size_t v_stride;
+    const uint32_t *visible;
+    size_t tokens, heads, head_dim;
+    float scale;
+    void *scratch;
+};
+
+#define STRATA_ATTENTION_TILE 64
+#define STRATA_ATTENTION_ROWS 64
+/* Scores of a tile, key and value tile as float, running sums of all rows, maxima and denominators.
+ */
+#define STRATA_ATTENTION_SCRATCH_BYTES(head_dim)                                                \
+    (4 * ((size_t)STRATA_ATTENTION_ROWS * STRATA_ATTENTION_TILE +                               \
+          ((size_t)(head_dim) + 16) * (2 * STRATA_ATTENTION_TILE + 2 * STRATA_ATTENTION_ROWS) + \
+          4 * STRATA_ATTENTION_ROWS) +                                                          \
+     256)
+
+/* ---- operations by weight type ---- */
+
+/* dst[i] = value of element i, i < n; n is a multiple of the block size.  Bit-exact (products and
+ * sums of a block are rounded once per operation, in the order that block_formats.h writes them,
+ * without fused multiply-add). */
+typedef void strata_dequantize_fn(float *dst, const void *src, size_t n);
+
+/* The products: float activations (f32) or 8-bit ones (q8, block types only), one token (gemv) or
+ * several (gemm). */
+typedef void strata_matmul_fn(const struct strata_matmul *a);
+typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn, strata_gemv_q8_fn,
+    strata_gemm_q8_fn;
+
+/* ---- operations without a weight type ---- */
+
+/* Rounds m contiguous rows of k floats to 8 bits (k a multiple of 32).  For each block of 32, with
+ * a = max |x|: a not finite (Inf, or any NaN in the block): scale = NaN, all q = 0; a < 2^-100:
+ * scale = 0, all q = 0; else scale = a / 127 and q = round_to_nearest_even(x * (127 / a)), which
+ * lies in -127..127.  Bit-exact. */
+typedef void strata_quantize_q8_fn(const struct strata_q8_rows *out, const float *x, size_t m,
+                                   size_t k);
+
+/* dst[i] = x[i] rounded to binary16, to nearest even; overflow gives Inf, NaN stays a NaN (quiet).
+ * Bit-exact except for NaN payloads. */
+typedef void strata_f32_to_f16_fn(uint16_t *dst, const float *x, size_t n);
+
+/* y[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n > 0.  y may be x.  (Zhang &
+ * Sennrich 2019) */
+typedef void strata_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
+
+/* Rotates, in place, the first 2 * pairs elements of each of `heads` vectors of head_dim floats
+ * that follow each other. cs holds the pairs (cos, sin) of this position: 2 * pairs floats.
+ * rope_norm rotates elements (2i, 2i+1) by pair i, rope_neox elements (i, i + pairs).  (Su et al.
+ * 2021) */
+typedef void strata_rope_fn(float *x, const float *cs, size_t heads, size_t head_dim, size_t pairs);
+typedef strata_rope_fn strata_rope_norm_fn, strata_rope_neox_fn;
+
+/* x = softmax(x) in place, n > 0, with the maximum subtracted first.  -Inf entries give 0 unless
+ * all are -Inf (NaN). */
+typedef void strata_softmax_fn(float *x, size_t n);
+
+/* y[i] = gate[i] / (1 + exp(-gate[i])) * up[i].  y may be gate or up. */
+typedef void strata_silu_mul_fn(float *y, const float *gate, const float *up, size_t n);
+
+/* y[i] += x[i]. */
+typedef void strata_add_fn(float *y, const float *x, size_t n);
+
+/* See struct strata_attention. */
+typedef void strata_attention_f16_fn(const struct strata_attention *a);
+
+/* Index of the largest of x[0..n), n > 0; the lowest index among equals; NaNs are passed over (0 if
+ * all are NaN). */
+typedef size_t strata_argmax_fn(const float *x, size_t n);
+
+/* Indices of the k largest of x[0..n), best first, equals by lower index, NaN below everything; 1
+ * <= k <= n < 2^31. */
+typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k);
+
+/* clang-format off */
+/* Slots: X(op) for each array by type, and for each plain slot. */
+#define STRATA_TYPED_OPS(X) X(dequantize) X(gemv_f32) X(gemm_f32) X(gemv_q8) X(gemm_q8)
+#define STRATA_PLAIN_OPS(X) \
+    X(quantize_q8) \
+    X(f32_to_f16) X(rms_norm) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
+    X(attention_f16) X(argmax) X(top_k)
+/* clang-format on */
+
+/* The table.  A typed slot is NULL when the type has no kernel at any level (then none of its slots
+ * is set, except that F32, F16 and BF16 have no q8 slots); plain slots are never NULL. */
+struct strata_kernels {
+#define X(op) strata_##op##_fn *op[STRATA_TYPE_COUNT];
+    STRATA_TYPED_OPS(X)
+#undef X
+#define X(op) strata_##op##_fn *op;
+    STRATA_PLAIN_OPS(X)
+#undef X
+};
+
+/* Levels of instruction sets, each including those before it: avx2 = AVX2 + FMA + F16C; avx512 = F,
+ * BW, DQ, VL; then VNNI; then BF16. */
+#define STRATA_LEVELS(X) X(ref) X(avx2) X(avx512) X(avx512vnni) X(avx512bf16)
+enum strata_level {
+#define X(level) STRATA_LEVEL_##level,
+    STRATA_LEVELS(X)
+#undef X
+        STRATA_LEVEL_COUNT
+};
+
+/* Fills *table with the best kernel of each slot at or below `level`; the caller makes sure that
+ * the host has the level (strata_cpu_level).  Reference first, then each level overwrites what it
+ * speeds up. */
+void strata_kernels_select(struct strata_kernels *table, enum strata_level level);
+
+#endif

@@ -1,0 +1,42 @@
+/* How a function of the runtime fails: a status code, and a sentence for this thread's
+ * strata_last_error(). */
+#ifndef STRATA_STATUS_H
+#define STRATA_STATUS_H
+
+#include <stdarg.h>
+
+#include "strata.h"
+
+/* Formats the message of this thread's last error (at most 1023 bytes, cut at a UTF-8 boundary) and
+ * returns `status`. */
+strata_status strata__fail(strata_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same with ": strerror(errno_value)" appended. */
+strata_status strata__fail_errno(strata_status status, int errno_value, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Writes bytes [0, size) of `text` into `out` (capacity `cap` > 0, always terminated) for use in a
+ * message: control bytes and bytes that are not UTF-8 as \xNN, cut with "..." when it does not fit.
+ * Returns out. */
+const char *strata__escape(char *out, size_t cap, const char *text, size_t size);
+
+/* Returns from the calling function with the status when it is not STRATA_OK; the first message
+ * stays. */
+#define STRATA_TRY(call)                \
+    do {                                \
+        strata_status status_ = (call); \
+        if (status_ != STRATA_OK)       \
+            return status_;             \
+    } while (0)
+
+/* The same for functions with a cleanup label: needs `strata_status status` in scope and a label
+ * `done`. */
+#define STRATA_TRY_DONE(call)    \
+    do {                         \
+        status = (call);         \
+        if (status != STRATA_OK) \
+            goto done;           \
+    } while (0)
+
+#endif

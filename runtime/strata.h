@@ -1,0 +1,406 @@
+/* libstrata: runs quantised transformers on CPUs (and, with a plug-in, GPUs).
+ *
+ *   strata_runtime *runtime;  strata_model *model;  strata_session *session;
+ *   strata_runtime_open(&runtime, NULL);
+ *   strata_model_load(runtime, "model.gguf", NULL, &model);
+ *   strata_session_open(model, NULL, &session);
+ *   strata_generate(session, ids, n, NULL, print_piece, NULL, NULL);
+ *
+ * Errors.  Every call that can fail returns a strata_status; strata_last_error() then has a
+ * sentence for people.  On failure, outputs are NULL or zero and inputs remain the caller's.  The
+ * library never exits, prints or aborts.
+ *
+ * Ownership.  open, load and create give the caller a handle; close, free and unref take its
+ * address, accept NULL (and a pointer to NULL) and set it to NULL.  Accessors return borrowed const
+ * data, valid until the owner is freed.  Calls that fill a caller's buffer report the needed size
+ * and write nothing beyond the capacity.  Strings given in are copied.
+ *
+ * Threads.  A runtime, file, tokenizer or model may be used by any number of threads at once.  A
+ * session is used by one thread at a time, except strata_session_cancel.  A runtime must outlive
+ * its models, a model is kept by its sessions.
+ *
+ * Structs that the caller fills begin with `size` and are initialised by their _default call, so
+ * that later versions can add fields at the end.
+ */
+#ifndef STRATA_H
+#define STRATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define STRATA_VERSION_MAJOR 0
+#define STRATA_VERSION_MINOR 1
+#define STRATA_VERSION_PATCH 0
+#define STRATA_API __attribute__((visibility("default")))
+
+/* ---- Status
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Values are pinned; new ones are added at the end. */
+#define STRATA_STATUS_LIST(X)                    \
+    X(OK, 0, "success")                          \
+    X(E_INVALID, 1, "invalid argument or usage") \
+    X(E_NOMEM, 2, "out of memory")               \
+    X(E_BUDGET, 3, "over the memory budget")     \
+    X(E_IO, 4, "input or output failed")         \
+    X(E_FORMAT, 5, "bad input file")             \
+    X(E_UNSUPPORTED, 6, "not supported")         \
+    X(E_DEVICE, 7, "device failed")              \
+    X(E_TIMEOUT, 8, "deadline passed")           \
+    X(E_BUSY, 9, "busy")                         \
+    X(E_CANCELLED, 10, "cancelled")              \
+    X(E_INTERNAL, 11, "internal error")
+
+typedef enum strata_status {
+#define X(name, value, text) STRATA_##name = (value),
+    STRATA_STATUS_LIST(X)
+#undef X
+} strata_status;
+
+/* "0.1.0" of the library that is running (the header's version is in the macros above). */
+STRATA_API const char *strata_version(void);
+
+/* Static text for a status; "unknown status" for values that are none.  Never NULL. */
+STRATA_API const char *strata_status_text(strata_status status);
+
+/* What went wrong in this thread's latest failing call: one sentence, never NULL, kept until its
+ * next failing call. */
+STRATA_API const char *strata_last_error(void);
+
+/* ---- Runtime
+ * --------------------------------------------------------------------------------------------------
+ */
+
+typedef struct strata_runtime strata_runtime;
+
+typedef enum strata_log_level {
+    STRATA_LOG_ERROR,
+    STRATA_LOG_WARN,
+    STRATA_LOG_INFO,
+    STRATA_LOG_DEBUG
+} strata_log_level;
+
+/* Called with one line without a newline; may be called from any thread of the library, one call at
+ * a time. */
+typedef void strata_log_fn(void *user, strata_log_level level, const char *line);
+
+typedef struct strata_config {
+    size_t size;           /* sizeof(strata_config) */
+    int threads;           /* compute threads; 0: one for each core that this process may use */
+    const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
+                              what the host has */
+    const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto" */
+    strata_log_fn *log;    /* NULL: no messages */
+    void *log_user;
+} strata_config;
+
+STRATA_API void strata_config_default(strata_config *config);
+
+/* Opens a runtime: chooses kernels, starts threads - 1 compute threads bound to distinct cores (the
+ * calling thread is the other one).  config NULL means the defaults.  E_INVALID: unknown or
+ * unavailable cpu_level, bad blas word, threads < 0 or above 1024; E_NOMEM; E_IO: a thread could
+ * not be started. */
+STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
+STRATA_API void strata_runtime_close(strata_runtime **runtime);
+
+/* The kernel level in use ("avx2", ...), the number of compute threads, and the BLAS library
+ * ("OpenBLAS 0.3.21", or NULL when off or not built in). */
+STRATA_API const char *strata_isa_name(const strata_runtime *runtime);
+STRATA_API int strata_threads(const strata_runtime *runtime);
+STRATA_API const char *strata_blas_name(const strata_runtime *runtime);
+
+/* ---- Topology
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* One NUMA node and one GPU as hwloc sees them. */
+typedef struct strata_numa_info {
+    unsigned os_index;
+    uint64_t memory_bytes;
+    unsigned pus; /* processing units near it */
+} strata_numa_info;
+
+typedef struct strata_gpu_info {
+    const char *name;         /* may be NULL */
+    const char *vendor;       /* PCI vendor id, "10de" */
+    const char *pci;          /* "0000:17:00.0" */
+    const unsigned *near_pus; /* OS indices of the nearest processing units */
+    size_t n_near_pus;
+    bool usable;
+    const char *reason; /* why (not) */
+} strata_gpu_info;
+
+typedef struct strata_cache_info {
+    unsigned level;
+    uint64_t bytes; /* of one instance */
+    unsigned count;
+} strata_cache_info;
+
+typedef struct strata_topology {
+    unsigned packages, cores, pus;
+    const strata_cache_info *caches;
+    size_t n_caches;
+    const strata_numa_info *numa;
+    size_t n_numa;
+    const strata_gpu_info *gpus;
+    size_t n_gpus;
+    const char *const *isa; /* kernel levels that this host can run, lowest first */
+    size_t n_isa;
+    const char *blas;        /* version of the BLAS library built in, or NULL */
+    const char *cuda_plugin; /* path of the CUDA plug-in, or NULL */
+    unsigned cuda_devices;
+} strata_topology;
+
+/* Reads the machine (or the one in $HWLOC_XMLFILE / $HWLOC_SYNTHETIC).  E_IO: hwloc could not read
+ * it; E_NOMEM. */
+STRATA_API strata_status strata_topology_load(strata_topology **out);
+STRATA_API void strata_topology_free(strata_topology **topology);
+
+/* ---- Model files ---- */
+
+/* A GGUF file (v2 or v3; all shards of a split one), validated and memory-mapped.  Any
+ * architecture. */
+typedef struct strata_file strata_file;
+
+/* path is the file, or any shard of a split file.  The log function (may be NULL) gets warnings,
+ * for example about holes between tensors.  E_IO: cannot be read; E_FORMAT: the message is
+ * `file:offset: field: found, limit`; E_NOMEM. */
+STRATA_API strata_status strata_file_open(strata_file **out, const char *path, strata_log_fn *log,
+                                          void *log_user);
+STRATA_API void strata_file_close(strata_file **file);
+
+typedef struct strata_tensor_info {
+    const char *name;
+    const char *type;  /* "Q4_1" */
+    uint64_t shape[4]; /* in GGUF order: the first is the row length */
+    unsigned n_dims;   /* 1..4 */
+    uint64_t bytes;
+} strata_tensor_info;
+
+STRATA_API size_t strata_file_tensor_count(const strata_file *file);
+/* index < strata_file_tensor_count(file). */
+STRATA_API strata_tensor_info strata_file_tensor(const strata_file *file, size_t index);
+
+typedef struct strata_file_info {
+    const char *architecture; /* "llama"; "" when the file has none */
+    const char *name;         /* general.name or "" */
+    uint32_t version;         /* GGUF version */
+    uint64_t parameters;      /* elements of all tensors */
+    uint64_t layers;          /* ARCH.block_count, 0 when absent */
+    uint64_t context_length;  /* ARCH.context_length, 0 when absent */
+    uint64_t file_bytes;      /* of all shards */
+    unsigned shards;
+    const char *tokenizer;     /* tokenizer.ggml.model, "" when absent */
+    const char *pre_tokenizer; /* tokenizer.ggml.pre, "" when absent */
+} strata_file_info;
+
+STRATA_API strata_file_info strata_file_info_get(const strata_file *file);
+
+/* ---- Tokenizer
+ * ------------------------------------------------------------------------------------------------
+ */
+
+typedef struct strata_tokenizer strata_tokenizer;
+
+/* Builds the tokenizer that the file describes; it copies what it needs, so the file may be closed.
+ * E_UNSUPPORTED: a tokenizer model or pre-tokenizer that strata does not know (named); E_FORMAT:
+ * inconsistent tables; E_NOMEM. */
+STRATA_API strata_status strata_tokenizer_create(strata_tokenizer **out, const strata_file *file,
+                                                 strata_log_fn *log, void *log_user);
+STRATA_API void strata_tokenizer_free(strata_tokenizer **tokenizer);
+
+#define STRATA_TOKENIZE_SPECIAL \
+    1u /* special tokens written in the text are recognised (else they are plain text) */
+#define STRATA_TOKENIZE_ADD_BOS 2u /* add the BOS / EOS / CLS tokens that the file asks for */
+
+/* Tokenises `size` bytes of text (any bytes; invalid UTF-8 is read as U+FFFD).  Stores at most
+ * `capacity` ids and the full count in *count; ids may be NULL when capacity is 0.  E_INVALID: text
+ * above 2^31 - 1 bytes; E_NOMEM. */
+STRATA_API strata_status strata_tokenize(const strata_tokenizer *tokenizer, const char *text,
+                                         size_t size, unsigned flags, int32_t *ids, size_t capacity,
+                                         size_t *count);
+
+/* The bytes that the ids stand for, special tokens included as text.  Stores at most `capacity`
+ * bytes (no terminator) and the full length in *size.  E_INVALID: an id outside the vocabulary,
+ * named. */
+STRATA_API strata_status strata_detokenize(const strata_tokenizer *tokenizer, const int32_t *ids,
+                                           size_t count, char *text, size_t capacity, size_t *size);
+
+STRATA_API size_t strata_vocab_size(const strata_tokenizer *tokenizer);
+
+/* True for ids that end a generation (end of text, end of turn). */
+STRATA_API bool strata_token_is_end(const strata_tokenizer *tokenizer, int32_t id);
+
+typedef struct strata_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* UTF-8, terminated */
+} strata_message;
+
+/* Renders a conversation with the model's chat template, to be tokenised with
+ * STRATA_TOKENIZE_SPECIAL.  Stores at most `capacity` bytes and the full length in *size.
+ * E_UNSUPPORTED: no template, or one that strata does not recognise (its beginning is quoted);
+ * E_INVALID: a role that the template does not know. */
+STRATA_API strata_status strata_chat_format(const strata_tokenizer *tokenizer,
+                                            const strata_message *messages, size_t count,
+                                            bool add_generation_prompt, char *text, size_t capacity,
+                                            size_t *size);
+
+/* ---- Model
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+typedef struct strata_model strata_model;
+
+typedef enum strata_compute {
+    STRATA_COMPUTE_Q8,  /* 8-bit activations for block-quantised weights, float for the others */
+    STRATA_COMPUTE_F32, /* float activations throughout */
+} strata_compute;
+
+typedef struct strata_model_options {
+    size_t size;            /* sizeof(strata_model_options) */
+    strata_compute compute; /* default STRATA_COMPUTE_Q8 */
+} strata_model_options;
+
+STRATA_API void strata_model_options_default(strata_model_options *options);
+
+/* Loads a GGUF model: opens and validates the file, builds tokenizer and layers.  Weights stay
+ * memory-mapped.  The model begins with one reference.  options NULL means the defaults.  E_IO,
+ * E_FORMAT, E_NOMEM as strata_file_open; E_UNSUPPORTED: architecture, tokenizer or tensor type that
+ * strata cannot run, named. */
+STRATA_API strata_status strata_model_load(strata_runtime *runtime, const char *path,
+                                           const strata_model_options *options, strata_model **out);
+/* Adds a reference and returns the model. */
+STRATA_API strata_model *strata_model_ref(strata_model *model);
+/* Drops a reference; the last one frees the model. */
+STRATA_API void strata_model_unref(strata_model **model);
+
+typedef struct strata_model_info {
+    const char *architecture;
+    const char *name;
+    uint64_t parameters;
+    uint64_t weight_bytes;
+    unsigned layers, embedding_length, heads, kv_heads, head_dim, vocab;
+    unsigned context_length; /* that the model was trained for */
+} strata_model_info;
+
+STRATA_API strata_model_info strata_model_info_get(const strata_model *model);
+STRATA_API const strata_tokenizer *strata_model_tokenizer(const strata_model *model);
+
+/* ---- Session
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* A sequence being read and written: a KV cache and the logits of the last evaluation. */
+typedef struct strata_session strata_session;
+
+typedef struct strata_session_options {
+    size_t size;      /* sizeof(strata_session_options) */
+    unsigned context; /* positions; 0: the model's own, at most 4096 */
+} strata_session_options;
+
+STRATA_API void strata_session_options_default(strata_session_options *options);
+
+/* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
+ * reference to the model. E_NOMEM with the bytes needed; E_INVALID: context above the model's. */
+STRATA_API strata_status strata_session_open(strata_model *model,
+                                             const strata_session_options *options,
+                                             strata_session **out);
+STRATA_API void strata_session_close(strata_session **session);
+
+/* Positions in use, and in all. */
+STRATA_API size_t strata_session_position(const strata_session *session);
+STRATA_API size_t strata_session_context(const strata_session *session);
+
+/* Forgets everything from `position` on (0: all).  E_INVALID: beyond the present position. */
+STRATA_API strata_status strata_session_truncate(strata_session *session, size_t position);
+
+typedef enum strata_logits {
+    STRATA_LOGITS_LAST,
+    STRATA_LOGITS_ALL,
+    STRATA_LOGITS_NONE
+} strata_logits;
+
+/* Appends `count` tokens and evaluates them, in chunks.  Afterwards strata_session_logits has the
+ * logits after the last token, or after each of them (STRATA_LOGITS_ALL: count * vocab * 4 bytes
+ * are allocated).  Either all tokens are appended or none.  E_INVALID: count 0, an id outside the
+ * vocabulary, or more tokens than the context has room for (each named); E_CANCELLED; E_NOMEM. */
+STRATA_API strata_status strata_session_eval(strata_session *session, const int32_t *ids,
+                                             size_t count, strata_logits logits);
+
+/* Row `index` of the logits of the last strata_session_eval (vocab floats; 0 for
+ * STRATA_LOGITS_LAST), or NULL when there is none.  Borrowed until the next call on the session. */
+STRATA_API const float *strata_session_logits(const strata_session *session, size_t index);
+
+/* Makes a running or the next strata_session_eval or strata_generate stop with E_CANCELLED within
+ * one token.  May be called from any thread and from a signal handler. */
+STRATA_API void strata_session_cancel(strata_session *session);
+
+/* ---- Generate
+ * -------------------------------------------------------------------------------------------------
+ */
+
+typedef struct strata_generate_options {
+    size_t size;             /* sizeof(strata_generate_options) */
+    size_t max_tokens;       /* new tokens at most (default 128) */
+    float temperature;       /* 0: greedy (default) */
+    unsigned top_k;          /* 0: off (default) */
+    float top_p;             /* 1: off (default) */
+    float min_p;             /* 0: off (default) */
+    float repeat_penalty;    /* 1: off (default); over the last repeat_window tokens */
+    unsigned repeat_window;  /* default 64 */
+    uint64_t seed;           /* same seed, same text (default 0) */
+    bool ignore_eos;         /* go on after end tokens */
+    const char *const *stop; /* texts that end the generation (not part of the output) */
+    size_t n_stop;
+} strata_generate_options;
+
+STRATA_API void strata_generate_options_default(strata_generate_options *options);
+
+typedef enum strata_stop {
+    STRATA_STOP_EOS,
+    STRATA_STOP_LENGTH, /* max_tokens, or the context is full */
+    STRATA_STOP_STOP,   /* a stop text, or the callback asked to */
+    STRATA_STOP_CANCELLED,
+    STRATA_STOP_DEADLINE,
+} strata_stop;
+
+/* "eos", "length", "stop", "cancelled", "deadline". */
+STRATA_API const char *strata_stop_name(strata_stop stop);
+
+/* One new token, and the text that has become certain with it: whole UTF-8 characters, possibly
+ * none (size 0).  Text that may be the beginning of a stop text is held back.  At the end there is
+ * one more call with id -1 if text is left. */
+typedef struct strata_piece {
+    int32_t id;
+    const char *text; /* not terminated; valid during the call */
+    size_t size;
+} strata_piece;
+
+/* Returns true to go on, false to stop. */
+typedef bool strata_piece_fn(void *user, const strata_piece *piece);
+
+typedef struct strata_generate_result {
+    size_t prompt_tokens, new_tokens;
+    double prefill_ms, decode_ms;
+    strata_stop stop;
+} strata_generate_result;
+
+/* Evaluates `count` prompt ids after what the session holds, then generates.  on_piece and result
+ * may be NULL.  Cancelled generations return STRATA_OK with stop = cancelled.  E_INVALID: as
+ * strata_session_eval, or an option out of its range, named; E_NOMEM. */
+STRATA_API strata_status strata_generate(strata_session *session, const int32_t *ids, size_t count,
+                                         const strata_generate_options *options,
+                                         strata_piece_fn *on_piece, void *user,
+                                         strata_generate_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

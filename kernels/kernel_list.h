@@ -15,8 +15,9 @@
  * blocks also gemv_q8 and gemm_q8. */
 /* clang-format off */
 #define STRATA_TYPED_KERNELS_ref(X) \
-    X(dequantize, F32, ref) X(dequantize, F16, ref) X(dequantize, BF16, ref) X(dequantize, Q4_0, ref) \
-    X(dequantize, Q4_1, ref) X(dequantize, Q8_0, ref) X(dequantize, Q4_K, ref) X(dequantize, Q6_K, ref) \
+    X(dequantize, F32, ref) X(dequantize, F16, ref) X(dequantize, BF16, ref) \
+    X(dequantize, Q4_0, ref) X(dequantize, Q4_1, ref) X(dequantize, Q8_0, ref) \
+    X(dequantize, Q4_K, ref) X(dequantize, Q6_K, ref) \
     X(gemv_f32, F32, ref) X(gemv_f32, F16, ref) X(gemv_f32, BF16, ref) X(gemv_f32, Q4_0, ref) \
     X(gemv_f32, Q4_1, ref) X(gemv_f32, Q8_0, ref) X(gemv_f32, Q4_K, ref) X(gemv_f32, Q6_K, ref) \
     X(gemm_f32, F32, ref) X(gemm_f32, F16, ref) X(gemm_f32, BF16, ref) X(gemm_f32, Q4_0, ref) \

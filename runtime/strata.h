@@ -38,9 +38,7 @@ extern "C" {
 #define STRATA_VERSION_PATCH 0
 #define STRATA_API __attribute__((visibility("default")))
 
-/* ---- Status
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Status ---- */
 
 /* Values are pinned; new ones are added at the end. */
 #define STRATA_STATUS_LIST(X)                    \
@@ -73,9 +71,7 @@ STRATA_API const char *strata_status_text(strata_status status);
  * next failing call. */
 STRATA_API const char *strata_last_error(void);
 
-/* ---- Runtime
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Runtime ---- */
 
 typedef struct strata_runtime strata_runtime;
 
@@ -115,9 +111,7 @@ STRATA_API const char *strata_isa_name(const strata_runtime *runtime);
 STRATA_API int strata_threads(const strata_runtime *runtime);
 STRATA_API const char *strata_blas_name(const strata_runtime *runtime);
 
-/* ---- Topology
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Topology ---- */
 
 /* One NUMA node and one GPU as hwloc sees them. */
 typedef struct strata_numa_info {
@@ -202,9 +196,7 @@ typedef struct strata_file_info {
 
 STRATA_API strata_file_info strata_file_info_get(const strata_file *file);
 
-/* ---- Tokenizer
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Tokenizer ---- */
 
 typedef struct strata_tokenizer strata_tokenizer;
 
@@ -251,9 +243,7 @@ STRATA_API strata_status strata_chat_format(const strata_tokenizer *tokenizer,
                                             bool add_generation_prompt, char *text, size_t capacity,
                                             size_t *size);
 
-/* ---- Model
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Model ---- */
 
 typedef struct strata_model strata_model;
 
@@ -292,9 +282,7 @@ typedef struct strata_model_info {
 STRATA_API strata_model_info strata_model_info_get(const strata_model *model);
 STRATA_API const strata_tokenizer *strata_model_tokenizer(const strata_model *model);
 
-/* ---- Session
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Session ---- */
 
 /* A sequence being read and written: a KV cache and the logits of the last evaluation. */
 typedef struct strata_session strata_session;
@@ -341,9 +329,7 @@ STRATA_API const float *strata_session_logits(const strata_session *session, siz
  * one token.  May be called from any thread and from a signal handler. */
 STRATA_API void strata_session_cancel(strata_session *session);
 
-/* ---- Generate
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Generate ---- */
 
 typedef struct strata_generate_options {
     size_t size;             /* sizeof(strata_generate_options) */

@@ -224,6 +224,10 @@ STRATA_API strata_status strata_tokenize(const strata_tokenizer *tokenizer, cons
 STRATA_API strata_status strata_detokenize(const strata_tokenizer *tokenizer, const int32_t *ids,
                                            size_t count, char *text, size_t capacity, size_t *size);
 
+/* The text with each maximal invalid piece of UTF-8 replaced by U+FFFD (Unicode 15, section 3.9,
+ * table 3-8).  Stores at most `capacity` bytes (no terminator) and returns the full length. */
+STRATA_API size_t strata_utf8_repair(const char *text, size_t size, char *out, size_t capacity);
+
 STRATA_API size_t strata_vocab_size(const strata_tokenizer *tokenizer);
 
 /* True for ids that end a generation (end of text, end of turn). */

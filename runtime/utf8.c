@@ -90,3 +90,18 @@ size_t strata__utf8_put(char *out, uint32_t code)
     out[0] = (char)(mark[n] | code);
     return n;
 }
+
+size_t strata_utf8_repair(const char *text, size_t size, char *out, size_t capacity)
+{
+    size_t full = 0;
+    for (size_t i = 0; i < size;) {
+        size_t n = strata__utf8_next(text + i, size - i, NULL);
+        const char *from = n ? text + i : "\xef\xbf\xbd";
+        size_t bytes = n ? n : 3;
+        for (size_t b = 0; b < bytes; b++, full++)
+            if (full < capacity)
+                out[full] = from[b];
+        i += n ? n : strata__utf8_invalid(text + i, size - i);
+    }
+    return full;
+}

@@ -1,0 +1,264 @@
+/* The llama architecture: RMSNorm, rotary positions, grouped-query attention, gated SiLU.
+ *
+ *   x += Wo * attention(rope(Wq * norm(x)), rope(Wk * norm(x)), Wv * norm(x))
+ *   x += Wdown * (silu(Wgate * norm(x)) * (Wup * norm(x)))
+ *
+ * (Touvron et al. 2023; keys and tensor names: GGUF specification.)  Projections may carry biases,
+ * and the output head may be the embedding (tied).  The steps of a layer are six; only the first of
+ * a group of products that share an input normalises it.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "memory.h"
+#include "model.h"
+
+static strata_status build_llama(struct strata_model *model, const struct strata__arch *arch);
+
+/* The rows of the table: architectures of this family.  qwen2 rotates pairs half a head apart and
+ * has biases on q, k and v (Yang et al. 2024). */
+static const struct strata__arch family[] = {
+    {.name = "llama", .build = build_llama, .rope_neox = false},
+    {.name = "qwen2", .build = build_llama, .rope_neox = true},
+};
+
+const struct strata__arch *strata__arch_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof family / sizeof *family; i++)
+        if (strcmp(family[i].name, name) == 0)
+            return &family[i];
+    return NULL;
+}
+
+const char *strata__arch_names(char *out, size_t cap)
+{
+    size_t at = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof family / sizeof *family && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", family[i].name);
+    return out;
+}
+
+static strata_status broken_rule(struct strata_model *model, const char *rule, unsigned a,
+                                 unsigned b)
+{
+    return strata__fail(STRATA_E_FORMAT, "%s: %s: found %u and %u", strata__file_path(model->file),
+                        rule, a, b);
+}
+
+static strata_status read_hparams(struct strata_model *model)
+{
+    struct strata__hparams *hp = &model->hp;
+    STRATA_TRY(strata__model_key(model, "block_count", 1, 1024, false, &hp->layers));
+    STRATA_TRY(strata__model_key(model, "embedding_length", 1, 1 << 20, false, &hp->embedding));
+    STRATA_TRY(strata__model_key(model, "feed_forward_length", 1, 1 << 22, false, &hp->ffn));
+    STRATA_TRY(strata__model_key(model, "context_length", 1, INT32_MAX, false, &hp->context));
+    STRATA_TRY(strata__model_key(model, "attention.head_count", 1, 4096, false, &hp->heads));
+    hp->kv_heads = hp->heads;
+    STRATA_TRY(strata__model_key(model, "attention.head_count_kv", 1, 4096, true, &hp->kv_heads));
+    if (hp->kv_heads > hp->heads || hp->heads % hp->kv_heads)
+        return broken_rule(model, "head_count must be a multiple of head_count_kv", hp->heads,
+                           hp->kv_heads);
+    bool divisible = hp->embedding % hp->heads == 0;
+    unsigned per_head = divisible ? hp->embedding / hp->heads : 0;
+    hp->head_dim = per_head;
+    STRATA_TRY(strata__model_key(model, "attention.key_length", 1, 1024, true, &hp->head_dim));
+    if (hp->head_dim == 0)
+        return broken_rule(model, "embedding_length must be a multiple of head_count",
+                           hp->embedding, hp->heads);
+    unsigned value_dim = hp->head_dim;
+    STRATA_TRY(strata__model_key(model, "attention.value_length", 1, 1024, true, &value_dim));
+    if (value_dim != hp->head_dim)
+        return broken_rule(model, "value_length must equal key_length", value_dim, hp->head_dim);
+    unsigned experts = 0;
+    STRATA_TRY(strata__model_key(model, "expert_count", 0, INT32_MAX, true, &experts));
+    if (experts)
+        return strata__fail(STRATA_E_UNSUPPORTED, "%s: mixture of %u experts is not supported",
+                            strata__file_path(model->file), experts);
+    char key[128];
+    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon",
+             strata_file_info_get(model->file).architecture);
+    STRATA_TRY(strata__meta_f32(model->file, key, &hp->norm_eps, NULL));
+    if (!(hp->norm_eps >= 0 && hp->norm_eps < 1))
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %g, must be at least 0 and below 1",
+                            strata__file_path(model->file), key, hp->norm_eps);
+    hp->vocab = (unsigned)strata_vocab_size(model->tokenizer);
+    return STRATA_OK;
+}
+
+/* Parameters of rope scaling: type "linear" divides all frequencies by `factor`; "llama3" divides
+ * the low ones (Llama 3.1 model card), with a smooth passage between two wavelengths. */
+struct scaling {
+    bool llama3;
+    float factor, low, high, original_context;
+};
+
+static strata_status read_float_key(struct strata_model *model, const char *name, bool required,
+                                    float *out)
+{
+    char key[128];
+    bool found;
+    snprintf(key, sizeof key, "%s.%s", strata_file_info_get(model->file).architecture, name);
+    STRATA_TRY(strata__meta_f32(model->file, key, out, required ? NULL : &found));
+    if (!(*out > 0 && *out < INFINITY))
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %g, must be positive and finite",
+                            strata__file_path(model->file), key, *out);
+    return STRATA_OK;
+}
+
+static strata_status read_scaling(struct strata_model *model, struct scaling *scaling)
+{
+    *scaling = (struct scaling){.factor = 1};
+    char key[128];
+    struct strata__string type = {"none", 4};
+    bool found;
+    snprintf(key, sizeof key, "%s.rope.scaling.type",
+             strata_file_info_get(model->file).architecture);
+    STRATA_TRY(strata__meta_string(model->file, key, &type, &found));
+    if (type.size == 4 && memcmp(type.text, "none", 4) == 0)
+        return STRATA_OK;
+    bool linear = type.size == 6 && memcmp(type.text, "linear", 6) == 0;
+    scaling->llama3 = type.size == 6 && memcmp(type.text, "llama3", 6) == 0;
+    if (!linear && !scaling->llama3) {
+        char text[64];
+        return strata__fail(STRATA_E_UNSUPPORTED,
+                            "%s: %s: \"%s\" is not supported (supported: none, linear, llama3)",
+                            strata__file_path(model->file), key,
+                            strata__escape(text, sizeof text, type.text, type.size));
+    }
+    STRATA_TRY(read_float_key(model, "rope.scaling.factor", true, &scaling->factor));
+    if (linear)
+        return STRATA_OK;
+    STRATA_TRY(read_float_key(model, "rope.scaling.low_freq_factor", true, &scaling->low));
+    STRATA_TRY(read_float_key(model, "rope.scaling.high_freq_factor", true, &scaling->high));
+    if (scaling->high <= scaling->low)
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: rope.scaling.high_freq_factor: %g, must be above low_freq_factor "
+                            "%g",
+                            strata__file_path(model->file), scaling->high, scaling->low);
+    unsigned context = 0;
+    STRATA_TRY(strata__model_key(model, "rope.scaling.original_context_length", 1, INT32_MAX, false,
+                                 &context));
+    scaling->original_context = (float)context;
+    return STRATA_OK;
+}
+
+static double scaled_frequency(double frequency, const struct scaling *scaling)
+{
+    if (!scaling->llama3)
+        return frequency / scaling->factor;
+    double wavelength = 2 * M_PI / frequency;
+    double turns = scaling->original_context / wavelength;
+    if (turns > scaling->high)
+        return frequency;
+    if (turns < scaling->low)
+        return frequency / scaling->factor;
+    double smooth = (turns - scaling->low) / (scaling->high - scaling->low);
+    return (1 - smooth) * frequency / scaling->factor + smooth * frequency;
+}
+
+static strata_status build_rope(struct strata_model *model, const struct strata__arch *arch)
+{
+    struct strata__hparams *hp = &model->hp;
+    unsigned rotated = hp->head_dim;
+    STRATA_TRY(strata__model_key(model, "rope.dimension_count", 2, hp->head_dim, true, &rotated));
+    if (rotated % 2)
+        return broken_rule(model, "rope.dimension_count must be even (head_dim beside it)", rotated,
+                           hp->head_dim);
+    hp->rope_pairs = rotated / 2;
+    hp->rope_neox = arch->rope_neox;
+    float base = 10000;
+    STRATA_TRY(read_float_key(model, "rope.freq_base", false, &base));
+    struct scaling scaling;
+    STRATA_TRY(read_scaling(model, &scaling));
+    const float *factors; /* per pair; how GGUF stores llama3 scaling */
+    STRATA_TRY(strata__model_vector(model, "rope_freqs.weight", hp->rope_pairs, true, &factors));
+    STRATA_TRY(strata__calloc(&model->rope_frequency, hp->rope_pairs, sizeof(double), "rope"));
+    for (unsigned i = 0; i < hp->rope_pairs; i++) {
+        double frequency = pow(base, -2.0 * i / rotated) / (factors ? factors[i] : 1);
+        model->rope_frequency[i] = scaled_frequency(frequency, &scaling);
+    }
+    return STRATA_OK;
+}
+
+/* Appends a product of `step` with the weight blk.LAYER.NAME.weight and its optional bias. */
+static strata_status add_product(struct strata_model *model, struct strata__step *step,
+                                 const char *name, unsigned rows, unsigned cols,
+                                 enum strata__buffer out)
+{
+    char full[64];
+    struct strata__product *product = &step->product[step->products++];
+    product->out = out;
+    snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
+    STRATA_TRY(strata__model_weight(model, full, rows, cols, &product->weight));
+    snprintf(full, sizeof full, "blk.%u.%s.bias", step->layer, name);
+    return strata__model_vector(model, full, rows, true, &product->bias);
+}
+
+static struct strata__step *add_step(struct strata_model *model, enum strata__step_kind kind,
+                                     unsigned layer, enum strata__buffer in,
+                                     enum strata__combine combine)
+{
+    struct strata__step *step = &model->steps[model->n_steps++];
+    *step = (struct strata__step){.kind = kind, .layer = layer, .in = in, .combine = combine};
+    return step;
+}
+
+static strata_status add_norm(struct strata_model *model, struct strata__step *step,
+                              const char *name)
+{
+    char full[64];
+    snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
+    return strata__model_vector(model, full, model->hp.embedding, false, &step->norm);
+}
+
+static strata_status build_layer(struct strata_model *model, unsigned layer)
+{
+    const struct strata__hparams *hp = &model->hp;
+    unsigned width = hp->heads * hp->head_dim, kv_width = hp->kv_heads * hp->head_dim;
+    struct strata__step *step =
+        add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__KEEP);
+    STRATA_TRY(add_norm(model, step, "attn_norm"));
+    STRATA_TRY(add_product(model, step, "attn_q", width, hp->embedding, STRATA__BUF_Q));
+    STRATA_TRY(add_product(model, step, "attn_k", kv_width, hp->embedding, STRATA__BUF_K));
+    STRATA_TRY(add_product(model, step, "attn_v", kv_width, hp->embedding, STRATA__BUF_V));
+    add_step(model, STRATA__STEP_ROPE_STORE, layer, STRATA__BUF_Q, STRATA__KEEP);
+    add_step(model, STRATA__STEP_ATTEND, layer, STRATA__BUF_Q, STRATA__KEEP);
+    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_MIX, STRATA__ADD_TO_X);
+    STRATA_TRY(add_product(model, step, "attn_output", hp->embedding, width, STRATA__BUF_DELTA));
+    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__SILU_GATE);
+    STRATA_TRY(add_norm(model, step, "ffn_norm"));
+    STRATA_TRY(add_product(model, step, "ffn_gate", hp->ffn, hp->embedding, STRATA__BUF_GATE));
+    STRATA_TRY(add_product(model, step, "ffn_up", hp->ffn, hp->embedding, STRATA__BUF_UP));
+    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_GATE, STRATA__ADD_TO_X);
+    return add_product(model, step, "ffn_down", hp->embedding, hp->ffn, STRATA__BUF_DELTA);
+}
+
+static strata_status build_head(struct strata_model *model)
+{
+    const struct strata__hparams *hp = &model->hp;
+    struct strata__step *step =
+        add_step(model, STRATA__STEP_PROJECT, hp->layers, STRATA__BUF_X, STRATA__KEEP);
+    STRATA_TRY(
+        strata__model_vector(model, "output_norm.weight", hp->embedding, false, &step->norm));
+    bool tied = !strata__file_find(model->file, "output.weight");
+    step->products = 1;
+    step->product[0].out = STRATA__BUF_LOGITS;
+    return strata__model_weight(model, tied ? "token_embd.weight" : "output.weight", hp->vocab,
+                                hp->embedding, &step->product[0].weight);
+}
+
+static strata_status build_llama(struct strata_model *model, const struct strata__arch *arch)
+{
+    STRATA_TRY(read_hparams(model));
+    STRATA_TRY(build_rope(model, arch));
+    const struct strata__hparams *hp = &model->hp;
+    STRATA_TRY(strata__model_weight(model, "token_embd.weight", hp->vocab, hp->embedding,
+                                    &model->embedding));
+    STRATA_TRY(strata__calloc(&model->steps, 6 * (size_t)hp->layers + 1, sizeof *model->steps,
+                              "layer steps"));
+    for (unsigned layer = 0; layer < hp->layers; layer++)
+        STRATA_TRY(build_layer(model, layer));
+    return build_head(model);
+}

@@ -1,0 +1,55 @@
+/* Executes a model's steps on the CPU for one chunk of tokens. */
+#ifndef STRATA_FORWARD_H
+#define STRATA_FORWARD_H
+
+#include "kv_cache.h"
+#include "model.h"
+
+/* Tokens evaluated together, at most: long enough that unpacking a weight panel is spread over many
+ * tokens, short enough that activations stay in the caches. */
+#define STRATA__CHUNK 512
+
+/* Buffers for chunks of up to `tokens` tokens, and scratch for every thread.  Belongs to a session.
+ */
+struct strata__workspace {
+    size_t tokens;
+    float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
+    size_t width[STRATA__BUF_COUNT];
+    float *rope;       /* [tokens][2 * rope_pairs]: cos, sin of each position */
+    uint32_t *visible; /* [tokens]: positions that a token attends to */
+    struct strata__input {
+        float *norm; /* [tokens][widest input] */
+        struct strata_q8_rows q8;
+    } shared; /* prepared once for all threads (several tokens) */
+    struct strata__lane {
+        struct strata__input input; /* one row: prepared by each thread for itself (one token) */
+        void *scratch;
+    } * lanes; /* one a thread */
+    size_t n_lanes;
+};
+
+/* Frees with strata__workspace_close, also after a failure. */
+strata_status strata__workspace_open(struct strata__workspace *workspace,
+                                     const struct strata_model *model, size_t tokens);
+void strata__workspace_close(struct strata__workspace *workspace);
+
+struct strata__chunk {
+    const struct strata_model *model;
+    struct strata__workspace *workspace;
+    struct strata__kv_cache *kv;
+    const int32_t *ids; /* checked by the caller */
+    size_t count;       /* 1 .. workspace->tokens */
+    size_t position;    /* of the first token; position + count <= kv->context */
+    float *logits;      /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;  /* 0 .. count */
+    const _Atomic bool *cancel;
+    bool find_bad_layer;       /* check the residual stream after every layer */
+    _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
+};
+
+/* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when *cancel became
+ * true (within one layer; nothing is to be used then); E_FORMAT naming the first layer whose result
+ * is not finite when the logits are not. */
+strata_status strata__forward(struct strata__chunk *chunk);
+
+#endif

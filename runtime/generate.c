@@ -1,0 +1,186 @@
+/* Generation: evaluate, choose, hand out text that has become certain, repeat. */
+#include <string.h>
+#include <time.h>
+
+#include "memory.h"
+#include "sampler.h"
+#include "session.h"
+#include "tokenizer.h"
+#include "utf8.h"
+
+void strata_generate_options_default(strata_generate_options *options)
+{
+    *options = (strata_generate_options){.size = sizeof *options,
+                                         .max_tokens = 128,
+                                         .top_p = 1,
+                                         .repeat_penalty = 1,
+                                         .repeat_window = 64};
+}
+
+const char *strata_stop_name(strata_stop stop)
+{
+    static const char *const names[] = {"eos", "length", "stop", "cancelled", "deadline"};
+    return (unsigned)stop < sizeof names / sizeof *names ? names[stop] : "unknown";
+}
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Text that was generated and not yet handed out. */
+struct outlet {
+    const strata_generate_options *options;
+    strata_piece_fn *on_piece;
+    void *user;
+    char *pending;
+    size_t size, capacity;
+    bool stopped; /* by a stop text or the callback */
+};
+
+static strata_status append(struct outlet *out, const char *bytes, size_t size)
+{
+    if (out->size + size > out->capacity) {
+        size_t capacity = 2 * (out->size + size) + 64;
+        STRATA_TRY(strata__resize(&out->pending, capacity, 1, "generated text"));
+        out->capacity = capacity;
+    }
+    memcpy(out->pending + out->size, bytes, size);
+    out->size += size;
+    return STRATA_OK;
+}
+
+/* Cuts the pending text at the first stop text in it. */
+static void cut_at_stop(struct outlet *out)
+{
+    for (size_t i = 0; i < out->options->n_stop; i++) {
+        const char *stop = out->options->stop[i];
+        const char *hit = memmem(out->pending, out->size, stop, strlen(stop));
+        if (hit) {
+            out->size = (size_t)(hit - out->pending);
+            out->stopped = true;
+        }
+    }
+}
+
+/* Bytes at the beginning of the pending text that no later text can turn into part of a stop text
+ * or of a longer character. */
+static size_t certain(const struct outlet *out)
+{
+    size_t held = 0;
+    for (size_t i = 0; i < out->options->n_stop; i++) {
+        const char *stop = out->options->stop[i];
+        size_t length = strlen(stop), n = length - 1 < out->size ? length - 1 : out->size;
+        while (n > held && memcmp(out->pending + out->size - n, stop, n) != 0)
+            n--;
+        if (n > held)
+            held = n;
+    }
+    return strata__utf8_complete(out->pending, out->size - held);
+}
+
+/* Hands out `size` bytes of the pending text together with the token. */
+static void hand_out(struct outlet *out, int32_t id, size_t size)
+{
+    struct strata_piece piece = {.id = id, .text = out->pending, .size = size};
+    if (out->on_piece && !out->on_piece(out->user, &piece))
+        out->stopped = true;
+    out->size -= size;
+    if (out->size)
+        memmove(out->pending, out->pending + size, out->size);
+}
+
+static strata_status take_token(struct outlet *out, const strata_tokenizer *tokenizer, int32_t id)
+{
+    size_t size;
+    const char *bytes = strata__token_bytes(tokenizer, id, &size);
+    STRATA_TRY(append(out, bytes, size));
+    cut_at_stop(out);
+    hand_out(out, id, out->stopped ? out->size : certain(out));
+    return STRATA_OK;
+}
+
+static strata_status check_options(const strata_generate_options *options)
+{
+    if (options->size != sizeof *options)
+        return strata__fail(STRATA_E_INVALID, "strata_generate_options: size is %zu, expected %zu",
+                            options->size, sizeof *options);
+    if (options->max_tokens == 0)
+        return strata__fail(STRATA_E_INVALID, "max_tokens: 0, must be at least 1");
+    for (size_t i = 0; i < options->n_stop; i++)
+        if (!options->stop[i] || !options->stop[i][0])
+            return strata__fail(STRATA_E_INVALID, "stop[%zu]: empty stop text", i);
+    return STRATA_OK;
+}
+
+/* Decodes until something ends it; result->stop says what. */
+static strata_status decode(strata_session *session, struct strata__sampler *sampler,
+                            struct outlet *out, strata_generate_result *result)
+{
+    const strata_generate_options *o = sampler->options;
+    const strata_tokenizer *tokenizer = session->model->tokenizer;
+    for (;;) {
+        size_t window = o->repeat_window < session->position ? o->repeat_window : session->position;
+        int32_t id = strata__sampler_next(sampler, strata_session_logits(session, 0),
+                                          session->history + session->position - window, window);
+        result->stop = STRATA_STOP_EOS;
+        if (!o->ignore_eos && strata_token_is_end(tokenizer, id))
+            return STRATA_OK;
+        result->new_tokens++;
+        STRATA_TRY(take_token(out, tokenizer, id));
+        result->stop = STRATA_STOP_STOP;
+        if (out->stopped)
+            return STRATA_OK;
+        result->stop = STRATA_STOP_LENGTH;
+        if (result->new_tokens == o->max_tokens || session->position == session->kv.context)
+            return STRATA_OK;
+        STRATA_TRY(strata_session_eval(session, &id, 1, STRATA_LOGITS_LAST));
+    }
+}
+
+static strata_status run(strata_session *session, const int32_t *ids, size_t count,
+                         struct strata__sampler *sampler, struct outlet *out,
+                         strata_generate_result *result)
+{
+    double begin = now_ms();
+    strata_status status = strata_session_eval(session, ids, count, STRATA_LOGITS_LAST);
+    double prefilled = now_ms();
+    result->prefill_ms = prefilled - begin;
+    if (status == STRATA_OK) {
+        status = decode(session, sampler, out, result);
+        result->decode_ms = now_ms() - prefilled;
+    }
+    if (status == STRATA_E_CANCELLED) {
+        result->stop = STRATA_STOP_CANCELLED;
+        status = STRATA_OK;
+    }
+    /* Nothing can follow any more: what was held back is text, an unfinished character as it is. */
+    if (status == STRATA_OK && !out->stopped && out->size)
+        hand_out(out, -1, out->size);
+    return status;
+}
+
+strata_status strata_generate(strata_session *session, const int32_t *ids, size_t count,
+                              const strata_generate_options *options, strata_piece_fn *on_piece,
+                              void *user, strata_generate_result *result)
+{
+    strata_generate_options defaults;
+    strata_generate_options_default(&defaults);
+    if (!options)
+        options = &defaults;
+    strata_generate_result local;
+    if (!result)
+        result = &local;
+    *result = (strata_generate_result){.prompt_tokens = count};
+    STRATA_TRY(check_options(options));
+    struct strata__sampler sampler;
+    STRATA_TRY(strata__sampler_open(&sampler, options, &session->model->runtime->kernels,
+                                    session->model->hp.vocab));
+    struct outlet out = {.options = options, .on_piece = on_piece, .user = user};
+    strata_status status = run(session, ids, count, &sampler, &out, result);
+    strata__free(out.pending);
+    strata__sampler_close(&sampler);
+    return status;
+}

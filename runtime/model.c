@@ -1,0 +1,179 @@
+/* Loading a model: file, tokenizer, then the architecture builds the steps. */
+#include "model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "memory.h"
+#include "tokenizer.h"
+
+void strata_model_options_default(strata_model_options *options)
+{
+    *options = (strata_model_options){.size = sizeof *options, .compute = STRATA_COMPUTE_Q8};
+}
+
+bool strata__model_uses_q8(const struct strata_model *model, const struct strata__tensor *weight)
+{
+    return model->compute == STRATA_COMPUTE_Q8 &&
+           model->runtime->kernels.gemv_q8[weight->type] != NULL;
+}
+
+strata_status strata__model_weight(struct strata_model *model, const char *name, uint64_t rows,
+                                   uint64_t cols, const struct strata__tensor **out)
+{
+    const struct strata__tensor *tensor;
+    STRATA_TRY(strata__file_need(model->file, name, rows, cols, &tensor));
+    if (!model->runtime->kernels.gemv_f32[tensor->type])
+        return strata__fail(STRATA_E_UNSUPPORTED, "%s: tensor %s: type %s cannot be computed with",
+                            strata__file_path(model->file), name,
+                            strata_block_format(tensor->type)->name);
+    *out = tensor;
+    return STRATA_OK;
+}
+
+/* Registers a float vector with the model, which frees it. */
+static strata_status keep_vector(struct strata_model *model, float *values)
+{
+    if (model->n_vectors == model->vector_capacity) {
+        size_t capacity = model->vector_capacity ? 2 * model->vector_capacity : 64;
+        STRATA_TRY(
+            strata__resize(&model->vectors, capacity, sizeof *model->vectors, "model vectors"));
+        model->vector_capacity = capacity;
+    }
+    model->vectors[model->n_vectors++] = values;
+    return STRATA_OK;
+}
+
+strata_status strata__model_vector(struct strata_model *model, const char *name, uint64_t n,
+                                   bool optional, const float **out)
+{
+    *out = NULL;
+    if (optional && !strata__file_find(model->file, name))
+        return STRATA_OK;
+    const struct strata__tensor *tensor;
+    STRATA_TRY(strata__model_weight(model, name, 1, n, &tensor));
+    float *values;
+    STRATA_TRY(strata__calloc(&values, n, sizeof *values, "model vector"));
+    model->runtime->kernels.dequantize[tensor->type](values, tensor->data, n);
+    strata_status status = keep_vector(model, values);
+    if (status != STRATA_OK) {
+        strata__free(values);
+        return status;
+    }
+    *out = values;
+    return STRATA_OK;
+}
+
+strata_status strata__model_key(struct strata_model *model, const char *key, unsigned low,
+                                unsigned high, bool optional, unsigned *out)
+{
+    char full[128], where[512];
+    strata_file_info info = strata_file_info_get(model->file);
+    snprintf(full, sizeof full, "%s.%s", info.architecture, key);
+    uint64_t value = *out;
+    bool found = true;
+    STRATA_TRY(strata__meta_u64(model->file, full, &value, optional ? &found : NULL));
+    if (found && (value < low || value > high))
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %llu, must be %u to %u",
+                            strata__file_where(model->file, full, where, sizeof where), full,
+                            (unsigned long long)value, low, high);
+    *out = (unsigned)value;
+    return STRATA_OK;
+}
+
+static strata_status build(struct strata_model *model)
+{
+    char names[256];
+    strata_file_info info = strata_file_info_get(model->file);
+    const struct strata__arch *arch = strata__arch_find(info.architecture);
+    if (!arch) {
+        char text[64];
+        return strata__fail(
+            STRATA_E_UNSUPPORTED, "%s: architecture \"%s\" is not supported (supported: %s)",
+            strata__file_path(model->file),
+            strata__escape(text, sizeof text, info.architecture, strlen(info.architecture)),
+            strata__arch_names(names, sizeof names));
+    }
+    STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
+                                       model->runtime->log_user));
+    return arch->build(model, arch);
+}
+
+strata_status strata_model_load(strata_runtime *runtime, const char *path,
+                                const strata_model_options *options, strata_model **out)
+{
+    *out = NULL;
+    strata_model_options defaults;
+    strata_model_options_default(&defaults);
+    if (!options)
+        options = &defaults;
+    if (options->size != sizeof *options)
+        return strata__fail(STRATA_E_INVALID, "strata_model_options: size is %zu, expected %zu",
+                            options->size, sizeof *options);
+    if (options->compute != STRATA_COMPUTE_Q8 && options->compute != STRATA_COMPUTE_F32)
+        return strata__fail(STRATA_E_INVALID, "strata_model_options: compute is %d",
+                            (int)options->compute);
+    strata_model *model;
+    STRATA_TRY(strata__calloc(&model, 1, sizeof *model, "model"));
+    atomic_init(&model->refs, 1);
+    model->runtime = runtime;
+    model->compute = options->compute;
+    strata_status status = strata_file_open(&model->file, path, runtime->log, runtime->log_user);
+    if (status == STRATA_OK)
+        status = build(model);
+    if (status != STRATA_OK)
+        strata_model_unref(&model);
+    *out = model;
+    return status;
+}
+
+strata_model *strata_model_ref(strata_model *model)
+{
+    atomic_fetch_add(&model->refs, 1);
+    return model;
+}
+
+void strata_model_unref(strata_model **handle)
+{
+    strata_model *model = handle ? *handle : NULL;
+    if (!model)
+        return;
+    *handle = NULL;
+    if (atomic_fetch_sub(&model->refs, 1) > 1)
+        return;
+    for (size_t i = 0; i < model->n_vectors; i++)
+        strata__free(model->vectors[i]);
+    strata__free(model->vectors);
+    strata__free(model->rope_frequency);
+    strata__free(model->steps);
+    strata_tokenizer_free(&model->tokenizer);
+    strata_file_close(&model->file);
+    strata__free(model);
+}
+
+strata_model_info strata_model_info_get(const strata_model *model)
+{
+    strata_file_info file = strata_file_info_get(model->file);
+    const struct strata__hparams *hp = &model->hp;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < strata_file_tensor_count(model->file); i++)
+        bytes += strata_file_tensor(model->file, i).bytes;
+    return (strata_model_info){
+        .architecture = file.architecture,
+        .name = file.name,
+        .parameters = file.parameters,
+        .weight_bytes = bytes,
+        .layers = hp->layers,
+        .embedding_length = hp->embedding,
+        .heads = hp->heads,
+        .kv_heads = hp->kv_heads,
+        .head_dim = hp->head_dim,
+        .vocab = hp->vocab,
+        .context_length = hp->context,
+    };
+}
+
+const strata_tokenizer *strata_model_tokenizer(const strata_model *model)
+{
+    return model->tokenizer;
+}

@@ -1,0 +1,157 @@
+/* Opening and closing a runtime: configuration and environment, kernels, threads, BLAS. */
+#include "runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu_features.h"
+#include "gemm_blas.h"
+#include "memory.h"
+#include "model.h"
+#include "topology.h"
+
+#define MAX_THREADS 1024
+
+#define STRINGIFY(x) #x
+#define VERSION_TEXT(a, b, c) STRINGIFY(a) "." STRINGIFY(b) "." STRINGIFY(c)
+
+const char *strata_version(void)
+{
+    return VERSION_TEXT(STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR, STRATA_VERSION_PATCH);
+}
+
+void strata_config_default(strata_config *config)
+{
+    *config = (strata_config){.size = sizeof *config};
+}
+
+void strata__log(const strata_runtime *runtime, strata_log_level level, const char *format, ...)
+{
+    if (!runtime->log)
+        return;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    runtime->log(runtime->log_user, level, line);
+}
+
+/* The kernel level: what the configuration or $STRATA_CPU asks for, else the host's. */
+static strata_status choose_level(strata_runtime *runtime, const char *wanted)
+{
+    const char *source = "cpu_level";
+    if (!wanted) {
+        wanted = getenv("STRATA_CPU");
+        source = "STRATA_CPU";
+    }
+    enum strata_level host = strata_cpu_level();
+    runtime->level = host;
+    if (wanted && *wanted) {
+        runtime->level = strata_level_from_name(wanted);
+        if (runtime->level == STRATA_LEVEL_COUNT)
+            return strata__fail(STRATA_E_INVALID,
+                                "%s: \"%s\" is no level; use ref, avx2, avx512, avx512vnni or "
+                                "avx512bf16",
+                                source, wanted);
+        if (runtime->level > host)
+            return strata__fail(STRATA_E_INVALID,
+                                "%s: this host does not have %s; its highest level is %s", source,
+                                wanted, strata_level_name(host));
+    }
+    strata_kernels_select(&runtime->kernels, runtime->level);
+    return STRATA_OK;
+}
+
+static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
+{
+    static const char *const words[] = {"auto", "on", "off"};
+    const char *source = "blas";
+    if (!wanted) {
+        wanted = getenv("STRATA_BLAS");
+        source = "STRATA_BLAS";
+    }
+    if (!wanted || !*wanted)
+        wanted = "auto";
+    unsigned i = 0;
+    while (i < 3 && strcmp(wanted, words[i]) != 0)
+        i++;
+    if (i == 3)
+        return strata__fail(STRATA_E_INVALID, "%s: \"%s\" is none of auto, on, off", source,
+                            wanted);
+    runtime->blas = (enum strata__blas)i;
+    if (runtime->blas != STRATA__BLAS_OFF)
+        runtime->blas_name = strata_blas_open();
+    if (runtime->blas == STRATA__BLAS_ON && !runtime->blas_name)
+        return strata__fail(STRATA_E_INVALID, "%s: on, but this build has no OpenBLAS", source);
+    return STRATA_OK;
+}
+
+static strata_status start_threads(strata_runtime *runtime, int wanted)
+{
+    if (wanted < 0 || wanted > MAX_THREADS)
+        return strata__fail(STRATA_E_INVALID, "threads: %d, must be 0 (one a core) to %d", wanted,
+                            MAX_THREADS);
+    unsigned pus[MAX_THREADS];
+    size_t n_pus = 0, n_cores = 0;
+    STRATA_TRY(strata__topology_pus(pus, MAX_THREADS, &n_pus, &n_cores));
+    if (n_pus > MAX_THREADS)
+        n_pus = MAX_THREADS;
+    if (n_cores > n_pus)
+        n_cores = n_pus;
+    unsigned count = wanted ? (unsigned)wanted : (unsigned)n_cores;
+    return strata__threads_open(&runtime->threads, count, pus, n_pus);
+}
+
+strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)
+{
+    *out = NULL;
+    strata_config defaults;
+    strata_config_default(&defaults);
+    if (!config)
+        config = &defaults;
+    if (config->size != sizeof *config)
+        return strata__fail(STRATA_E_INVALID,
+                            "strata_config: size is %zu, this library knows %zu; fill it with "
+                            "strata_config_default",
+                            config->size, sizeof *config);
+    strata_runtime *runtime;
+    STRATA_TRY(strata__calloc(&runtime, 1, sizeof *runtime, "runtime"));
+    runtime->log = config->log;
+    runtime->log_user = config->log_user;
+    strata_status status = choose_level(runtime, config->cpu_level);
+    if (status == STRATA_OK)
+        status = choose_blas(runtime, config->blas);
+    if (status == STRATA_OK)
+        status = start_threads(runtime, config->threads);
+    if (status != STRATA_OK)
+        strata_runtime_close(&runtime);
+    *out = runtime;
+    return status;
+}
+
+void strata_runtime_close(strata_runtime **handle)
+{
+    strata_runtime *runtime = handle ? *handle : NULL;
+    if (!runtime)
+        return;
+    strata__threads_close(&runtime->threads);
+    strata__free(runtime);
+    *handle = NULL;
+}
+
+const char *strata_isa_name(const strata_runtime *runtime)
+{
+    return strata_level_name(runtime->level);
+}
+
+int strata_threads(const strata_runtime *runtime)
+{
+    return (int)strata__threads_count(runtime->threads);
+}
+
+const char *strata_blas_name(const strata_runtime *runtime)
+{
+    return runtime->blas_name;
+}

@@ -1,0 +1,147 @@
+/* Sampling: filters narrow a list of candidates, best first, then one is drawn. */
+#include "sampler.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "memory.h"
+
+/* Candidates sorted in the first attempt when nothing limits their number. */
+#define FIRST_SORTED 256
+
+static strata_status check(const strata_generate_options *o)
+{
+    if (!(o->temperature >= 0 && o->temperature <= 1e6f))
+        return strata__fail(STRATA_E_INVALID, "temperature: %g, must be 0 (greedy) to 1e6",
+                            o->temperature);
+    if (!(o->top_p > 0 && o->top_p <= 1))
+        return strata__fail(STRATA_E_INVALID, "top_p: %g, must be above 0 and at most 1 (off)",
+                            o->top_p);
+    if (!(o->min_p >= 0 && o->min_p <= 1))
+        return strata__fail(STRATA_E_INVALID, "min_p: %g, must be 0 (off) to 1", o->min_p);
+    if (!(o->repeat_penalty > 0 && o->repeat_penalty <= 1e6f))
+        return strata__fail(STRATA_E_INVALID,
+                            "repeat_penalty: %g, must be above 0 and at most 1e6 (1: off)",
+                            o->repeat_penalty);
+    return STRATA_OK;
+}
+
+strata_status strata__sampler_open(struct strata__sampler *sampler,
+                                   const strata_generate_options *options,
+                                   const struct strata_kernels *kernels, size_t vocab)
+{
+    *sampler = (struct strata__sampler){
+        .options = options, .kernels = kernels, .random = options->seed, .vocab = vocab};
+    STRATA_TRY(check(options));
+    STRATA_TRY(strata__calloc(&sampler->logits, vocab, sizeof(float), "sampler"));
+    strata_status status = strata__calloc(&sampler->candidates, vocab, sizeof(int32_t), "sampler");
+    if (status != STRATA_OK)
+        strata__sampler_close(sampler);
+    return status;
+}
+
+void strata__sampler_close(struct strata__sampler *sampler)
+{
+    strata__free(sampler->logits);
+    strata__free(sampler->candidates);
+    sampler->logits = NULL;
+    sampler->candidates = NULL;
+}
+
+/* Uniform in [0, 1): splitmix64 (Steele, Lea & Flood 2014), whose sequence the seed alone decides.
+ */
+static double draw_uniform(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+/* Each id of `recent` is penalised once. */
+static void penalise(float *logits, const int32_t *recent, size_t n_recent, float penalty)
+{
+    for (size_t i = 0; i < n_recent; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = recent[j] == recent[i];
+        float *logit = &logits[recent[i]];
+        if (!seen)
+            *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
+    }
+}
+
+/* Sum of exp(logit - best) over candidates[0..n), or over all logits when candidates is NULL. */
+static double weight_sum(const float *logits, const int32_t *candidates, size_t n, double best)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += exp(logits[candidates ? (size_t)candidates[i] : i] - best);
+    return sum;
+}
+
+/* How many of n candidates (best first) top-p and min-p keep: at least one. */
+static size_t keep(const struct strata__sampler *sampler, size_t n, double best, double sum)
+{
+    const strata_generate_options *o = sampler->options;
+    double run = 0;
+    size_t kept = 0;
+    while (kept < n && (kept == 0 || o->top_p == 1 || run < o->top_p * sum)) {
+        double p = exp(sampler->logits[sampler->candidates[kept]] - best);
+        if (kept && p < o->min_p)
+            break;
+        run += p;
+        kept++;
+    }
+    return kept;
+}
+
+/* Fills candidates with what the filters keep and returns their number.  Sorting the whole
+ * vocabulary would cost more than a small model's forward pass, so only as many as are kept are
+ * sorted. */
+static size_t narrow(struct strata__sampler *sampler, double best)
+{
+    const strata_generate_options *o = sampler->options;
+    size_t n = sampler->vocab, k = o->top_k && o->top_k < n ? o->top_k : n;
+    if (k == n && o->top_p == 1 && o->min_p == 0) {
+        for (size_t i = 0; i < n; i++)
+            sampler->candidates[i] = (int32_t)i;
+        return n;
+    }
+    size_t take = k < n ? k : n < FIRST_SORTED ? n : FIRST_SORTED;
+    for (;;) {
+        sampler->kernels->top_k(sampler->candidates, sampler->logits, n, take);
+        const int32_t *summed = k < n ? sampler->candidates : NULL;
+        size_t kept = keep(sampler, take, best, weight_sum(sampler->logits, summed, k, best));
+        if (kept < take || take == k)
+            return kept;
+        take = take * 8 < k ? take * 8 : k;
+    }
+}
+
+int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logits,
+                             const int32_t *recent, size_t n_recent)
+{
+    const strata_generate_options *o = sampler->options;
+    size_t n = sampler->vocab;
+    if (o->repeat_penalty != 1 && n_recent) {
+        memcpy(sampler->logits, logits, n * sizeof *logits);
+        penalise(sampler->logits, recent, n_recent, o->repeat_penalty);
+        logits = sampler->logits;
+    }
+    if (o->temperature == 0)
+        return (int32_t)sampler->kernels->argmax(logits, n);
+    if (logits != sampler->logits)
+        memcpy(sampler->logits, logits, n * sizeof *logits);
+    double best = sampler->logits[sampler->kernels->argmax(sampler->logits, n)], sum = 0;
+    size_t k = narrow(sampler, best);
+    for (size_t i = 0; i < k; i++)
+        sum += exp((sampler->logits[sampler->candidates[i]] - best) / o->temperature);
+    double left = draw_uniform(&sampler->random) * sum;
+    for (size_t i = 0; i + 1 < k; i++) {
+        left -= exp((sampler->logits[sampler->candidates[i]] - best) / o->temperature);
+        if (left < 0)
+            return sampler->candidates[i];
+    }
+    return sampler->candidates[k - 1];
+}

@@ -1,0 +1,18 @@
+/* What a session holds.  See strata_session in strata.h for its rules. */
+#ifndef STRATA_SESSION_H
+#define STRATA_SESSION_H
+
+#include "forward.h"
+
+struct strata_session {
+    strata_model *model;
+    struct strata__kv_cache kv;
+    struct strata__workspace workspace;
+    size_t position;
+    float *logits; /* logit_rows rows of vocab floats */
+    size_t logit_rows, logit_capacity;
+    int32_t *history; /* ids at positions 0 .. position - 1; for the repetition penalty */
+    _Atomic bool cancel;
+};
+
+#endif

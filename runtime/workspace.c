@@ -1,0 +1,83 @@
+/* Buffers of a session for forward.c: sizes follow from the model's hyper-parameters. */
+#include <stdlib.h>
+
+#include "forward.h"
+#include "memory.h"
+
+static strata_status open_input(struct strata__input *input, size_t rows, size_t width)
+{
+    /* q8 blocks are 32 wide; float-only inputs need not be a multiple of that. */
+    size_t padded = (width + 31) / 32 * 32;
+    STRATA_TRY(strata__alloc_aligned(&input->norm, rows * width * sizeof(float), "activations"));
+    STRATA_TRY(strata__alloc_aligned(&input->q8.q, rows * padded, "activations"));
+    STRATA_TRY(strata__alloc_aligned(&input->q8.scale, rows * (padded / 32) * sizeof(float),
+                                     "activations"));
+    return strata__alloc_aligned(&input->q8.sum, rows * (padded / 16) * sizeof(int16_t),
+                                 "activations");
+}
+
+static void close_input(struct strata__input *input)
+{
+    strata__free(input->norm);
+    strata__free(input->q8.q);
+    strata__free(input->q8.scale);
+    strata__free(input->q8.sum);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+strata_status strata__workspace_open(struct strata__workspace *ws, const struct strata_model *model,
+                                     size_t tokens)
+{
+    const struct strata__hparams *hp = &model->hp;
+    size_t heads_width = (size_t)hp->heads * hp->head_dim;
+    size_t kv_width = (size_t)hp->kv_heads * hp->head_dim;
+    *ws = (struct strata__workspace){
+        .tokens = tokens,
+        .width = {[STRATA__BUF_X] = hp->embedding,
+                  [STRATA__BUF_Q] = heads_width,
+                  [STRATA__BUF_K] = kv_width,
+                  [STRATA__BUF_V] = kv_width,
+                  [STRATA__BUF_MIX] = heads_width,
+                  [STRATA__BUF_GATE] = hp->ffn,
+                  [STRATA__BUF_UP] = hp->ffn,
+                  [STRATA__BUF_DELTA] = hp->embedding,
+                  [STRATA__BUF_LOGITS] = hp->vocab},
+    };
+    for (int i = 0; i < STRATA__BUF_LOGITS; i++)
+        STRATA_TRY(strata__alloc_aligned(&ws->buffer[i], tokens * ws->width[i] * sizeof(float),
+                                         "activations"));
+    STRATA_TRY(strata__alloc_aligned(&ws->rope, tokens * 2 * hp->rope_pairs * sizeof(float),
+                                     "rope table"));
+    STRATA_TRY(strata__alloc_aligned(&ws->visible, tokens * sizeof(uint32_t), "positions"));
+    size_t widest = larger(larger(hp->embedding, heads_width), hp->ffn);
+    STRATA_TRY(open_input(&ws->shared, tokens, widest));
+    size_t scratch =
+        larger(STRATA_GEMM_SCRATCH_BYTES(widest), STRATA_ATTENTION_SCRATCH_BYTES(hp->head_dim));
+    size_t lanes = strata__threads_count(model->runtime->threads);
+    STRATA_TRY(strata__calloc(&ws->lanes, lanes, sizeof *ws->lanes, "thread buffers"));
+    ws->n_lanes = lanes;
+    for (size_t i = 0; i < lanes; i++) {
+        STRATA_TRY(open_input(&ws->lanes[i].input, 1, widest));
+        STRATA_TRY(strata__alloc_aligned(&ws->lanes[i].scratch, scratch, "thread scratch"));
+    }
+    return STRATA_OK;
+}
+
+void strata__workspace_close(struct strata__workspace *ws)
+{
+    for (size_t i = 0; i < ws->n_lanes; i++) {
+        close_input(&ws->lanes[i].input);
+        strata__free(ws->lanes[i].scratch);
+    }
+    strata__free(ws->lanes);
+    close_input(&ws->shared);
+    strata__free(ws->visible);
+    strata__free(ws->rope);
+    for (int i = 0; i < STRATA__BUF_LOGITS; i++)
+        strata__free(ws->buffer[i]);
+    *ws = (struct strata__workspace){0};
+}

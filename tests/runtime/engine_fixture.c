@@ -1,0 +1,47 @@
+#include "engine_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "cpu_features.h"
+
+struct engine engine_open(const char *path, struct engine_options options)
+{
+    struct engine engine = {0};
+    strata_config config;
+    strata_config_default(&config);
+    config.cpu_level = options.level ? options.level : strata_level_name(strata_cpu_level());
+    config.blas = options.blas ? options.blas : "off";
+    config.threads = options.threads ? options.threads : 1;
+    if (strata_runtime_open(&engine.runtime, &config) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    strata_model_options model;
+    strata_model_options_default(&model);
+    model.compute = options.compute;
+    if (strata_model_load(engine.runtime, path, &model, &engine.model) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    strata_session_options session;
+    strata_session_options_default(&session);
+    session.context = options.context;
+    if (strata_session_open(engine.model, &session, &engine.session) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    return engine;
+}
+
+void engine_close(struct engine *engine)
+{
+    strata_session_close(&engine->session);
+    strata_model_unref(&engine->model);
+    strata_runtime_close(&engine->runtime);
+}
+
+const char *const *host_levels(size_t *n)
+{
+    static const char *names[STRATA_LEVEL_COUNT];
+    *n = (size_t)strata_cpu_level() + 1;
+    for (size_t i = 0; i < *n; i++)
+        names[i] = strata_level_name((enum strata_level)i);
+    return names;
+}

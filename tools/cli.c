@@ -1,0 +1,227 @@
+/* Messages, exit statuses, standard output, interruption and progress. */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- Messages ---- */
+
+static void print(const char *command, const char *format, va_list args)
+{
+    fputs("strata", stderr);
+    if (command)
+        fprintf(stderr, " %s", command);
+    fputs(": ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+void cli_message(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print(NULL, format, args);
+    va_end(args);
+}
+
+int cli_usage(const struct cli_command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print(command->name, format, args);
+    va_end(args);
+    fprintf(stderr, "See: strata help %s\n", command->name);
+    return CLI_USAGE;
+}
+
+int cli_exit_status(strata_status status)
+{
+    switch (status) {
+    case STRATA_OK:
+        return CLI_DONE;
+    case STRATA_E_INVALID:
+        return CLI_USAGE;
+    case STRATA_E_FORMAT:
+        return CLI_BAD_FILE;
+    case STRATA_E_NOMEM:
+    case STRATA_E_BUDGET:
+        return CLI_NO_MEMORY;
+    case STRATA_E_TIMEOUT:
+        return CLI_DEADLINE;
+    case STRATA_E_CANCELLED:
+        return CLI_INTERRUPTED;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+int cli_fail(strata_status status)
+{
+    const char *detail = strata_last_error();
+    if (status != STRATA_E_CANCELLED)
+        cli_message("%s", *detail ? detail : strata_status_text(status));
+    return cli_exit_status(status);
+}
+
+int cli_no_memory(void)
+{
+    cli_message("out of memory");
+    return CLI_NO_MEMORY;
+}
+
+static const char *const log_words[] = {
+    [STRATA_LOG_ERROR] = "error",
+    [STRATA_LOG_WARN] = "warn",
+    [STRATA_LOG_INFO] = "info",
+    [STRATA_LOG_DEBUG] = "debug",
+};
+
+void cli_log(void *user, strata_log_level level, const char *line)
+{
+    const struct cli_common *common = user;
+    const char *word = getenv("STRATA_LOG");
+    int limit = STRATA_LOG_WARN;
+    for (int i = 0; word && i <= STRATA_LOG_DEBUG; i++)
+        if (!strcmp(word, log_words[i]))
+            limit = i;
+    limit += (int)common->verbose - (int)common->quiet;
+    if (level == STRATA_LOG_ERROR || (int)level <= limit)
+        fprintf(stderr, "strata: %s: %s\n", log_words[level], line);
+}
+
+/* ---- Interruption ---- */
+
+/* A signal handler has no argument to carry these. */
+static strata_session *_Atomic interrupted_session;
+static volatile sig_atomic_t only_reads;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    strata_session *session = atomic_load(&interrupted_session);
+    if (session)
+        strata_session_cancel(session);
+    else if (!only_reads)
+        _exit(CLI_INTERRUPTED);
+}
+
+void cli_start(void)
+{
+    struct sigaction action = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &action, NULL);
+    action.sa_handler = on_interrupt; /* without SA_RESTART: reads return */
+    sigaction(SIGINT, &action, NULL);
+}
+
+void cli_interrupts(strata_session *session)
+{
+    atomic_store(&interrupted_session, session);
+}
+
+void cli_interrupts_reads(bool on)
+{
+    only_reads = on;
+}
+
+/* ---- Standard output, progress ---- */
+
+int cli_finish(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno != EPIPE)
+        cli_message("the result could not be written: %s",
+                    errno ? strerror(errno) : "output error");
+    return status == CLI_DONE ? CLI_FAILED : status;
+}
+
+void cli_progress(const struct cli_common *common, const char *label, size_t done, size_t total)
+{
+    enum { WIDTH = 40 };
+    if (common->quiet || total == 0 || !isatty(STDERR_FILENO))
+        return;
+    if (done >= total) {
+        fputs("\r\033[K", stderr);
+        return;
+    }
+    char bar[WIDTH + 1];
+    size_t full = done * WIDTH / total;
+    memset(bar, '#', full);
+    memset(bar + full, ' ', WIDTH - full);
+    bar[WIDTH] = 0;
+    fprintf(stderr, "\r%s [%s] %3zu %%", label, bar, done * 100 / total);
+}
+
+double cli_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+const char *cli_bytes_text(char out[32], uint64_t bytes)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1000 && unit + 1 < sizeof units / sizeof *units) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(out, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return out;
+}
+
+/* ---- Input ---- */
+
+static int read_stream(FILE *in, const char *name, char **text, size_t *size)
+{
+    size_t used = 0, capacity = 0;
+    char *buffer = NULL;
+    for (;;) {
+        if (capacity - used < 2) {
+            capacity = capacity ? capacity * 2 : 4096;
+            char *grown = realloc(buffer, capacity);
+            if (!grown) {
+                free(buffer);
+                return cli_no_memory();
+            }
+            buffer = grown;
+        }
+        size_t got = fread(buffer + used, 1, capacity - used - 1, in);
+        used += got;
+        if (got == 0)
+            break;
+    }
+    if (ferror(in)) {
+        cli_message("%s: %s", name, strerror(errno));
+        free(buffer);
+        return CLI_FAILED;
+    }
+    buffer[used] = 0;
+    *text = buffer;
+    *size = used;
+    return CLI_DONE;
+}
+
+int cli_read_all(const char *path, char **text, size_t *size)
+{
+    if (!path)
+        return read_stream(stdin, "standard input", text, size);
+    FILE *in = fopen(path, "rb");
+    if (!in) {
+        cli_message("%s: %s", path, strerror(errno));
+        return CLI_FAILED;
+    }
+    int status = read_stream(in, path, text, size);
+    fclose(in);
+    return status;
+}

@@ -1,0 +1,118 @@
+/* From options to a model that can compute. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_names.h"
+
+int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
+{
+    int status;
+    char *path = model_names_resolve(common->model, &status);
+    if (!path)
+        return status;
+    strata_config config;
+    strata_config_default(&config);
+    config.threads = (int)common->threads;
+    config.log = cli_log;
+    config.log_user = (void *)common;
+    strata_model_options options;
+    strata_model_options_default(&options);
+    if (common->compute)
+        options.compute = strcmp(common->compute, "f32") ? STRATA_COMPUTE_Q8 : STRATA_COMPUTE_F32;
+    strata_status result = strata_runtime_open(&engine->runtime, &config);
+    if (result == STRATA_OK)
+        result = strata_model_load(engine->runtime, path, &options, &engine->model);
+    free(path);
+    if (result != STRATA_OK)
+        return cli_fail(result);
+    engine->tokenizer = strata_model_tokenizer(engine->model);
+    return CLI_DONE;
+}
+
+int cli_engine_session(struct cli_engine *engine, unsigned context)
+{
+    strata_session_options options;
+    strata_session_options_default(&options);
+    options.context = context;
+    strata_status result = strata_session_open(engine->model, &options, &engine->session);
+    if (result != STRATA_OK)
+        return cli_fail(result);
+    cli_interrupts(engine->session);
+    return CLI_DONE;
+}
+
+int cli_engine_open(struct cli_engine *engine, const struct cli_common *common)
+{
+    int status = cli_engine_load(engine, common);
+    return status == CLI_DONE ? cli_engine_session(engine, (unsigned)common->context) : status;
+}
+
+void cli_engine_close(struct cli_engine *engine)
+{
+    cli_interrupts(NULL);
+    strata_session_close(&engine->session);
+    strata_model_unref(&engine->model);
+    strata_runtime_close(&engine->runtime);
+    engine->tokenizer = NULL;
+}
+
+strata_generate_options cli_sampling(const struct cli_common *common)
+{
+    strata_generate_options how;
+    strata_generate_options_default(&how);
+    how.max_tokens = (size_t)common->max_tokens;
+    how.temperature = (float)common->temperature;
+    how.top_k = (unsigned)common->top_k;
+    how.top_p = (float)common->top_p;
+    how.min_p = (float)common->min_p;
+    how.repeat_penalty = (float)common->repeat_penalty;
+    how.seed = common->seed;
+    return how;
+}
+
+strata_status cli_tokenize(const strata_tokenizer *tokenizer, const char *text, size_t size,
+                           unsigned flags, int32_t **ids, size_t *count)
+{
+    size_t capacity = size / 2 + 16;
+    int32_t *buffer = NULL;
+    for (;;) {
+        int32_t *grown = realloc(buffer, capacity * sizeof *buffer);
+        if (!grown) {
+            free(buffer);
+            return STRATA_E_NOMEM;
+        }
+        buffer = grown;
+        strata_status status =
+            strata_tokenize(tokenizer, text, size, flags, buffer, capacity, count);
+        if (status != STRATA_OK) {
+            free(buffer);
+            return status;
+        }
+        if (*count <= capacity)
+            break;
+        capacity = *count;
+    }
+    *ids = buffer;
+    return STRATA_OK;
+}
+
+strata_status cli_detokenize(const strata_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                             char **text, size_t *size)
+{
+    strata_status status = strata_detokenize(tokenizer, ids, count, NULL, 0, size);
+    if (status != STRATA_OK)
+        return status;
+    char *buffer = malloc(*size + 1);
+    if (!buffer)
+        return STRATA_E_NOMEM;
+    status = strata_detokenize(tokenizer, ids, count, buffer, *size, size);
+    if (status != STRATA_OK) {
+        free(buffer);
+        return status;
+    }
+    buffer[*size] = 0;
+    *text = buffer;
+    return STRATA_OK;
+}

@@ -1,0 +1,74 @@
+#include "model_names.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const struct model_name names[] = {
+    {"smollm2-135m", "SmolLM2-135M-Instruct, chat, English, Q4_1", "Apache-2.0", 98362432},
+    {"minilm", "all-MiniLM-L6-v2, sentence vectors, F32", "Apache-2.0", 90900000},
+    {"gemma3-270m", "Gemma 3 270M, Q4_K_M", "Gemma", 253000000},
+};
+
+size_t model_names_count(void)
+{
+    return sizeof names / sizeof *names;
+}
+
+const struct model_name *model_names_row(size_t index)
+{
+    return &names[index];
+}
+
+char *model_names_path(const char *name)
+{
+    const char *folder = getenv("STRATA_HOME"), *below = "";
+    if (!folder || !*folder) {
+        folder = getenv("XDG_CACHE_HOME");
+        below = "/strata";
+    }
+    if (!folder || !*folder) {
+        folder = getenv("HOME");
+        below = "/.cache/strata";
+    }
+    if (!folder || !*folder) {
+        cli_message("none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: no folder for models");
+        return NULL;
+    }
+    char *path;
+    if (asprintf(&path, "%s%s/models/%s.gguf", folder, below, name) >= 0)
+        return path;
+    cli_no_memory();
+    return NULL;
+}
+
+static const struct model_name *find(const char *name)
+{
+    for (size_t i = 0; i < model_names_count(); i++)
+        if (!strcmp(names[i].name, name))
+            return &names[i];
+    return NULL;
+}
+
+char *model_names_resolve(const char *model, int *status)
+{
+    const struct model_name *row = find(model);
+    char *path = row ? model_names_path(model) : strdup(model);
+    *status = CLI_FAILED;
+    if (!path || access(path, F_OK) == 0)
+        return path;
+    if (row)
+        cli_message("%s is not there (%s): fetch it with ./tools/fetch-models, or give the path "
+                    "of a GGUF file",
+                    model, path);
+    else
+        cli_message("%s: %s, and no model has this name: give the path of a GGUF file, or a name "
+                    "that `strata pull --list` shows",
+                    model, strerror(errno));
+    free(path);
+    return NULL;
+}

@@ -27,7 +27,8 @@ struct strata__tensor {
     uint64_t bytes;   /* rows * row_bytes */
     const void *data; /* aligned to the file's alignment */
     unsigned shard;
-    uint64_t offset; /* of the data in its shard */
+    uint64_t offset;        /* of the data in its shard */
+    uint64_t header_offset; /* of its description in its shard, for messages */
 };
 
 /* GGUF metadata value types. */

@@ -35,9 +35,25 @@
 /* Levels that speed a slot up list it here. */
 #define STRATA_TYPED_KERNELS_avx2(X)
 #define STRATA_PLAIN_KERNELS_avx2(X)
-#define STRATA_TYPED_KERNELS_avx512(X)
+#define STRATA_TYPED_KERNELS_avx512(X) \
+    X(dequantize, F32, avx512) X(dequantize, F16, avx512) X(dequantize, BF16, avx512) \
+    X(dequantize, Q4_0, avx512) X(dequantize, Q4_1, avx512) X(dequantize, Q8_0, avx512) \
+    X(dequantize, Q4_K, avx512) X(dequantize, Q6_K, avx512) X(gemv_f32, F32, avx512) \
+    X(gemv_f32, F16, avx512) X(gemv_f32, BF16, avx512) X(gemv_f32, Q4_0, avx512) \
+    X(gemv_f32, Q4_1, avx512) X(gemv_f32, Q8_0, avx512) X(gemv_f32, Q4_K, avx512) \
+    X(gemv_f32, Q6_K, avx512) X(gemm_f32, F32, avx512) X(gemm_f32, F16, avx512) \
+    X(gemm_f32, BF16, avx512) X(gemm_f32, Q4_0, avx512) X(gemm_f32, Q4_1, avx512) \
+    X(gemm_f32, Q8_0, avx512) X(gemm_f32, Q4_K, avx512) X(gemm_f32, Q6_K, avx512) \
+    X(gemv_q8, Q4_0, avx512) X(gemv_q8, Q4_1, avx512) X(gemv_q8, Q8_0, avx512) \
+    X(gemv_q8, Q4_K, avx512) X(gemv_q8, Q6_K, avx512) X(gemm_q8, Q4_0, avx512) \
+    X(gemm_q8, Q4_1, avx512) X(gemm_q8, Q8_0, avx512) X(gemm_q8, Q4_K, avx512) \
+    X(gemm_q8, Q6_K, avx512)
 #define STRATA_PLAIN_KERNELS_avx512(X)
-#define STRATA_TYPED_KERNELS_avx512vnni(X)
+#define STRATA_TYPED_KERNELS_avx512vnni(X) \
+    X(gemv_q8, Q4_0, avx512vnni) X(gemv_q8, Q4_1, avx512vnni) X(gemv_q8, Q8_0, avx512vnni) \
+    X(gemv_q8, Q4_K, avx512vnni) X(gemv_q8, Q6_K, avx512vnni) X(gemm_q8, Q4_0, avx512vnni) \
+    X(gemm_q8, Q4_1, avx512vnni) X(gemm_q8, Q8_0, avx512vnni) X(gemm_q8, Q4_K, avx512vnni) \
+    X(gemm_q8, Q6_K, avx512vnni)
 #define STRATA_PLAIN_KERNELS_avx512vnni(X)
 #define STRATA_TYPED_KERNELS_avx512bf16(X)
 #define STRATA_PLAIN_KERNELS_avx512bf16(X)

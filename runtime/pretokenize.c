@@ -5,7 +5,10 @@
  *   - quantifiers whose backtracking could only fail are possessive;
  *   - "each digit is a piece, the rest is cut as GPT-2 does" is one expression: there, a run of
  *     whitespace in front of a digit stands at the end of its part, and is taken whole;
- *   - every alternative together matches any character, so that no text falls between pieces.
+ *   - the alternatives together match any character, so that no text falls between pieces.
+ * Letters and digits are those of PCRE2's Unicode version (14 in PCRE2 10.42): characters assigned
+ * later count as neither.  Normalisation (Qwen2's reference tokenizer composes characters, NFC,
+ * before cutting) is not part of a rule: GGUF does not record it.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "pretokenize.h"
@@ -33,14 +36,15 @@
     "(?i:" ENDINGS ")|[^\\r\\n\\p{L}\\p{N}]?" LETTERS "|" digits "| ?" OTHERS "[\\r\\n]*+|[" SPACE \
     "]*[\\r\\n]++|" SPACES
 
+/* Names on one line are the same rule. */
 static const struct rule {
-    const char *name, *pattern;
+    const char *names[5], *pattern;
     struct strata__pre_traits traits;
 } rules[] = {
-    {"gpt-2", GPT2, {false, false}},
-    {"smollm", DIGITS_GPT2, {false, false}},
-    {"llama-bpe", GPT4("\\p{N}{1,3}+"), {true, true}},
-    {"qwen2", GPT4("\\p{N}"), {false, false}},
+    {{"gpt-2", "phi-2", "mpt", "olmo", "jais"}, GPT2, {false, false}},
+    {{"smollm", "starcoder", "refact", "codeshell"}, DIGITS_GPT2, {false, false}},
+    {{"llama-bpe", "llama3", "llama-v3", "falcon3"}, GPT4("\\p{N}{1,3}+"), {true, true}},
+    {{"qwen2", "deepseek-r1-qwen", "stablelm2"}, GPT4("\\p{N}"), {false, false}},
 };
 
 struct strata__pretokenizer {
@@ -78,8 +82,9 @@ static strata_status fail_pcre2(int code)
 static const struct rule *find_rule(const char *name, size_t size)
 {
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        if (strlen(rules[i].name) == size && memcmp(rules[i].name, name, size) == 0)
-            return &rules[i];
+        for (size_t j = 0; j < 5 && rules[i].names[j]; j++)
+            if (strlen(rules[i].names[j]) == size && memcmp(rules[i].names[j], name, size) == 0)
+                return &rules[i];
     return NULL;
 }
 

@@ -205,28 +205,6 @@ void strata_tokenizer_free(strata_tokenizer **handle)
 
 /* ---- Text to ids ---- */
 
-/* Copies text to `out` (NULL: only counts) with U+FFFD for each maximal invalid subsequence;
- * returns the bytes. */
-static size_t replace_invalid(const char *text, size_t size, char *out)
-{
-    size_t n = 0;
-    for (size_t at = 0; at < size;) {
-        size_t step = strata__utf8_next(text + at, size - at, NULL);
-        if (step) {
-            if (out)
-                memcpy(out + n, text + at, step);
-            n += step;
-        } else {
-            step = strata__utf8_invalid(text + at, size - at);
-            if (out)
-                memcpy(out + n, "\xef\xbf\xbd", 3);
-            n += 3;
-        }
-        at += step;
-    }
-    return n;
-}
-
 static bool is_valid(const char *text, size_t size)
 {
     for (size_t at = 0, step; at < size; at += step) {
@@ -311,9 +289,9 @@ strata_status strata_tokenize(const strata_tokenizer *tokenizer, const char *tex
     if (size == 0)
         text = "";
     if (size <= INT32_MAX && !is_valid(text, size)) {
-        size_t valid_size = replace_invalid(text, size, NULL);
+        size_t valid_size = strata_utf8_repair(text, size, NULL, 0);
         STRATA_TRY(strata__calloc(&valid, valid_size, 1, "text"));
-        replace_invalid(text, size, valid);
+        strata_utf8_repair(text, size, valid, valid_size);
         text = valid, size = valid_size;
     }
     if (size > INT32_MAX) {

@@ -53,8 +53,8 @@ static size_t decode(const char *text, size_t size, char *out)
 {
     size_t n = 0;
     for (size_t at = 0; at < size;) {
-        uint32_t code = UINT32_MAX;
-        size_t step = strata__utf8_next(text + at, size - at, &code);
+        uint32_t code = (unsigned char)text[at];
+        size_t step = code < 0x80 ? 1 : strata__utf8_next(text + at, size - at, &code);
         int byte = step ? code_to_byte(code) : -1;
         if (byte < 0) {
             memcpy(out, text, size);

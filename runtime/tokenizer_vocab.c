@@ -135,12 +135,12 @@ static strata_status load_types(struct strata__vocab *vocab,
     return STRATA_OK;
 }
 
-/* Enters all tokens into the hash table, at most 3/4 full. */
+/* Enters all tokens into the hash table, at most half full. */
 static strata_status index_tokens(struct strata__vocab *vocab,
                                   const struct strata__tokenizer_source *source)
 {
     size_t slots = 16, empty = 0, repeated = 0;
-    while (slots / 4 * 3 < vocab->count)
+    while (slots / 2 < vocab->count)
         slots *= 2;
     STRATA_TRY(strata__calloc(&vocab->slots, slots, sizeof(uint32_t), "token index"));
     vocab->slot_mask = slots - 1;

@@ -33,8 +33,22 @@
     X(attention_f16, ref) X(argmax, ref) X(top_k, ref)
 
 /* Levels that speed a slot up list it here. */
-#define STRATA_TYPED_KERNELS_avx2(X)
-#define STRATA_PLAIN_KERNELS_avx2(X)
+#define STRATA_TYPED_KERNELS_avx2(X) \
+    X(dequantize, F32, avx2) X(dequantize, F16, avx2) X(dequantize, BF16, avx2) \
+    X(dequantize, Q4_0, avx2) X(dequantize, Q4_1, avx2) X(dequantize, Q8_0, avx2) \
+    X(dequantize, Q4_K, avx2) X(dequantize, Q6_K, avx2) X(gemv_f32, F32, avx2) \
+    X(gemv_f32, F16, avx2) X(gemv_f32, BF16, avx2) X(gemv_f32, Q4_0, avx2) \
+    X(gemv_f32, Q4_1, avx2) X(gemv_f32, Q8_0, avx2) X(gemv_f32, Q4_K, avx2) \
+    X(gemv_f32, Q6_K, avx2) X(gemm_f32, F32, avx2) X(gemm_f32, F16, avx2) \
+    X(gemm_f32, BF16, avx2) X(gemm_f32, Q4_0, avx2) X(gemm_f32, Q4_1, avx2) \
+    X(gemm_f32, Q8_0, avx2) X(gemm_f32, Q4_K, avx2) X(gemm_f32, Q6_K, avx2) \
+    X(gemv_q8, Q4_0, avx2) X(gemv_q8, Q4_1, avx2) X(gemv_q8, Q8_0, avx2) X(gemv_q8, Q4_K, avx2) \
+    X(gemv_q8, Q6_K, avx2) X(gemm_q8, Q4_0, avx2) X(gemm_q8, Q4_1, avx2) X(gemm_q8, Q8_0, avx2) \
+    X(gemm_q8, Q4_K, avx2) X(gemm_q8, Q6_K, avx2)
+#define STRATA_PLAIN_KERNELS_avx2(X) \
+    X(quantize_q8, avx2) X(f32_to_f16, avx2) X(rms_norm, avx2) X(rope_norm, avx2) \
+    X(rope_neox, avx2) X(softmax, avx2) X(silu_mul, avx2) X(add, avx2) X(attention_f16, avx2) \
+    X(argmax, avx2)
 #define STRATA_TYPED_KERNELS_avx512(X) \
     X(dequantize, F32, avx512) X(dequantize, F16, avx512) X(dequantize, BF16, avx512) \
     X(dequantize, Q4_0, avx512) X(dequantize, Q4_1, avx512) X(dequantize, Q8_0, avx512) \

@@ -10,6 +10,7 @@
 
 #include "cpu_features.h"
 #include "gemm_blas.h"
+#include "gemm_blas.h"
 #include "memory.h"
 
 #define PCI_CLASS_DISPLAY 0x03

@@ -83,16 +83,22 @@ static const char *const log_words[] = {
     [STRATA_LOG_DEBUG] = "debug",
 };
 
+bool cli_log_level(int *level)
+{
+    const char *word = getenv("STRATA_LOG");
+    *level = STRATA_LOG_WARN;
+    for (int i = 0; word && i <= STRATA_LOG_DEBUG; i++)
+        if (!strcmp(word, log_words[i])) {
+            *level = i;
+            return true;
+        }
+    return !word;
+}
+
 void cli_log(void *user, strata_log_level level, const char *line)
 {
     const struct cli_common *common = user;
-    const char *word = getenv("STRATA_LOG");
-    int limit = STRATA_LOG_WARN;
-    for (int i = 0; word && i <= STRATA_LOG_DEBUG; i++)
-        if (!strcmp(word, log_words[i]))
-            limit = i;
-    limit += (int)common->verbose - (int)common->quiet;
-    if (level == STRATA_LOG_ERROR || (int)level <= limit)
+    if (level == STRATA_LOG_ERROR || (int)level <= common->log_level)
         fprintf(stderr, "strata: %s: %s\n", log_words[level], line);
 }
 
@@ -132,14 +138,27 @@ void cli_interrupts_reads(bool on)
 
 /* ---- Standard output, progress ---- */
 
-int cli_finish(int status)
+/* Why the first write failed, since stdio does not keep it. */
+static int write_error;
+
+bool cli_write(const char *text, size_t size)
 {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    bool written = fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0;
+    if (!written && !write_error)
+        write_error = errno ? errno : EIO;
+    return written;
+}
+
+int cli_finish(int status)
+{
+    cli_write("", 0);
+    if (ferror(stdout) && !write_error)
+        write_error = EIO;
+    if (!write_error)
         return status;
-    if (errno != EPIPE)
-        cli_message("the result could not be written: %s",
-                    errno ? strerror(errno) : "output error");
+    if (write_error != EPIPE)
+        cli_message("the result could not be written: %s", strerror(write_error));
     return status == CLI_DONE ? CLI_FAILED : status;
 }
 

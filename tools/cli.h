@@ -70,6 +70,7 @@ struct cli_common {
     const char *device, *kv_type, *compute;
     bool json, help;
     unsigned verbose, quiet;
+    int log_level; /* enum strata_log_level, or below: only errors */
     uint64_t max_tokens, top_k, seed;
     double temperature, top_p, min_p, repeat_penalty;
     char **arguments; /* what is not an option */
@@ -121,9 +122,12 @@ int cli_exit_status(strata_status status);
 /* Prints "out of memory"; returns CLI_NO_MEMORY. */
 int cli_no_memory(void);
 
-/* The library's messages on stderr.  `user` is the command's struct cli_common: errors always,
- * warnings unless -q, information with -v, everything with -vv; $STRATA_LOG (error, warn, info,
- * debug) moves the starting point. */
+/* The level of $STRATA_LOG ("error", "warn", "info", "debug"; unset: warnings) in *level; false
+ * when the word is none of them. */
+bool cli_log_level(int *level);
+
+/* The library's messages on stderr.  `user` is the command's struct cli_common: errors always, the
+ * others up to its log_level, which -v raises and -q lowers. */
 strata_log_fn cli_log;
 
 /* ---- Standard output, interruption, progress (cli.c) ---- */
@@ -131,6 +135,10 @@ strata_log_fn cli_log;
 /* Before a command runs: broken pipes become write errors, and Ctrl-C ends the program with 130
  * except as cli_interrupts says. */
 void cli_start(void);
+
+/* Writes to stdout what is buffered, after the `size` bytes given.  False when that fails;
+ * cli_finish says why. */
+bool cli_write(const char *text, size_t size);
 
 /* After it: flushes stdout and returns `status`, or CLI_FAILED with a message (none for a broken
  * pipe) when the result could not be written. */

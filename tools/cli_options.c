@@ -235,6 +235,9 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, void *op
         cli_print_help(command);
         return CLI_DONE;
     }
+    if (!cli_log_level(&common->log_level))
+        return cli_usage(command, "STRATA_LOG is none of error, warn, info, debug");
+    common->log_level += (int)common->verbose - (int)common->quiet;
     common->arguments = argv + optind;
     common->n_arguments = argc - optind;
     return check_arguments(command, common);

@@ -78,8 +78,7 @@ static bool on_piece(void *user, const strata_piece *piece)
         chat->no_memory = true;
         return false;
     }
-    fwrite(piece->text, 1, piece->size, stdout);
-    return fflush(stdout) == 0;
+    return cli_write(piece->text, piece->size);
 }
 
 /* Keeps in the session what it has in common with the conversation's ids (at least one id is left
@@ -200,7 +199,8 @@ static int converse(struct chat *chat)
     while (status == CLI_DONE && !leave) {
         if (terminal)
             fputs("> ", stdout);
-        fflush(stdout);
+        if (!cli_write("", 0))
+            break;
         cli_interrupts_reads(true);
         ssize_t got = getline(&line, &capacity, stdin);
         cli_interrupts_reads(false);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "chat_prompt.h"
 #include "cli.h"
@@ -44,8 +45,7 @@ static bool on_piece(void *user, const strata_piece *piece)
     if (out->first_ms == 0)
         out->first_ms = cli_now_ms();
     if (!out->json) {
-        fwrite(piece->text, 1, piece->size, stdout);
-        out->failed = fflush(stdout) != 0;
+        out->failed = !cli_write(piece->text, piece->size);
         return !out->failed;
     }
     if (!reserve((void **)&out->text, &out->capacity, out->size + piece->size, 1) ||
@@ -90,6 +90,8 @@ static int read_prompt(const struct cli_command *command, const struct options *
     const char *text = options->prompt;
     size_t size = text ? strlen(text) : 0;
     if (!text) {
+        if (isatty(STDIN_FILENO) && !options->common.quiet)
+            cli_message("reading the prompt from the terminal; Ctrl-D ends it");
         int status = cli_read_all(NULL, &input, &size);
         if (status != CLI_DONE)
             return status;

@@ -15,11 +15,13 @@ int json_print(json_t *object)
 {
     if (!object)
         return cli_no_memory();
-    json_dumpf(object, stdout, DUMP_FLAGS);
-    putchar('\n');
-    fflush(stdout);
+    char *text = json_dumps(object, DUMP_FLAGS);
     json_decref(object);
-    return CLI_DONE;
+    if (!text)
+        return cli_no_memory();
+    bool written = cli_write(text, strlen(text)) && cli_write("\n", 1);
+    free(text);
+    return written ? CLI_DONE : CLI_FAILED;
 }
 
 json_t *json_text(const char *text, size_t size)
@@ -167,8 +169,8 @@ int json_lines_run(json_lines_fn *answer, void *user)
             status = CLI_FAILED;
         }
         int printed = json_print(result);
-        if (printed != CLI_DONE || ferror(stdout)) {
-            status = printed != CLI_DONE ? printed : CLI_FAILED;
+        if (printed != CLI_DONE) {
+            status = printed;
             break;
         }
     }

@@ -10,7 +10,8 @@
 #include "strata.h"
 
 /* Prints the object on one line of stdout, flushes it, and drops the reference.  Returns CLI_DONE;
- * NULL means that there was no memory for it.  Write errors are left to cli_finish. */
+ * NULL means that there was no memory for it.  CLI_FAILED when it cannot be written, without a
+ * message (cli_finish has it). */
 int json_print(json_t *object);
 
 /* A JSON string of any bytes: invalid UTF-8 becomes U+FFFD.  NULL: no memory. */

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Every command has help, a section of the manual page, and completion; every option of the help is in the page.
+source "$(dirname "$0")/cli_checks.sh"
+page=$source_dir/tools/man/strata.1
+
+commands=$("$strata" help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
+[ "$(wc -w <<<"$commands")" -ge 10 ] || fail "the list of commands has $(wc -w <<<"$commands") words"
+for command in $commands; do
+    grep -qx "\.SS $command" "$page" || fail "$command has no section in the manual page"
+    [ "$command" = help ] && continue
+    expect 0 "$strata" help "$command"
+    prints "^Usage: strata $command"
+    cp "$out/stdout" "$out/help"
+    expect 0 "$strata" "$command" --help
+    cmp -s "$out/help" "$out/stdout" || fail "$command --help differs from help $command"
+    for option in $(sed -n '/^Options:/,/^$/s/^  .\{3\} \(--[a-z-]*\).*/\1/p' "$out/help"); do
+        grep -qF -- "${option//-/\\-}" "$page" || fail "$command $option is not in the manual page"
+    done
+done
+if command -v man >/dev/null; then
+    LC_ALL=C.UTF-8 MANROFFSEQ= man --warnings -l "$page" >/dev/null 2>"$out/stderr"
+    [ -s "$out/stderr" ] && fail "man: $(head -3 "$out/stderr")"
+fi
+
+source "$source_dir/tools/completion/strata.bash"
+mkdir -p "$out/bin" && ln -s "$(realpath "$strata")" "$out/bin/strata" && PATH=$out/bin:$PATH
+
+# completes WORD TYPED...: completing the last typed word offers WORD.
+completes() {
+    local wanted=$1
+    shift
+    COMP_WORDS=(strata "$@")
+    COMP_CWORD=$#
+    _strata
+    local word
+    for word in "${COMPREPLY[@]}"; do
+        [ "$word" = "$wanted" ] && return
+    done
+    fail "completing '$*' offers no $wanted"
+}
+for command in $commands; do
+    completes "$command" "${command:0:2}"
+    [ "$command" = help ] || completes "$command" help "${command:0:2}"
+    [ "$command" = help ] || completes --help "$command" --h
+done
+completes --repeat-penalty generate -m x --rep
+completes -t logits -
+completes smollm2-135m generate -m smo
+completes smollm2-135m inspect smo
+completes q8 logits --compute q
+completes cpu generate --device ''
+completes roofline bench ro
+finish

@@ -1,0 +1,56 @@
+# bash completion for strata.  Commands, options and model names are asked from the program itself, so they are always
+# those of the installed version.
+
+_strata_commands() {
+    "$1" help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'
+}
+
+_strata_options() {
+    "$1" help "$2" 2>/dev/null | sed -n '/^Options:/,/^$/{s/^  \(-[a-z]\),.*/\1/p;}'
+    "$1" help "$2" 2>/dev/null | sed -n '/^Options:/,/^$/s/^  .\{3\} \(--[a-z-]*\).*/\1/p'
+}
+
+# The words of a choice such as "--compute f32|q8".
+_strata_choices() {
+    "$1" help "$2" 2>/dev/null | sed -n "s/^  .\{3\} $3 \([a-z0-9|_]*\) .*/\1/p" | tr '|' ' '
+}
+
+_strata_models() {
+    "$1" pull --list 2>/dev/null | sed -n '2,$s/^\([a-z0-9][^ ]*\) .*/\1/p'
+}
+
+_strata() {
+    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]}
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_commands "$program") --version" -- "$word")
+        return
+    fi
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_options "$program" "$command")" -- "$word")
+        return
+    fi
+    case $command:$before in
+    help:*)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_commands "$program")" -- "$word")
+        ;;
+    *:-m | *:--model | inspect:inspect)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word"; compgen -f -- "$word")
+        ;;
+    *:-f | *:--file)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
+    bench:bench)
+        mapfile -t COMPREPLY < <(compgen -W "kernels roofline" -- "$word")
+        ;;
+    *:--device | *:--kv-type | *:--compute)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")
+        ;;
+    pull:*)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word")
+        ;;
+    esac
+}
+
+complete -o filenames -F _strata strata

@@ -112,7 +112,7 @@ static bool spell_member(struct speller *s)
 {
     size_t begin = s->string_begin;
     if (!s->string_end || s->n != s->string_end || begin < 2 || s->out[begin - 1] != '[' ||
-        !is_word(s->out[begin - 2]) || s->n - begin < 3)
+        !(is_word(s->out[begin - 2]) || s->out[begin - 2] == ']') || s->n - begin < 3)
         return false;
     for (size_t i = begin + 1; i + 1 < s->n; i++)
         if (!is_word(s->out[i]))

@@ -1,0 +1,62 @@
+/* Small tokenizers for tests: the tables of a GGUF file, written out and opened. */
+#ifndef TOKENIZER_FIXTURE_H
+#define TOKENIZER_FIXTURE_H
+
+#include "gguf.h"
+
+#define SPEC_TOKENS_MAX 400
+#define SPEC_MERGES_MAX 64
+
+/* What a file says about its tokenizer.  Tests change single fields of spec_default. */
+struct spec {
+    const char *model, *pre, *chat; /* NULL: the key is left out */
+    struct strata__string tokens[SPEC_TOKENS_MAX];
+    size_t n_tokens;
+    int32_t types[SPEC_TOKENS_MAX];
+    size_t n_types; /* written; 0: the key is left out */
+    enum strata__meta_type types_type;
+    size_t n_scores; /* all 0; 0: the key is left out */
+    enum strata__meta_type scores_type;
+    struct strata__string merges[SPEC_MERGES_MAX];
+    size_t n_merges;
+    struct {
+        const char *key; /* NULL: the end */
+        enum strata__meta_type type;
+        int64_t value;
+    } numbers[8];
+};
+
+/* Byte-level BPE: ids 0 to 255 are the bytes, 256 to 260 <|endoftext|>, <|im_start|>, <|im_end|>
+ * (control), <|user|>, <|user|>x (user-defined), then the result of each merge, then three tokens
+ * that no merge makes.  bos is 257, eos 258. */
+void spec_default(struct spec *spec, const char *pre);
+#define SPEC_EOT 256
+#define SPEC_START 257
+#define SPEC_END 258
+#define SPEC_USER 259
+#define SPEC_USER_X 260
+
+/* Adds a token; returns its id. */
+int32_t spec_token(struct spec *spec, const char *text, int32_t type);
+
+/* Warnings of the latest spec_create, one a line. */
+extern char spec_log[1024];
+
+/* Writes and opens the file, builds the tokenizer, closes the file. */
+strata_status spec_create(const struct spec *spec, strata_tokenizer **out);
+
+/* The same, which must succeed. */
+strata_tokenizer *spec_tokenizer(const struct spec *spec);
+
+/* Asserts that the ids of text[0..size) are those up to the final -1. */
+void assert_ids(const strata_tokenizer *tokenizer, const char *text, size_t size, unsigned flags,
+                const int32_t *ids);
+
+/* strata_tokenize into a new array (the caller frees). */
+int32_t *ids_of(const strata_tokenizer *tokenizer, const char *text, size_t size, unsigned flags,
+                size_t *count);
+
+/* Asserts that the ids of the text detokenise to the same bytes. */
+void assert_round_trip(const strata_tokenizer *tokenizer, const char *text, size_t size);
+
+#endif

@@ -62,7 +62,9 @@
     X(gemv_q8, Q4_K, avx512) X(gemv_q8, Q6_K, avx512) X(gemm_q8, Q4_0, avx512) \
     X(gemm_q8, Q4_1, avx512) X(gemm_q8, Q8_0, avx512) X(gemm_q8, Q4_K, avx512) \
     X(gemm_q8, Q6_K, avx512)
-#define STRATA_PLAIN_KERNELS_avx512(X)
+#define STRATA_PLAIN_KERNELS_avx512(X) \
+    X(quantize_q8, avx512) X(rms_norm, avx512) X(softmax, avx512) X(silu_mul, avx512) \
+    X(attention_f16, avx512) X(argmax, avx512)
 #define STRATA_TYPED_KERNELS_avx512vnni(X) \
     X(gemv_q8, Q4_0, avx512vnni) X(gemv_q8, Q4_1, avx512vnni) X(gemv_q8, Q8_0, avx512vnni) \
     X(gemv_q8, Q4_K, avx512vnni) X(gemv_q8, Q6_K, avx512vnni) X(gemm_q8, Q4_0, avx512vnni) \

@@ -102,7 +102,18 @@ INLINE __m512i load_start(const uint8_t *at, size_t bytes)
 /* Bytes of a group of n blocks of 32. */
 INLINE size_t group_bytes(enum strata_type type, size_t n)
 {
-    return n * (type == STRATA_TYPE_Q4_0 ? 18 : type == STRATA_TYPE_Q4_1 ? 20 : 34);
+    switch (type) {
+    case STRATA_TYPE_Q4_0:
+        return 18 * n;
+    case STRATA_TYPE_Q4_1:
+        return 20 * n;
+    case STRATA_TYPE_Q8_0:
+        return 34 * n;
+    case STRATA_TYPE_Q4_K:
+        return 144 * n / 8;
+    default:
+        return 210 * n / 8;
+    }
 }
 
 INLINE void load_group_q4_k(__m512i *low, __m512i *high, const uint8_t *row, size_t g)
@@ -318,7 +329,12 @@ INLINE void multiply_rows(const struct strata_matmul *a, size_t i, size_t sets,
             (const uint8_t *)a->w + min_size(i + 4 * s + r, a->rows - 1) * a->row_bytes;
     }
     size_t groups = a->k / 128, rest = a->k / 32 % 4;
+    const uint8_t *next = (const uint8_t *)a->w + (i + 4 * sets) * a->row_bytes;
     for (size_t g = 0; g < groups; g++) {
+        size_t step = 4 * sets * group_bytes(type, 4);
+        for (size_t at = 0; at < step; at += 64)
+            _mm_prefetch((const char *)next + at, _MM_HINT_T0);
+        next += step;
         struct activations x = load_activations(&a->xq, g, 4, type);
         UNROLL for (size_t s = 0; s < sets; s++) y[s] = add_group(y[s], &x, row[s], g, 4, type);
     }

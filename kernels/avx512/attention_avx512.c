@@ -1,0 +1,272 @@
+/* Attention with an online softmax (Milakov & Gimelshein 2018; Dao et al. 2022).
+ *
+ * For each tile of 64 positions and all rows (tokens x heads) that share the key/value head:
+ *   1. keys become float, transposed: keys[d][p], values become float: values[p][d];
+ *   2. scores[row][p] = sum over d of q[row][d] * keys[d][p], for six rows x 64 positions at a time
+ *      (24 accumulators; per d four loads and six broadcasts feed 24 multiply-adds);
+ *   3. per row the maximum, denominator and, by a factor, the running sums are brought up to date,
+ *      scores become exp(score - maximum);
+ *   4. sums[row][d] += sum over p of scores[row][p] * values[p][d], six rows x 64 elements at a
+ * time. Keys are transposed as pairs of binary16, four rows of 16 bytes to a vector, which takes
+ * half of the shuffles that floats would.  One tile serves up to 64 rows, so the conversion is a
+ * few percent of a prefill; a decode step with three rows spends about half of its time on it.
+ *
+ * Every score is one chain of multiply-adds over d, every output one over positions in order, for
+ * whatever rows are handled together; exp is exp16 (1.5 ulp).  Positions that a row does not see
+ * are kept out of its sums, even when another row of the call sees them. */
+#include <assert.h>
+#include <math.h>
+
+#include "lanes_avx512.h"
+
+#define TILE STRATA_ATTENTION_TILE
+#define ROWS STRATA_ATTENTION_ROWS
+
+struct tile {
+    float *scores;                /* [rows][TILE] */
+    float *keys;                  /* [head_dim][TILE] */
+    float *values;                /* [TILE][padded] */
+    float *sums;                  /* [rows][padded] */
+    float *largest, *denominator; /* [rows] */
+    size_t padded;                /* head_dim, up to a multiple of 16 */
+    const float *q[ROWS];
+    size_t visible[ROWS];
+    size_t rows;
+};
+
+/* Row of query vector (t, h) is t * heads + h. */
+static void open_tile(struct tile *tile, const struct strata_attention *a)
+{
+    assert(a->tokens * a->heads <= ROWS);
+    float *at = a->scratch;
+    tile->padded = (a->head_dim + 15) / 16 * 16;
+    tile->rows = a->tokens * a->heads;
+    tile->scores = at;
+    tile->keys = tile->scores + ROWS * TILE;
+    tile->values = tile->keys + a->head_dim * TILE;
+    tile->sums = tile->values + TILE * tile->padded;
+    tile->largest = tile->sums + ROWS * tile->padded;
+    tile->denominator = tile->largest + ROWS;
+    for (size_t t = 0; t < a->tokens; t++)
+        for (size_t h = 0; h < a->heads; h++) {
+            size_t row = t * a->heads + h;
+            tile->q[row] = a->q + t * a->q_token_stride + h * a->q_head_stride;
+            tile->visible[row] = a->visible[t];
+            tile->largest[row] = -INFINITY;
+            tile->denominator[row] = 0;
+        }
+    memset(tile->sums, 0, tile->rows * tile->padded * sizeof *tile->sums);
+}
+
+/* Keys of positions first .. first + 15 (the last one again from n on) to columns of the tile. */
+static void load_keys(const struct strata_attention *a, float *keys, size_t first, size_t n)
+{
+    const uint16_t *k[16];
+    for (size_t p = 0; p < 16; p++)
+        k[p] = a->k + (first + min_size(p, n - 1)) * a->k_stride;
+    for (size_t d = 0; d < a->head_dim; d += 8) {
+        __mmask8 mask = (__mmask8)first16(a->head_dim - d);
+        __m512i v[4];
+        UNROLL for (size_t i = 0; i < 4; i++)
+        {
+            __m128i lane[4];
+            UNROLL for (size_t j = 0; j < 4; j++) lane[j] =
+                mask == 0xff ? load128(k[4 * j + i] + d)
+                             : _mm_maskz_loadu_epi16(mask, k[4 * j + i] + d);
+            v[i] = _mm512_inserti32x4(_mm512_castsi128_si512(lane[0]), lane[1], 1);
+            v[i] = _mm512_inserti32x4(_mm512_inserti32x4(v[i], lane[2], 2), lane[3], 3);
+        }
+        transpose_lanes(v);
+        UNROLL for (size_t i = 0; i < 4; i++)
+        {
+            __m512 even, odd;
+            halves_to_floats(v[i], &even, &odd);
+            if (d + 2 * i < a->head_dim)
+                _mm512_storeu_ps(keys + (d + 2 * i) * TILE, even);
+            if (d + 2 * i + 1 < a->head_dim)
+                _mm512_storeu_ps(keys + (d + 2 * i + 1) * TILE, odd);
+        }
+    }
+}
+
+static void load_values(const struct strata_attention *a, const struct tile *tile, size_t first,
+                        size_t n)
+{
+    for (size_t p = 0; p < n; p++)
+        for (size_t d = 0; d < a->head_dim; d += 16) {
+            const uint16_t *v = a->v + (first + p) * a->v_stride + d;
+            __m256i half = _mm256_maskz_loadu_epi16(first16(a->head_dim - d), v);
+            _mm512_storeu_ps(tile->values + p * tile->padded + d, _mm512_cvtph_ps(half));
+        }
+}
+
+/* Scores of `rows` rows (a constant) against 16 * `vectors` (a constant) positions. */
+INLINE void score_rows(const struct tile *tile, size_t row, size_t rows, size_t vectors,
+                       size_t head_dim)
+{
+    __m512 sum[6][4];
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < vectors; i++) sum[r][i] =
+        _mm512_setzero_ps();
+    for (size_t d = 0; d < head_dim; d++) {
+        __m512 key[4];
+        UNROLL for (size_t i = 0; i < vectors; i++) key[i] =
+            _mm512_loadu_ps(tile->keys + d * TILE + 16 * i);
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
+            __m512 q = _mm512_set1_ps(tile->q[row + r][d]);
+            UNROLL for (size_t i = 0; i < vectors; i++) sum[r][i] =
+                _mm512_fmadd_ps(q, key[i], sum[r][i]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < vectors; i++)
+        _mm512_storeu_ps(tile->scores + (row + r) * TILE + 16 * i, sum[r][i]);
+}
+
+INLINE void score_all(const struct tile *tile, size_t vectors, size_t head_dim)
+{
+    size_t row = 0;
+    for (; row + 6 <= tile->rows; row += 6)
+        score_rows(tile, row, 6, vectors, head_dim);
+    if (tile->rows - row >= 3) {
+        score_rows(tile, row, 3, vectors, head_dim);
+        row += 3;
+    }
+    for (; row < tile->rows; row++)
+        score_rows(tile, row, 1, vectors, head_dim);
+}
+
+/* Brings row's running state to a tile of which it sees n >= 1 positions: scores become weights. */
+static void soften_row(const struct tile *tile, size_t row, size_t n, float scale)
+{
+    const __m512 lowest = _mm512_set1_ps(-INFINITY), factor = _mm512_set1_ps(scale);
+    float *scores = tile->scores + row * TILE;
+    __m512 s[4], sum = _mm512_setzero_ps(), top = _mm512_set1_ps(tile->largest[row]);
+    UNROLL for (size_t i = 0; i < 4; i++)
+    {
+        __mmask16 mask = 16 * i < n ? first16(n - 16 * i) : 0;
+        s[i] =
+            _mm512_mask_mul_ps(lowest, mask, _mm512_maskz_loadu_ps(mask, scores + 16 * i), factor);
+        top = _mm512_max_ps(s[i], top); /* a NaN score gives top, and a NaN weight below */
+    }
+    float largest = max16(top);
+    __m512 offset = _mm512_set1_ps(largest);
+    UNROLL for (size_t i = 0; i < 4; i++)
+    {
+        s[i] = exp16(_mm512_sub_ps(s[i], offset));
+        sum = _mm512_add_ps(sum, s[i]);
+        _mm512_storeu_ps(scores + 16 * i, s[i]);
+    }
+    if (largest == tile->largest[row]) {
+        tile->denominator[row] += sum16(sum);
+        return;
+    }
+    __m512 shrink = exp16(_mm512_sub_ps(_mm512_set1_ps(tile->largest[row]), offset));
+    tile->denominator[row] = tile->denominator[row] * _mm512_cvtss_f32(shrink) + sum16(sum);
+    tile->largest[row] = largest;
+    float *sums = tile->sums + row * tile->padded;
+    for (size_t d = 0; d < tile->padded; d += 16)
+        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), shrink));
+}
+
+/* Adds positions from .. to - 1 to the sums of `rows` rows, elements d .. d + 16 * vectors - 1
+ * (`rows` and `vectors` are constants). */
+INLINE void add_values(const struct tile *tile, size_t row, size_t rows, size_t d, size_t vectors,
+                       size_t from, size_t to)
+{
+    const float *scores = tile->scores + row * TILE, *values = tile->values + d;
+    float *sums = tile->sums + row * tile->padded + d;
+    __m512 sum[6][4];
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < vectors; i++) sum[r][i] =
+        _mm512_loadu_ps(sums + r * tile->padded + 16 * i);
+    for (size_t p = from; p < to; p++) {
+        __m512 value[4];
+        UNROLL for (size_t i = 0; i < vectors; i++) value[i] =
+            _mm512_loadu_ps(values + p * tile->padded + 16 * i);
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
+            __m512 weight = _mm512_set1_ps(scores[r * TILE + p]);
+            UNROLL for (size_t i = 0; i < vectors; i++) sum[r][i] =
+                _mm512_fmadd_ps(weight, value[i], sum[r][i]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < vectors; i++)
+        _mm512_storeu_ps(sums + r * tile->padded + 16 * i, sum[r][i]);
+}
+
+INLINE void add_all_elements(const struct tile *tile, size_t row, size_t rows, size_t from,
+                             size_t to)
+{
+    size_t d = 0;
+    for (; d + 64 <= tile->padded; d += 64)
+        add_values(tile, row, rows, d, 4, from, to);
+    for (; d < tile->padded; d += 16)
+        add_values(tile, row, rows, d, 1, from, to);
+}
+
+/* Positions that a row sees of a tile of n that begins at first. */
+INLINE size_t seen(const struct tile *tile, size_t row, size_t first, size_t n)
+{
+    size_t visible = tile->visible[row];
+    return visible > first ? min_size(visible - first, n) : 0;
+}
+
+/* Rows row .. row + rows - 1: what all of them see together, then the rest of each. */
+INLINE void add_rows(const struct tile *tile, size_t row, size_t rows, size_t first, size_t n)
+{
+    size_t common = n;
+    for (size_t r = 0; r < rows; r++)
+        common = min_size(common, seen(tile, row + r, first, n));
+    add_all_elements(tile, row, rows, 0, common);
+    for (size_t r = 0; r < rows; r++)
+        if (seen(tile, row + r, first, n) > common)
+            add_all_elements(tile, row + r, 1, common, seen(tile, row + r, first, n));
+}
+
+static void take_tile(const struct strata_attention *a, const struct tile *tile, size_t first,
+                      size_t n)
+{
+    for (size_t p = 0; p < n; p += 16)
+        load_keys(a, tile->keys + p, first + p, n - p);
+    load_values(a, tile, first, n);
+    if (n > 48)
+        score_all(tile, 4, a->head_dim);
+    else if (n > 32)
+        score_all(tile, 3, a->head_dim);
+    else if (n > 16)
+        score_all(tile, 2, a->head_dim);
+    else
+        score_all(tile, 1, a->head_dim);
+    for (size_t row = 0; row < tile->rows; row++)
+        if (seen(tile, row, first, n))
+            soften_row(tile, row, seen(tile, row, first, n), a->scale);
+    size_t row = 0;
+    for (; row + 6 <= tile->rows; row += 6)
+        add_rows(tile, row, 6, first, n);
+    if (tile->rows - row >= 3) {
+        add_rows(tile, row, 3, first, n);
+        row += 3;
+    }
+    for (; row < tile->rows; row++)
+        add_rows(tile, row, 1, first, n);
+}
+
+void strata_attention_f16_avx512(const struct strata_attention *a)
+{
+    struct tile tile;
+    open_tile(&tile, a);
+    size_t visible = 0;
+    for (size_t t = 0; t < a->tokens; t++)
+        visible = a->visible[t] > visible ? a->visible[t] : visible;
+    for (size_t first = 0; first < visible; first += TILE)
+        take_tile(a, &tile, first, min_size(visible - first, TILE));
+    for (size_t t = 0; t < a->tokens; t++)
+        for (size_t h = 0; h < a->heads; h++) {
+            size_t row = t * a->heads + h;
+            float *out = a->out + t * a->out_token_stride + h * a->out_head_stride;
+            __m512 total = _mm512_set1_ps(tile.denominator[row]);
+            for (size_t d = 0; d < a->head_dim; d += 16) {
+                __m512 v = _mm512_loadu_ps(tile.sums + row * tile.padded + d);
+                _mm512_mask_storeu_ps(out + d, first16(a->head_dim - d), _mm512_div_ps(v, total));
+            }
+        }
+}

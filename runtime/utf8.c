@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include "strata.h"
+
 /* Length that the lead byte announces, and the range of the second byte; 0 when it cannot lead. */
 static size_t lead(unsigned char c, unsigned char *low, unsigned char *high)
 {

@@ -13,9 +13,9 @@
  * input,
  *   - the same bytes for integer and copying operations (quantize_q8, f32_to_f16, dequantize,
  * argmax, top_k);
- *   - for the q8 products: exact integer dot products within each block; the float sums over blocks
- * may be ordered otherwise (so results are bit-equal whenever all float steps are exact, which the
- * checker uses);
+ *   - for the q8 products: exact integer dot products within each block, whole or in parts; the
+ * float sums over blocks and parts may be ordered otherwise (so results are bit-equal whenever all
+ * float steps are exact, which the checker uses);
  *   - for float operations a result within the bound that tests/kernels states for the operation.
  *
  * Alignment and aliasing.  Float, int and f16 buffers are aligned to their element; weight pointers

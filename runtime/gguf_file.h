@@ -74,7 +74,7 @@ strata_status strata__gguf_bad(const struct strata__shard *shard, uint64_t offse
                                const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Reading forward through a shard; `at` never passes the end.  Each read fails with E_FORMAT when
- * the bytes are not there; `field` names what is read. */
+ * the bytes are not there, *out is 0 then; `field` names what is read. */
 struct strata__reader {
     const struct strata__shard *shard;
     uint64_t at;

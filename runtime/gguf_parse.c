@@ -36,6 +36,7 @@ static const unsigned char *here(const struct strata__reader *reader)
 
 static strata_status take(struct strata__reader *reader, const char *field, void *out, size_t bytes)
 {
+    memset(out, 0, bytes);
     if (strata__gguf_left(reader) < bytes)
         return strata__gguf_bad(reader->shard, reader->at,
                                 "%s: %zu bytes needed, the file ends after %" PRIu64, field, bytes,
@@ -142,8 +143,8 @@ static strata_status skip_array(struct strata__reader *reader, const char *field
     uint32_t type;
     STRATA_TRY(strata__gguf_u32(reader, field, &type));
     if (type >= STRATA__META_TYPE_COUNT)
-        return strata__gguf_bad(reader->shard, start, "%s: element type %" PRIu32 ", 0 to %d",
-                                field, type, STRATA__META_TYPE_COUNT - 1);
+        return strata__gguf_bad(reader->shard, start, "%s: element type %" PRId32 ", 0 to %d",
+                                field, (int32_t)type, STRATA__META_TYPE_COUNT - 1);
     if (type == STRATA__META_ARRAY)
         return strata__gguf_bad(
             reader->shard, start,
@@ -200,8 +201,8 @@ static strata_status read_key(struct strata__shard *shard, struct strata__reader
     uint64_t type_at = reader->at;
     STRATA_TRY(strata__gguf_u32(reader, field, &key->type));
     if (key->type >= STRATA__META_TYPE_COUNT)
-        return strata__gguf_bad(shard, type_at, "%s: value type %" PRIu32 ", 0 to %d", field,
-                                key->type, STRATA__META_TYPE_COUNT - 1);
+        return strata__gguf_bad(shard, type_at, "%s: value type %" PRId32 ", 0 to %d", field,
+                                (int32_t)key->type, STRATA__META_TYPE_COUNT - 1);
     key->value = reader->at;
     uint32_t other = strata__name_index_add(&shard->key_index, i);
     if (other != STRATA__NO_ITEM)

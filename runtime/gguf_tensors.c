@@ -41,14 +41,26 @@ static strata_status check_layer(const struct table *table, uint64_t at, const c
     return STRATA_OK;
 }
 
+/* The fewest bytes of a description after a name of one byte. */
+#define AFTER_NAME (STRATA__GGUF_TENSOR_BYTES_MIN - 9)
+
+/* Reads and keeps a name.  What is left must hold the rest of the table: that bounds the bytes of
+ * all names by what count_tensors found. */
 static strata_status read_name(struct table *table, struct strata__reader *reader,
                                struct strata__tensor *tensor)
 {
     struct strata__string name;
     char field[48];
-    snprintf(field, sizeof field, "name of tensor %" PRIu32,
-             table->file->tensor_count - (uint32_t)table->first);
+    uint64_t i = table->file->tensor_count - table->first;
+    snprintf(field, sizeof field, "name of tensor %" PRIu64, i);
     STRATA_TRY(strata__gguf_name(reader, field, STRATA__GGUF_NAME_MAX, &name));
+    uint64_t more = table->shard->tensor_count - i - 1;
+    uint64_t least = AFTER_NAME + more * STRATA__GGUF_TENSOR_BYTES_MIN;
+    if (strata__gguf_left(reader) < least)
+        return strata__gguf_bad(table->shard, reader->at,
+                                "tensor %" PRIu64 ": it and %" PRIu64 " more need at least %" PRIu64
+                                " bytes, %" PRIu64 " left",
+                                i, more, least, strata__gguf_left(reader));
     memcpy(table->names, name.text, name.size);
     table->names[name.size] = 0;
     tensor->name = table->names;
@@ -125,7 +137,7 @@ static strata_status read_type(struct table *table, struct strata__reader *reade
 static strata_status read_tensor(struct table *table, struct strata__reader *reader)
 {
     struct strata__tensor *tensor = &table->file->tensors[table->file->tensor_count];
-    uint64_t elements;
+    uint64_t elements = 0;
     char field[96];
     tensor->header_offset = reader->at;
     tensor->shard = table->shard_index;

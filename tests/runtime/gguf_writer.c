@@ -16,13 +16,15 @@ static void die(const char *what)
 /* Appends `size` bytes, zeros when `from` is NULL. */
 static void append(struct gguf_buffer *buffer, const void *from, size_t size)
 {
+    if (size == 0)
+        return;
     if (buffer->capacity - buffer->size < size) {
         buffer->capacity = 2 * buffer->capacity + size + 256;
         buffer->bytes = realloc(buffer->bytes, buffer->capacity);
         if (!buffer->bytes)
             die("gguf_writer");
     }
-    if (from && size)
+    if (from)
         memcpy(buffer->bytes + buffer->size, from, size);
     else
         memset(buffer->bytes + buffer->size, 0, size);

@@ -1,0 +1,122 @@
+/* Wrappers that count, and fail on demand (faults.h). */
+#include "faults.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static atomic_size_t counts[FAULT_CALLS], bytes_asked;
+static atomic_long mappings;
+static struct {
+    size_t n; /* 0: nothing fails */
+    bool later;
+    int error;
+} armed[FAULT_CALLS];
+
+void fault_reset(void)
+{
+    for (int i = 0; i < FAULT_CALLS; i++) {
+        armed[i].n = 0;
+        atomic_store(&counts[i], 0);
+    }
+    atomic_store(&bytes_asked, 0);
+}
+
+void fault_arm(enum fault_call call, size_t n, bool later, int error)
+{
+    fault_reset();
+    armed[call].later = later;
+    armed[call].error = error;
+    armed[call].n = n;
+}
+
+size_t fault_count(enum fault_call call)
+{
+    return atomic_load(&counts[call]);
+}
+
+size_t fault_bytes(void)
+{
+    return atomic_load(&bytes_asked);
+}
+
+long fault_mappings(void)
+{
+    return atomic_load(&mappings);
+}
+
+/* Counts a call; true, with errno set, when it is to fail. */
+static bool fails(enum fault_call call)
+{
+    size_t n = atomic_fetch_add(&counts[call], 1) + 1;
+    if (!armed[call].n || n < armed[call].n || (n > armed[call].n && !armed[call].later))
+        return false;
+    errno = armed[call].error;
+    return true;
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+int __real_posix_memalign(void **out, size_t alignment, size_t size);
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __real_fstat(int descriptor, struct stat *info);
+int __wrap_fstat(int descriptor, struct stat *info);
+void *__real_mmap(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
+int __real_munmap(void *at, size_t size);
+int __wrap_munmap(void *at, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    atomic_fetch_add(&bytes_asked, count * size);
+    return fails(FAULT_MEMORY) ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    atomic_fetch_add(&bytes_asked, size);
+    return fails(FAULT_MEMORY) ? NULL : __real_realloc(old, size);
+}
+
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    atomic_fetch_add(&bytes_asked, size);
+    return fails(FAULT_MEMORY) ? ENOMEM : __real_posix_memalign(out, alignment, size);
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return fails(FAULT_OPEN) ? -1 : __real_open(path, flags, mode);
+}
+
+int __wrap_fstat(int descriptor, struct stat *info)
+{
+    return fails(FAULT_FSTAT) ? -1 : __real_fstat(descriptor, info);
+}
+
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int descriptor, off_t offset)
+{
+    void *memory = fails(FAULT_MMAP) ? MAP_FAILED
+                                     : __real_mmap(at, size, protection, flags, descriptor, offset);
+    if (memory != MAP_FAILED)
+        atomic_fetch_add(&mappings, 1);
+    return memory;
+}
+
+int __wrap_munmap(void *at, size_t size)
+{
+    atomic_fetch_sub(&mappings, 1);
+    return __real_munmap(at, size);
+}

@@ -36,27 +36,35 @@ static void region_open(struct region *r, struct check_buffer *b, enum check_pla
     memcpy(b->placed, b->image, extent);
 }
 
-/* Takes the outputs away and compares all other bytes with what was there before the call. */
-static bool region_check(const struct region *r, struct check_buffer *b, const char *name)
+static bool is_output(const struct check_buffer *b)
 {
-    size_t extent = check_extent(b), before = (size_t)(b->placed - r->usable);
+    return b->role == CHECK_OUT || b->role == CHECK_INOUT;
+}
+
+/* Moves what was written to `result` and puts the former contents back. */
+static void take_output(struct check_buffer *b)
+{
     for (size_t i = 0; i < check_elements(b); i++) {
         size_t at = check_offset(b, i);
         memcpy(b->result + at, b->placed + at, b->elem);
-        if (b->role == CHECK_OUT || b->role == CHECK_INOUT)
-            memcpy(b->placed + at, b->image + at, b->elem);
+        memcpy(b->placed + at, b->image + at, b->elem);
     }
+}
+
+/* Compares all that is not output with what was there before the call. */
+static bool region_check(const struct region *r, const struct check_buffer *b, const char *name)
+{
+    size_t extent = check_extent(b), before = (size_t)(b->placed - r->usable);
     if (b->role != CHECK_SCRATCH && memcmp(b->placed, b->image, extent) != 0) {
         fprintf(stderr, "%s: %s: bytes changed that are not output\n", name, b->name);
         return false;
     }
     for (size_t i = 0; i < r->size; i++) {
-        if (i >= before && i < before + extent)
-            continue;
-        if (r->usable[i] != PATTERN) {
-            fprintf(stderr, "%s: %s: written %zu bytes %s the buffer\n", name, b->name,
-                    i < before ? before - i : i - before - extent,
-                    i < before ? "before" : "after the end of");
+        if (i == before)
+            i += extent;
+        if (i < r->size && r->usable[i] != PATTERN) {
+            fprintf(stderr, "%s: %s: byte %td from its beginning was written\n", name, b->name,
+                    (ptrdiff_t)i - (ptrdiff_t)before);
             return false;
         }
     }
@@ -224,7 +232,7 @@ static void plant(struct check_case *c, enum check_fault fault)
         struct check_buffer *b = &c->buffer[i];
         if (b->role == CHECK_IN)
             fault_in_input(b, fault);
-        else if (b->role != CHECK_SCRATCH)
+        else if (is_output(b))
             fault_in_output(c, b, fault);
     }
 }
@@ -240,6 +248,8 @@ bool check_run(struct check_case *c, const struct strata_kernel *kernel, enum ch
     if (fault != CHECK_FAULT_none)
         plant(c, fault);
     for (int i = 0; i < c->n_buffers; i++) {
+        if (is_output(&c->buffer[i]))
+            take_output(&c->buffer[i]);
         good = region_check(&regions[i], &c->buffer[i], kernel->name) && good;
         munmap(regions[i].mapping, regions[i].mapped);
     }

@@ -22,8 +22,8 @@
 #define Q8_PERPLEXITY 0.01
 #define F32_PERPLEXITY 1e-4
 
-/* The reference level computes some ten tokens a second: it sees the shorter prompts only. */
-#define REF_PROMPT_TOKENS 40
+/* Greedy steps at the reference level, which computes some ten tokens a second. */
+#define REF_GREEDY_STEPS 2
 
 struct golden {
     json_t *prompts;
@@ -110,36 +110,33 @@ static void check_prompts(const struct golden *g, struct engine_options options,
                           double *peer_rms, double *max)
 {
     struct engine engine = engine_open(model_or_skip(), options);
-    size_t vocab = strata_model_info_get(engine.model).vocab, n_fixed = g->ids.cols, used = 0;
+    size_t vocab = strata_model_info_get(engine.model).vocab, n_fixed = g->ids.cols;
+    size_t n_prompts = json_array_size(g->prompts);
     bool f32 = options.compute == STRATA_COMPUTE_F32, slow = strcmp(options.level, "ref") == 0;
     float *picked = malloc(n_fixed * sizeof *picked);
     *rms = *peer_rms = *max = 0;
-    for (size_t p = 0; p < json_array_size(g->prompts); p++) {
+    for (size_t p = 0; p < n_prompts; p++) {
         const json_t *prompt = json_array_get(g->prompts, p);
         size_t n;
         int32_t *ids = json_ids(json_object_get(prompt, "ids"), &n);
-        if (!slow || n <= REF_PROMPT_TOKENS) {
-            assert_int_equal(strata_session_truncate(engine.session, 0), STRATA_OK);
-            assert_int_equal(strata_session_eval(engine.session, ids, n, STRATA_LOGITS_ALL),
-                             STRATA_OK);
-            const float *logits = strata_session_logits(engine.session, n - 1);
-            for (size_t i = 0; i < n_fixed; i++)
-                picked[i] = logits[g->ids.i[i]];
-            struct difference d = difference_of(picked, g->logits.f + p * n_fixed, n_fixed);
-            struct difference peer =
-                difference_of(g->peer.f + p * n_fixed, g->logits.f + p * n_fixed, n_fixed);
-            *rms += d.rms;
-            *peer_rms += peer.rms;
-            *max = d.max > *max ? d.max : *max;
-            used++;
-            double margin = f32 ? 2 * F32_MAX : Q8_ARGMAX_MARGIN;
-            check_argmax(g, p, n, engine.session, vocab, margin);
-            check_greedy(prompt, engine.session, vocab, logits, margin, slow ? 2 : 32);
-        }
+        assert_int_equal(strata_session_truncate(engine.session, 0), STRATA_OK);
+        assert_int_equal(strata_session_eval(engine.session, ids, n, STRATA_LOGITS_ALL), STRATA_OK);
+        const float *logits = strata_session_logits(engine.session, n - 1);
+        for (size_t i = 0; i < n_fixed; i++)
+            picked[i] = logits[g->ids.i[i]];
+        struct difference d = difference_of(picked, g->logits.f + p * n_fixed, n_fixed);
+        struct difference peer =
+            difference_of(g->peer.f + p * n_fixed, g->logits.f + p * n_fixed, n_fixed);
+        *rms += d.rms;
+        *peer_rms += peer.rms;
+        *max = d.max > *max ? d.max : *max;
+        double margin = f32 ? 2 * F32_MAX : Q8_ARGMAX_MARGIN;
+        check_argmax(g, p, n, engine.session, vocab, margin);
+        check_greedy(prompt, engine.session, vocab, logits, margin, slow ? REF_GREEDY_STEPS : 32);
         free(ids);
     }
-    *rms /= (double)used;
-    *peer_rms /= (double)used;
+    *rms /= (double)n_prompts;
+    *peer_rms /= (double)n_prompts;
     free(picked);
     engine_close(&engine);
 }

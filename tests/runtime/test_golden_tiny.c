@@ -45,7 +45,7 @@ static struct npy reference(const char *dir, const json_t *run)
  * long as the reference's margin allows. */
 static void check_run(const char *dir, const json_t *run, struct engine_options options)
 {
-    char path[4096], what[512];
+    char path[1024], what[1280];
     snprintf(path, sizeof path, "%s/%s", dir, json_string_value(json_object_get(run, "model")));
     struct engine engine = engine_open(path, options);
     struct npy wanted = reference(dir, run);

@@ -20,6 +20,14 @@ static struct engine open_tiny(void)
     return engine_open(TINY, (struct engine_options){.threads = 2});
 }
 
+/* Float activations: other summation orders change logits by little more than float rounding (and
+ * now and then the rounding of a cached key or value); 8-bit activations would amplify that. */
+static struct engine open_tiny_f32(void)
+{
+    return engine_open(TINY, (struct engine_options){.threads = 2, .compute = STRATA_COMPUTE_F32});
+}
+#define OTHER_ORDER 5e-3f
+
 static size_t vocab_of(const struct engine *engine)
 {
     return strata_model_info_get(engine->model).vocab;
@@ -37,7 +45,7 @@ static int32_t *some_ids(size_t n, size_t vocab)
 static void one_by_one_equals_at_once(void **state)
 {
     (void)state;
-    struct engine engine = open_tiny();
+    struct engine engine = open_tiny_f32();
     size_t vocab = vocab_of(&engine);
     enum { N = 70 };
     int32_t *ids = some_ids(N, vocab);
@@ -53,7 +61,7 @@ static void one_by_one_equals_at_once(void **state)
                          STRATA_OK);
         const float *logits = strata_session_logits(engine.session, 0);
         for (size_t j = 0; j < vocab; j++) /* gemv and gemm sum in other orders */
-            assert_true(fabsf(logits[j] - all[i * vocab + j]) <= 0.05f);
+            assert_true(fabsf(logits[j] - all[i * vocab + j]) <= OTHER_ORDER);
     }
     assert_int_equal(strata_session_position(engine.session), N);
     free(all);
@@ -65,7 +73,7 @@ static void one_by_one_equals_at_once(void **state)
 static void long_prompts_go_in_chunks(void **state)
 {
     (void)state;
-    struct engine engine = open_tiny();
+    struct engine engine = open_tiny_f32();
     size_t vocab = vocab_of(&engine), n = strata_session_context(engine.session);
     if (n > STRATA__CHUNK + 100)
         n = STRATA__CHUNK + 100;
@@ -81,7 +89,7 @@ static void long_prompts_go_in_chunks(void **state)
     }
     const float *logits = strata_session_logits(engine.session, 0);
     for (size_t j = 0; j < vocab; j++)
-        assert_true(fabsf(logits[j] - at_once[j]) <= 0.05f);
+        assert_true(fabsf(logits[j] - at_once[j]) <= OTHER_ORDER);
     free(at_once);
     free(ids);
     engine_close(&engine);

@@ -9,7 +9,7 @@ struct model_name {
     const char *name;
     const char *description;
     const char *licence;
-    uint64_t bytes; /* of the file */
+    uint64_t bytes; /* of the file, or about that for a file that is made by converting */
 };
 
 /* The table's rows: index < model_names_count(). */

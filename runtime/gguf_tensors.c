@@ -36,7 +36,8 @@ static strata_status check_layer(const struct table *table, uint64_t at, const c
     unsigned long index = n >= 1 && n <= 7 ? strtoul(digits, NULL, 10) : ULONG_MAX;
     if (index >= table->layers || digits[n] != '.')
         return strata__gguf_bad(table->shard, at,
-                                "tensor \"%s\": layer index \"%.*s\", expected below %" PRIu64,
+                                "tensor \"%s\": layer index \"%.*s\", expected below %" PRIu64
+                                " (block_count)",
                                 name, (int)strcspn(digits, "."), digits, table->layers);
     return STRATA_OK;
 }

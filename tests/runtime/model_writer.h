@@ -1,0 +1,25 @@
+/* Writes small llama models for tests, with one thing changed. */
+#ifndef MODEL_WRITER_H
+#define MODEL_WRITER_H
+
+#include "gguf_fixture.h"
+
+/* Two layers, embedding 32, four heads over two, feed-forward 64, 8 tokens, context 128; weights
+ * are small numbers that follow from their place.  Changes, each by key or tensor name: */
+struct model_spec {
+    const char *architecture;    /* NULL: "llama" */
+    const char *without;         /* a key or tensor that is left out, or NULL */
+    const char *key;             /* a key written with another value, or added; NULL: none */
+    enum strata__meta_type type; /* U32, U64, F32 or STRING */
+    uint64_t number;             /* its value; for F32 the bits of a float */
+    const char *text;
+    const char *reshaped;      /* a tensor whose rows are doubled, or NULL */
+    const char *poisoned;      /* a tensor whose values are all NaN, or NULL */
+    const char *retyped;       /* a tensor written as I8, or NULL */
+    const float *rope_factors; /* rope_freqs.weight (4 values), or NULL */
+};
+
+/* Saves the model under `name` in the test's folder and returns its path. */
+const char *model_write(const struct model_spec *spec, const char *name);
+
+#endif

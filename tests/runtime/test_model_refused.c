@@ -121,10 +121,8 @@ static void hyperparameters_have_limits(void **state)
             STRATA_E_FORMAT, "block_count", "below 0");
     refused(&(struct model_spec){.without = "llama.block_count"}, STRATA_E_FORMAT,
             "llama.block_count", "missing");
-    loads(&(struct model_spec){.without = "llama.attention.head_count_kv",
-                               .key = "llama.attention.head_count",
-                               .type = STRATA__META_U64,
-                               .number = 2});
+    loads(&(struct model_spec){
+        .key = "llama.attention.head_count", .type = STRATA__META_U64, .number = 4});
 }
 
 static uint64_t bits_of(float value)

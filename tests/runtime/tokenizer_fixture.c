@@ -150,7 +150,7 @@ static void keep_line(void *user, strata_log_level level, const char *line)
     snprintf(spec_log + used, sizeof spec_log - used, "%s\n", line);
 }
 
-strata_status spec_create(const struct spec *spec, strata_tokenizer **out)
+strata_file *spec_file(const struct spec *spec)
 {
     struct gguf_writer w;
     char path[] = "/tmp/strata-test-XXXXXX";
@@ -163,6 +163,12 @@ strata_status spec_create(const struct spec *spec, strata_tokenizer **out)
     gguf_free(&w);
     assert_int_equal(strata_file_open(&file, path, NULL, NULL), STRATA_OK);
     unlink(path);
+    return file;
+}
+
+strata_status spec_create(const struct spec *spec, strata_tokenizer **out)
+{
+    strata_file *file = spec_file(spec);
     spec_log[0] = 0;
     strata_status status = strata_tokenizer_create(out, file, keep_line, NULL);
     strata_file_close(&file);

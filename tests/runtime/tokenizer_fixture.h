@@ -42,6 +42,9 @@ int32_t spec_token(struct spec *spec, const char *text, int32_t type);
 /* Warnings of the latest spec_create, one a line. */
 extern char spec_log[1024];
 
+/* Writes and opens the file, which must succeed; it exists no more on disk. */
+strata_file *spec_file(const struct spec *spec);
+
 /* Writes and opens the file, builds the tokenizer, closes the file. */
 strata_status spec_create(const struct spec *spec, strata_tokenizer **out);
 

@@ -34,7 +34,12 @@ test_log_cases()
         cases = failures = 0
     }
     /^\[ RUN      \] / { case_name = substr($0, 14); said = ""; next }
-    case_name != "" && /^\[       OK \] / { cases++; tell("passed", test ": " case_name); case_name = ""; next }
+    case_name != "" && /^\[       OK \] / {
+        cases++
+        tell("passed", test ": " case_name)
+        case_name = ""
+        next
+    }
     case_name != "" && /^\[  SKIPPED \] / {
         cases++
         tell("skipped", test ": " case_name, said)

@@ -1,0 +1,28 @@
+/* The suites of strata-bench, and the options that they are given. */
+#ifndef STRATA_BENCH_SUITES_H
+#define STRATA_BENCH_SUITES_H
+
+#include <regex.h>
+#include <stdbool.h>
+
+#include "kernels.h"
+
+struct suite_options {
+    enum strata_level level; /* the highest to measure */
+    int threads;             /* >= 1 */
+    bool json;
+    bool filtered;
+    regex_t filter;     /* when filtered: found in the names to measure */
+    double min_seconds; /* of a repetition */
+    int repetitions;
+};
+
+/* Each prints its results to stdout and returns true, or a message to stderr and returns false. */
+
+/* Each kernel at each level up to options->level, at shapes of real models (bench_kernels.c). */
+bool suite_kernels(const struct suite_options *options);
+
+/* Peaks of each level, on one thread and on options->threads (roofline.c). */
+bool suite_roofline(const struct suite_options *options);
+
+#endif

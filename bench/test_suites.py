@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""test_suites.py STRATA_BENCH: the program strata-bench, in runs that take a moment."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+PROGRAM = sys.argv.pop(1)
+
+
+def run(*words, **environment):
+    return subprocess.run(
+        [PROGRAM, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def kernels(*words, **environment):
+    done = run("kernels", "--json", "--min-time", "0.001", *words, **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["benchmarks"]
+
+
+class Kernels(unittest.TestCase):
+    def test_counters_follow_from_the_shape(self):
+        row = kernels("--filter", "^gemv_q8_Q4_1_ref/k:576$")[0]
+        self.assertEqual(row["name"], "gemv_q8_Q4_1_ref/k:576")
+        run_bytes = 256 * 576 / 32 * 20 + 576 * 1.25 + 256 * 4
+        run_ops = 2 * 256 * 576
+        self.assertAlmostEqual(row["ops_per_s"] / row["bytes_per_s"], run_ops / run_bytes)
+        self.assertAlmostEqual(row["bytes_per_s"] * row["cpu_time"] / 1e9 / run_bytes, 1)
+        self.assertGreater(row["of_roofline"], 0)
+        self.assertLess(row["of_roofline"], 2)
+
+    def test_threads_add_up(self):
+        row = kernels("--filter", "^add_ref/n:2048$", "-t", "2")[0]
+        self.assertEqual(row["threads"], 2)
+        # cpu_time is the mean of the threads; the rate is that of both.
+        self.assertAlmostEqual(row["bytes_per_s"] * row["cpu_time"] / 1e9 / (2048 * 12), 2)
+
+    def test_every_operation_runs(self):
+        shapes = "(k:1536|k:1536/m:8|k:576/m:1|n:[0-9]*|heads:9|depth:128/tokens:1)"
+        rows = kernels("--filter", f"_ref/{shapes}$", STRATA_CPU="ref")
+        plain = "quantize_q8 f32_to_f16 rms_norm rope_norm rope_neox softmax silu_mul add"
+        plain += " attention_f16 argmax top_k"
+        typed = "dequantize_Q6_K gemv_f32_F16 gemm_f32_Q8_0 gemv_q8_Q4_0 gemm_q8_Q4_K"
+        measured = {row["name"].split("_ref/")[0] for row in rows if row["ops_per_s"] > 0}
+        self.assertEqual({*plain.split(), *typed.split()} - measured, set())
+
+    def test_level_is_lowered(self):
+        names = [r["name"] for r in kernels("--filter", "^add_", STRATA_CPU="ref")]
+        self.assertEqual(names, ["add_ref/n:576", "add_ref/n:2048"])
+
+    def test_repetitions_give_statistics(self):
+        rows = kernels("--filter", "^add_ref/n:576$", "-r", "3")
+        names = [row.get("aggregate_name") for row in rows if row["run_type"] == "aggregate"]
+        self.assertIn("median", names)
+        text = run("kernels", "--filter", "^add_ref/n:576$", "-r", "3", "--min-time", "0.001").stdout
+        self.assertIn("add_ref/n:576_median", text)
+        self.assertNotIn("add_ref/n:576 ", text)
+
+
+class Roofline(unittest.TestCase):
+    def test_peaks(self):
+        done = run("roofline", "--json", "-t", "2", STRATA_CPU="ref")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        results = json.loads(done.stdout)["results"]
+        self.assertEqual([row["threads"] for row in results], [1, 2])
+        for row in results:
+            self.assertEqual(row["level"], "ref")
+            for peak in ("memory_bytes_per_s", "l1_bytes_per_s", "f32_ops_per_s", "int8_ops_per_s"):
+                self.assertGreater(row[peak], 1e6)
+
+
+class Usage(unittest.TestCase):
+    def refused(self, status, said, *words, **environment):
+        done = run(*words, **environment)
+        self.assertEqual((done.returncode, done.stdout), (status, ""))
+        self.assertIn(said, done.stderr)
+
+    def test_refusals(self):
+        self.refused(2, "suites are kernels roofline")
+        self.refused(2, "nonsense: no such suite; suites are kernels roofline", "nonsense")
+        self.refused(2, "not a whole number from 1 to 1024", "kernels", "-t", "0")
+        self.refused(2, "not a whole number", "kernels", "-r", "1x")
+        self.refused(2, "not a number", "kernels", "--min-time", "nan")
+        self.refused(2, "--filter (", "kernels", "--filter", "(")
+        self.refused(2, "takes no arguments", "kernels", "more")
+        self.refused(2, "unrecognized option", "roofline", "--filter", "x")
+        self.refused(2, "is no level", "roofline", STRATA_CPU="mmx")
+        self.refused(1, "no benchmark has a name", "kernels", "--filter", "^none$")
+
+    def test_help(self):
+        for words in (["--help"], ["kernels", "--help"], ["roofline", "--help"]):
+            done = run(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("--min-time", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -96,6 +96,44 @@ INLINE __m512 decode16(enum strata_type type, const void *row, size_t c, int par
     }
 }
 
+/* Bytes of 32 * n elements (Q6_K, whose blocks of 256 have an odd number of 16ths: rounded down).
+ */
+INLINE size_t bytes_of(enum strata_type type, size_t n)
+{
+    switch (type) {
+    case STRATA_TYPE_F32:
+        return n * 128;
+    case STRATA_TYPE_F16:
+    case STRATA_TYPE_BF16:
+        return n * 64;
+    case STRATA_TYPE_Q4_0:
+        return n * sizeof(struct strata_block_q4_0);
+    case STRATA_TYPE_Q4_1:
+        return n * sizeof(struct strata_block_q4_1);
+    case STRATA_TYPE_Q8_0:
+        return n * sizeof(struct strata_block_q8_0);
+    case STRATA_TYPE_Q4_K:
+        return n * sizeof(struct strata_block_q4_k) / 8;
+    default:
+        return n * sizeof(struct strata_block_q6_k) / 8;
+    }
+}
+
+/* How much the unsigned quants of the integer products are too large by, and whether the type has
+ * an offset (gemm_q8_avx512.h). */
+INLINE int bias_of(enum strata_type type)
+{
+    return type == STRATA_TYPE_Q4_0   ? 8
+           : type == STRATA_TYPE_Q6_K ? 32
+           : type == STRATA_TYPE_Q8_0 ? 128
+                                      : 0;
+}
+
+INLINE int has_offset(enum strata_type type)
+{
+    return type == STRATA_TYPE_Q4_1 || type == STRATA_TYPE_Q4_K;
+}
+
 /* X(TYPE) for every type that strata computes with. */
 #define STRATA_COMPUTE_TYPES_AVX512(X) X(F32) X(F16) X(BF16) X(Q4_0) X(Q4_1) X(Q8_0) X(Q4_K) X(Q6_K)
 /* X(TYPE) for those that are quantised in blocks. */

@@ -30,19 +30,6 @@
 
 #define TOKENS 8
 
-INLINE int bias_of(enum strata_type type)
-{
-    return type == STRATA_TYPE_Q4_0   ? 8
-           : type == STRATA_TYPE_Q6_K ? 32
-           : type == STRATA_TYPE_Q8_0 ? 128
-                                      : 0;
-}
-
-INLINE int has_offset(enum strata_type type)
-{
-    return type == STRATA_TYPE_Q4_1 || type == STRATA_TYPE_Q4_K;
-}
-
 /* Elements a sub-block, and bytes a record of the panel. */
 INLINE size_t sub_block(enum strata_type type)
 {

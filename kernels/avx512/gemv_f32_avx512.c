@@ -5,6 +5,9 @@
  * depend on its neighbours.  Weights are dequantised in registers (blocks_avx512.h), rounded as the
  * reference rounds them, which keeps the error that of a float sum.
  *
+ * Lines of later rows are prefetched in order: without that, weights in memory come at a third of
+ * the speed of a plain loop of loads.
+ *
  * Rows past the end repeat the last one; their results are not stored. */
 #include "blocks_avx512.h"
 
@@ -20,8 +23,10 @@ INLINE void gemv_f32(const struct strata_matmul *a, enum strata_type type)
             row[r] = (const char *)a->w + min_size(i + r, a->rows - 1) * a->row_bytes;
             sum0[r] = sum1[r] = _mm512_setzero_ps();
         }
+        const char *next = (const char *)a->w + (i + ROWS) * a->row_bytes + PREFETCH_AHEAD;
         size_t c = 0;
         for (; c + 32 <= a->k; c += 32) {
+            next = prefetch(next, ROWS * bytes_of(type, 1));
             __m512 x0 = _mm512_loadu_ps(a->x + c), x1 = _mm512_loadu_ps(a->x + c + 16);
             UNROLL for (size_t r = 0; r < ROWS; r++)
             {

@@ -71,6 +71,18 @@ INLINE float half_at(const void *p)
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(load_u16(p))));
 }
 
+/* Asks for the lines of `bytes` bytes, from memory to L2, and returns their end.  This is no
+ * access: the address may lie outside every buffer.  Loops over several rows at once look to the
+ * hardware like many short streams, which its own prefetchers follow badly; they ask for memory in
+ * order, PREFETCH_AHEAD bytes beyond the rows at hand. */
+#define PREFETCH_AHEAD 8192
+INLINE const char *prefetch(const char *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(at + i, _MM_HINT_T1);
+    return at + bytes;
+}
+
 /* 128-bit lanes from four addresses. */
 INLINE __m512i load_lanes(const void *p0, const void *p1, const void *p2, const void *p3)
 {

@@ -182,50 +182,69 @@ STRATA_INLINE __m256i load_panel(const uint8_t *p)
     return _mm256_load_si256((const void *)p);
 }
 
-/* Integer dot products of one block: s[t][h] for token t and rows 8h..8h+7. */
-STRATA_INLINE void block_dots(__m256i s[TILE_TOKENS][2], const uint8_t *p, const int8_t *x,
-                              size_t x_stride, int tokens, enum kind kind)
+/* Integer dot products of one block: s[t][h] for token t and rows 8h..8h+7.  The three kinds. */
+STRATA_INLINE void dots_nibble(__m256i s[TILE_TOKENS][2], const uint8_t *p, const int8_t *x,
+                               size_t x_stride, int tokens)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const int step = kind == SIX ? 2 : 1; /* groups summed before vpmaddwd, except nibbles */
     STRATA_UNROLL
-    for (int g = 0; g < 8; g += step) {
+    for (int g = 0; g < 8; g++) {
+        const __m256i w0 = load_panel(p + 64 * g), w1 = load_panel(p + 64 * g + 32);
         STRATA_UNROLL
-        for (int h = 0; h < 2; h++) {
-            const __m256i w = load_panel(p + 64 * g + 32 * h);
-            STRATA_UNROLL
-            for (int t = 0; t < tokens; t++) {
-                const __m256i xg = broadcast_dword(x + (size_t)t * x_stride + 4 * g);
-                __m256i sum;
-                if (kind == BYTE) {
-                    sum = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(xg, w));
-                    sum = _mm256_madd_epi16(sum, ones);
-                } else if (kind == SIX) {
-                    const __m256i w1 = load_panel(p + 64 * g + 64 + 32 * h);
-                    const __m256i x1 = broadcast_dword(x + (size_t)t * x_stride + 4 * g + 4);
-                    sum =
-                        _mm256_add_epi16(_mm256_maddubs_epi16(w, xg), _mm256_maddubs_epi16(w1, x1));
-                    const size_t sub_block = (size_t)(1 + g / 4) * ROW_VECTOR;
-                    sum = _mm256_madd_epi16(
-                        sum, load_panel(p + QUANT_BYTES + sub_block + 32 * (size_t)h));
-                } else {
-                    sum = _mm256_maddubs_epi16(w, xg);
-                }
-                if (g == 0)
-                    s[t][h] = sum;
-                else if (kind == SIX || kind == BYTE)
-                    s[t][h] = in_order(_mm256_add_epi32(s[t][h], sum));
-                else
-                    s[t][h] = in_order(_mm256_add_epi16(s[t][h], sum));
-            }
+        for (int t = 0; t < tokens; t++) {
+            const __m256i xg = broadcast_dword(x + (size_t)t * x_stride + 4 * g);
+            const __m256i v0 = _mm256_maddubs_epi16(w0, xg), v1 = _mm256_maddubs_epi16(w1, xg);
+            s[t][0] = g == 0 ? v0 : in_order(_mm256_add_epi16(s[t][0], v0));
+            s[t][1] = g == 0 ? v1 : in_order(_mm256_add_epi16(s[t][1], v1));
         }
     }
-    if (kind == SIX || kind == BYTE)
-        return;
     STRATA_UNROLL
     for (int t = 0; t < tokens; t++) {
         s[t][0] = _mm256_madd_epi16(s[t][0], ones);
         s[t][1] = _mm256_madd_epi16(s[t][1], ones);
+    }
+}
+
+STRATA_INLINE void dots_six(__m256i s[TILE_TOKENS][2], const uint8_t *p, const int8_t *x,
+                            size_t x_stride, int tokens)
+{
+    STRATA_UNROLL
+    for (int g = 0; g < 4; g++) {
+        STRATA_UNROLL
+        for (int h = 0; h < 2; h++) {
+            const __m256i w0 = load_panel(p + 128 * g + 32 * h);
+            const __m256i w1 = load_panel(p + 128 * g + 64 + 32 * h);
+            const __m256i sc = load_panel(p + QUANT_BYTES + (1 + g / 2) * ROW_VECTOR + 32 * h);
+            STRATA_UNROLL
+            for (int t = 0; t < tokens; t++) {
+                const int8_t *xg = x + (size_t)t * x_stride + 8 * g;
+                const __m256i v =
+                    _mm256_add_epi16(_mm256_maddubs_epi16(w0, broadcast_dword(xg)),
+                                     _mm256_maddubs_epi16(w1, broadcast_dword(xg + 4)));
+                const __m256i scaled = _mm256_madd_epi16(v, sc);
+                s[t][h] = g == 0 ? scaled : in_order(_mm256_add_epi32(s[t][h], scaled));
+            }
+        }
+    }
+}
+
+STRATA_INLINE void dots_byte(__m256i s[TILE_TOKENS][2], const uint8_t *p, const int8_t *x,
+                             size_t x_stride, int tokens)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    STRATA_UNROLL
+    for (int g = 0; g < 8; g++) {
+        STRATA_UNROLL
+        for (int h = 0; h < 2; h++) {
+            const __m256i w = load_panel(p + 64 * g + 32 * h), magnitude = _mm256_abs_epi8(w);
+            STRATA_UNROLL
+            for (int t = 0; t < tokens; t++) {
+                const __m256i xg = broadcast_dword(x + (size_t)t * x_stride + 4 * g);
+                const __m256i v = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(xg, w));
+                const __m256i sum = _mm256_madd_epi16(v, ones);
+                s[t][h] = g == 0 ? sum : in_order(_mm256_add_epi32(s[t][h], sum));
+            }
+        }
     }
 }
 
@@ -262,7 +281,12 @@ STRATA_INLINE void multiply_tile(const struct tile *a, int tokens, enum kind kin
     const int8_t *x = a->x;
     for (size_t b = 0; b < a->blocks; b++, p += block_size(kind), x += 32) {
         __m256i s[TILE_TOKENS][2];
-        block_dots(s, p, x, a->x_stride, tokens, kind);
+        if (kind == SIX)
+            dots_six(s, p, x, a->x_stride, tokens);
+        else if (kind == BYTE)
+            dots_byte(s, p, x, a->x_stride, tokens);
+        else
+            dots_nibble(s, p, x, a->x_stride, tokens);
         STRATA_UNROLL
         for (int t = 0; t < tokens; t++) {
             const size_t at = (size_t)t * a->block_stride + b;

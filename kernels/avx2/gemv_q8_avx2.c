@@ -54,12 +54,6 @@ STRATA_INLINE __m256 gather_halves(const uint8_t *w, size_t stride)
     return _mm256_cvtph_ps(h);
 }
 
-STRATA_INLINE __m256 group_Q4_0(const uint8_t *w, __m256 xs, const int16_t *sum, __m256 *offsets)
-{
-    (void)sum, (void)offsets;
-    return _mm256_mul_ps(gather_halves(w, 16), xs);
-}
-
 STRATA_INLINE __m256 group_Q8_0(const uint8_t *w, __m256 xs, const int16_t *sum, __m256 *offsets)
 {
     (void)sum, (void)offsets;
@@ -71,28 +65,6 @@ STRATA_INLINE __m256 block_sums(const int16_t *sum)
 {
     const __m256i pairs = _mm256_loadu_si256((const void *)sum);
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-/* d and m of four blocks of 20 bytes: d in the low half, m in the high one. */
-STRATA_INLINE __m128i gather_pairs(const uint8_t *w)
-{
-#define AT(b) _mm_loadu_si128((const void *)(w + (b)*16))
-    __m128i pairs = AT(0);
-    pairs = _mm_blend_epi32(pairs, AT(1), 1 << 1);
-    pairs = _mm_blend_epi32(pairs, AT(2), 1 << 2);
-    pairs = _mm_blend_epi32(pairs, AT(3), 1 << 3);
-#undef AT
-    const __m128i split = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    return _mm_shuffle_epi8(pairs, split);
-}
-
-STRATA_INLINE __m256 group_Q4_1(const uint8_t *w, __m256 xs, const int16_t *sum, __m256 *offsets)
-{
-    const __m128i low = gather_pairs(w), high = gather_pairs(w + 80);
-    const __m256 d = _mm256_cvtph_ps(_mm_unpacklo_epi64(low, high));
-    const __m256 m = _mm256_cvtph_ps(_mm_unpackhi_epi64(low, high));
-    *offsets = _mm256_fmadd_ps(m, _mm256_mul_ps(xs, block_sums(sum)), *offsets);
-    return _mm256_mul_ps(d, xs);
 }
 
 /* Eight bytes as floats. */
@@ -132,31 +104,11 @@ STRATA_INLINE __m256 single_plain(const uint8_t *w, float xs, const int16_t *sum
     return _mm256_set1_ps(load_half(w) * xs);
 }
 
-STRATA_INLINE __m256 single_Q4_1(const uint8_t *w, float xs, const int16_t *sum, __m256 *offsets)
-{
-    const __m128 x = _mm_set_ss(xs * (float)(sum[0] + sum[1]));
-    const __m128 m = _mm_set_ss(load_half(w + 2));
-    *offsets = _mm256_fmadd_ps(_mm256_zextps128_ps256(m), _mm256_zextps128_ps256(x), *offsets);
-    return _mm256_set1_ps(load_half(w) * xs);
-}
-
 /* ---- integers ---- */
 
 STRATA_INLINE __m256i add_pairs(__m256i products)
 {
     return _mm256_madd_epi16(products, _mm256_set1_epi16(1));
-}
-
-STRATA_INLINE __m256i block_Q4_0(const uint8_t *w, int b, __m256i x)
-{
-    const __m256i q = nibbles32(w + b * 18 + 2);
-    const __m256i bias = _mm256_maddubs_epi16(_mm256_set1_epi8(8), x);
-    return add_pairs(_mm256_sub_epi16(_mm256_maddubs_epi16(q, x), bias));
-}
-
-STRATA_INLINE __m256i block_Q4_1(const uint8_t *w, int b, __m256i x)
-{
-    return add_pairs(_mm256_maddubs_epi16(nibbles32(w + b * 20 + 4), x));
 }
 
 STRATA_INLINE __m256i block_Q8_0(const uint8_t *w, int b, __m256i x)
@@ -221,8 +173,6 @@ STRATA_INLINE float row_dot(const uint8_t *w, const struct strata_q8_rows *x, si
         for (size_t i = 0; i < a->rows; i++)                                                     \
             a->y[i] = row_dot((const uint8_t *)a->w + i * a->row_bytes, &a->xq, a->k / 32, f);   \
     }
-X(Q4_0, single_plain, 18, 144)
-X(Q4_1, single_Q4_1, 20, 160)
 X(Q8_0, single_plain, 34, 272)
 X(Q4_K, NULL, 0, sizeof(struct strata_block_q4_k))
 X(Q6_K, NULL, 0, sizeof(struct strata_block_q6_k))

@@ -338,23 +338,30 @@ static const struct shape vocabulary_shapes[] = {{49152, 0}};
 #define SHAPES(list) list, sizeof list / sizeof *list
 
 /* clang-format off */
+#define PRODUCT(op, m_name, shapes) \
+    [STRATA_OP_##op] = {"k", m_name, SHAPES(shapes), product_cost, setup_product, run_product}
+#define VECTOR(op, n_name, m_name, shapes, setup) \
+    [STRATA_OP_##op] = {n_name, m_name, SHAPES(shapes), vector_cost, setup, run_##op}
+
 static const struct op_bench op_benches[STRATA_OP_COUNT] = {
-    [STRATA_OP_dequantize] = {"n", NULL, SHAPES(row_shapes), dequantize_cost, setup_dequantize, run_dequantize},
-    [STRATA_OP_gemv_f32] = {"k", NULL, SHAPES(gemv_shapes), product_cost, setup_product, run_product},
-    [STRATA_OP_gemm_f32] = {"k", "m", SHAPES(gemm_shapes), product_cost, setup_product, run_product},
-    [STRATA_OP_gemv_q8] = {"k", NULL, SHAPES(gemv_shapes), product_cost, setup_product, run_product},
-    [STRATA_OP_gemm_q8] = {"k", "m", SHAPES(gemm_shapes), product_cost, setup_product, run_product},
-    [STRATA_OP_quantize_q8] = {"k", "m", SHAPES(quantize_shapes), vector_cost, setup_quantize, run_quantize_q8},
-    [STRATA_OP_f32_to_f16] = {"n", NULL, SHAPES(width_shapes), vector_cost, setup_vectors, run_f32_to_f16},
-    [STRATA_OP_rms_norm] = {"n", NULL, SHAPES(width_shapes), vector_cost, setup_vectors, run_rms_norm},
-    [STRATA_OP_rope_norm] = {"heads", NULL, SHAPES(head_shapes), vector_cost, setup_rope, run_rope_norm},
-    [STRATA_OP_rope_neox] = {"heads", NULL, SHAPES(head_shapes), vector_cost, setup_rope, run_rope_neox},
-    [STRATA_OP_softmax] = {"n", NULL, SHAPES(score_shapes), vector_cost, setup_vectors, run_softmax},
-    [STRATA_OP_silu_mul] = {"n", NULL, SHAPES(inner_shapes), vector_cost, setup_vectors, run_silu_mul},
-    [STRATA_OP_add] = {"n", NULL, SHAPES(width_shapes), vector_cost, setup_vectors, run_add},
-    [STRATA_OP_attention_f16] = {"depth", "tokens", SHAPES(depth_shapes), attention_cost, setup_attention, run_attention},
-    [STRATA_OP_argmax] = {"n", NULL, SHAPES(vocabulary_shapes), vector_cost, setup_vectors, run_argmax},
-    [STRATA_OP_top_k] = {"n", NULL, SHAPES(vocabulary_shapes), vector_cost, setup_vectors, run_top_k},
+    PRODUCT(gemv_f32, NULL, gemv_shapes),
+    PRODUCT(gemm_f32, "m", gemm_shapes),
+    PRODUCT(gemv_q8, NULL, gemv_shapes),
+    PRODUCT(gemm_q8, "m", gemm_shapes),
+    VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
+    VECTOR(f32_to_f16, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(rms_norm, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(rope_norm, "heads", NULL, head_shapes, setup_rope),
+    VECTOR(rope_neox, "heads", NULL, head_shapes, setup_rope),
+    VECTOR(softmax, "n", NULL, score_shapes, setup_vectors),
+    VECTOR(silu_mul, "n", NULL, inner_shapes, setup_vectors),
+    VECTOR(add, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(argmax, "n", NULL, vocabulary_shapes, setup_vectors),
+    VECTOR(top_k, "n", NULL, vocabulary_shapes, setup_vectors),
+    [STRATA_OP_dequantize] = {"n", NULL, SHAPES(row_shapes), dequantize_cost, setup_dequantize,
+                              run_dequantize},
+    [STRATA_OP_attention_f16] = {"depth", "tokens", SHAPES(depth_shapes), attention_cost,
+                                 setup_attention, run_attention},
 };
 /* clang-format on */
 

@@ -61,7 +61,8 @@ class Kernels(unittest.TestCase):
         rows = kernels("--filter", "^add_ref/n:576$", "-r", "3")
         names = [row.get("aggregate_name") for row in rows if row["run_type"] == "aggregate"]
         self.assertIn("median", names)
-        text = run("kernels", "--filter", "^add_ref/n:576$", "-r", "3", "--min-time", "0.001").stdout
+        words = ("--filter", "^add_ref/n:576$", "-r", "3", "--min-time", "0.001")
+        text = run("kernels", *words).stdout
         self.assertIn("add_ref/n:576_median", text)
         self.assertNotIn("add_ref/n:576 ", text)
 

@@ -37,7 +37,7 @@ MEMORY_CONTEXT = 1024
 
 
 def compare(strata, peer):
-    """The result of one phase from strata's speeds and, by way, llama.cpp's, a speed a repetition."""
+    """The result of a phase from the speeds of each repetition: strata's, llama.cpp's by way."""
     way = max(peer, key=lambda name: statistics.median(peer[name]))
     ratios = [ours / theirs for ours, theirs in zip(strata, peer[way], strict=True)]
     return {
@@ -240,8 +240,8 @@ def thread_list(text):
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--model", type=path, required=True, help="GGUF file")
-    parser.add_argument("-p", "--prompt", type=whole_positive, default=512, help="tokens to prefill")
-    parser.add_argument("-n", "--new", type=whole_positive, default=128, help="tokens to decode")
+    parser.add_argument("-p", "--prompt", type=whole_positive, default=512, help="prefill tokens")
+    parser.add_argument("-n", "--new", type=whole_positive, default=128, help="decode tokens")
     parser.add_argument("-t", "--threads", type=thread_list, default=None, help="such as 1,2")
     parser.add_argument("-r", "--repetitions", type=whole_positive, default=5)
     parser.add_argument("--strata", type=path, default=HERE.parents[1] / "build" / "strata")

@@ -2,9 +2,10 @@
 
     python3 -I llama_cpp_worker.py MODEL THREADS FLASH PROMPT NEW
 
-(-I, because the script beside it has the name of the module.)  Evaluates PROMPT tokens at once, then
-NEW tokens one at a time, each phase once to warm up and once measured, as `strata bench -r 1` does
-with the same token ids, through llama_decode: the interface above it copies all logits in Python.
+(-I, because the script beside it has the name of the module.)  Evaluates PROMPT tokens at once,
+then NEW tokens one at a time, each phase once to warm up and once measured, as `strata bench -r 1`
+does with the same token ids, through llama_decode: the interface above it copies all logits in
+Python.
 FLASH is "on" or "off".  Prints one JSON object.
 """
 

@@ -9,6 +9,7 @@
 #define STRATA_TOKENIZER_H
 
 #include "gguf.h"
+#include "hash.h"
 
 /* Limits on what a file may ask for. */
 #define STRATA__TOKENS_MAX (UINT64_C(1) << 22)
@@ -69,16 +70,6 @@ void strata__vocab_free(struct strata__vocab *vocab);
 
 /* The id of the token with this text (file's spelling), or -1. */
 int32_t strata__vocab_find(const struct strata__vocab *vocab, const char *text, size_t size);
-
-/* A 64-bit hash of a key under a seed, for tables whose keys come from a file (multiply and fold,
- * after wyhash); and a seed that differs from process to process. */
-static inline uint64_t strata__hash_u64(uint64_t key, uint64_t seed)
-{
-    unsigned __int128 product =
-        (unsigned __int128)(key ^ seed) * (seed ^ UINT64_C(0x9e3779b97f4a7c15));
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-uint64_t strata__hash_seed(void);
 
 /* ---- Tokenizer models ---- */
 

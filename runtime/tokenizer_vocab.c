@@ -2,7 +2,6 @@
 #include "tokenizer.h"
 
 #include <string.h>
-#include <sys/auxv.h>
 
 #include "memory.h"
 
@@ -10,32 +9,10 @@
 #define KEY_TYPES "tokenizer.ggml.token_type"
 #define KEY_SCORES "tokenizer.ggml.scores"
 
-uint64_t strata__hash_seed(void)
-{
-    uint64_t seed = UINT64_C(0xa0761d6478bd642f);
-    const void *random = (const void *)getauxval(AT_RANDOM); /* 16 bytes from the kernel */
-    if (random)
-        memcpy(&seed, random, sizeof seed);
-    return seed;
-}
-
-static uint64_t hash_text(uint64_t seed, const char *text, size_t size)
-{
-    uint64_t hash = strata__hash_u64(size, seed);
-    for (; size >= 8; text += 8, size -= 8) {
-        uint64_t word;
-        memcpy(&word, text, 8);
-        hash = strata__hash_u64(hash ^ word, seed);
-    }
-    uint64_t word = 0;
-    memcpy(&word, text, size);
-    return strata__hash_u64(hash ^ word, seed);
-}
-
 /* The slot that holds this text, or the empty one where it belongs. */
 static size_t find_slot(const struct strata__vocab *vocab, const char *text, size_t size)
 {
-    size_t slot = hash_text(vocab->seed, text, size) & vocab->slot_mask;
+    size_t slot = strata__hash_bytes(text, size, vocab->seed) & vocab->slot_mask;
     for (; vocab->slots[slot]; slot = (slot + 1) & vocab->slot_mask) {
         size_t id = vocab->slots[slot] - 1;
         if (vocab->text_at[id + 1] - vocab->text_at[id] == size &&

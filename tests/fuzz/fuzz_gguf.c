@@ -32,6 +32,27 @@ static void touch(const void *data, uint64_t bytes)
     }
 }
 
+/* The shape in full precision, the data behind the table, and no byte shared with the tensors
+ * before it. */
+static void check_place(const strata_file *file, size_t i)
+{
+    const struct strata__tensor *tensor = &file->tensors[i];
+    const struct strata__shard *shard = &file->shards[tensor->shard];
+    const struct strata_block_format *format = strata_block_format(tensor->type);
+    CHECK(tensor->offset > shard->tensors_at && tensor->bytes <= shard->map.size &&
+          tensor->offset <= shard->map.size - tensor->bytes);
+    unsigned __int128 elements = 1;
+    for (unsigned d = 0; d < 4; d++)
+        elements *= tensor->shape[d];
+    CHECK(elements == (unsigned __int128)tensor->rows * tensor->shape[0]);
+    CHECK(elements / format->block_elems * format->block_bytes == tensor->bytes);
+    for (size_t before = 0; before < i && i < 100; before++) {
+        const struct strata__tensor *other = &file->tensors[before];
+        CHECK(other->shard != tensor->shard || other->offset >= tensor->offset + tensor->bytes ||
+              tensor->offset >= other->offset + other->bytes);
+    }
+}
+
 static void check_tensors(const strata_file *file)
 {
     uint64_t parameters = 0;
@@ -42,6 +63,7 @@ static void check_tensors(const strata_file *file)
         CHECK(info.n_dims >= 1 && info.n_dims <= 4 && strlen(info.name) < 64);
         CHECK(tensor->bytes == info.bytes && tensor->rows * tensor->row_bytes == info.bytes);
         CHECK(tensor->shard < strata_file_info_get(file).shards);
+        check_place(file, i);
         touch(tensor->data, tensor->bytes);
         strata_status status =
             strata__file_need(file, info.name, info.shape[1], info.shape[0], &needed);

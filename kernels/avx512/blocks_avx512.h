@@ -6,8 +6,15 @@
 
 #include "lanes_avx512.h"
 
+/* Blocks as they lie in files, at any address. */
+typedef struct strata_block_q4_0 block_q4_0 __attribute__((aligned(1)));
+typedef struct strata_block_q4_1 block_q4_1 __attribute__((aligned(1)));
+typedef struct strata_block_q8_0 block_q8_0 __attribute__((aligned(1)));
+typedef struct strata_block_q4_k block_q4_k __attribute__((aligned(1)));
+typedef struct strata_block_q6_k block_q6_k __attribute__((aligned(1)));
+
 /* The scales and minima of the eight sub-blocks of a Q4_K block, one in each byte. */
-INLINE void unpack_scales_q4_k(const struct strata_block_q4_k *block, uint64_t *sc, uint64_t *mn)
+INLINE void unpack_scales_q4_k(const block_q4_k *block, uint64_t *sc, uint64_t *mn)
 {
     uint32_t a = (uint32_t)load_i32(block->scales), b = (uint32_t)load_i32(block->scales + 4);
     uint32_t c = (uint32_t)load_i32(block->scales + 8);
@@ -25,7 +32,7 @@ INLINE __m512 bytes_to_floats(__m128i bytes)
 /* Elements 0..15 (part 0) or 16..31 (part 1) of the 32 at element c of a Q4_K row. */
 INLINE __m512 decode16_q4_k(const void *row, size_t c, int part)
 {
-    const struct strata_block_q4_k *block = (const struct strata_block_q4_k *)row + c / 256;
+    const block_q4_k *block = (const block_q4_k *)row + c / 256;
     int j = (int)(c % 256 / 32);
     uint64_t sc, mn;
     unpack_scales_q4_k(block, &sc, &mn);
@@ -40,7 +47,7 @@ INLINE __m512 decode16_q4_k(const void *row, size_t c, int part)
 /* The same of a Q6_K row. */
 INLINE __m512 decode16_q6_k(const void *row, size_t c, int part)
 {
-    const struct strata_block_q6_k *block = (const struct strata_block_q6_k *)row + c / 256;
+    const block_q6_k *block = (const block_q6_k *)row + c / 256;
     int half = (int)(c % 256 / 128), j = (int)(c % 128 / 32);
     float scale = half_at(&block->d) * (float)block->scales[8 * half + 2 * j + part];
     __m128i low = load128(block->ql + 64 * half + 32 * (j & 1) + 16 * part);
@@ -69,7 +76,7 @@ INLINE __m512 decode16(enum strata_type type, const void *row, size_t c, int par
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     }
     case STRATA_TYPE_Q4_0: {
-        const struct strata_block_q4_0 *block = (const struct strata_block_q4_0 *)row + c / 32;
+        const block_q4_0 *block = (const block_q4_0 *)row + c / 32;
         __m128i q = load128(block->qs);
         q = _mm_and_si128(part ? _mm_srli_epi16(q, 4) : q, _mm_set1_epi8(15));
         q = _mm_sub_epi8(q, _mm_set1_epi8(8));
@@ -77,14 +84,14 @@ INLINE __m512 decode16(enum strata_type type, const void *row, size_t c, int par
                              _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
     }
     case STRATA_TYPE_Q4_1: {
-        const struct strata_block_q4_1 *block = (const struct strata_block_q4_1 *)row + c / 32;
+        const block_q4_1 *block = (const block_q4_1 *)row + c / 32;
         __m128i q = load128(block->qs);
         q = _mm_and_si128(part ? _mm_srli_epi16(q, 4) : q, _mm_set1_epi8(15));
         __m512 w = _mm512_mul_ps(_mm512_set1_ps(half_at(&block->d)), bytes_to_floats(q));
         return _mm512_add_ps(w, _mm512_set1_ps(half_at(&block->m)));
     }
     case STRATA_TYPE_Q8_0: {
-        const struct strata_block_q8_0 *block = (const struct strata_block_q8_0 *)row + c / 32;
+        const block_q8_0 *block = (const block_q8_0 *)row + c / 32;
         __m128i q = load128(block->qs + 16 * part);
         return _mm512_mul_ps(_mm512_set1_ps(half_at(&block->d)),
                              _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));

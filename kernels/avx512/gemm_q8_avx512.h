@@ -22,7 +22,13 @@
  *
  * The micro-kernel holds 16 rows x 8 tokens: 8 float and 8 integer accumulators.  A block of 32
  * takes 8 steps, one conversion and two or three float operations a token.  Broadcast loads of a
- * dword run at two a cycle, dot products at one (Zen 4), so wider tiles gain nothing. */
+ * dword run at two a cycle, dot products at one (Zen 4), so wider tiles gain nothing.
+ *
+ * Gains, in multiply-adds a second of one Zen 4 core at 3.6 GHz, 512 tokens, k = 576 and 1536: VNNI
+ * 152-159 G for Q4_0, Q4_1, Q8_0, Q4_K (Q4_1: 11 operations on the two multiplier pipes for 512
+ * products give at most 167 G), Q6_K 126 G; without VNNI 92-104 G for 4-bit weights, 30 G for Q8_0,
+ * 42 G for Q6_K.  Eight tokens, where unpacking the panel counts: 105-118 G, Q4_K 82 G, Q6_K 67 G.
+ */
 #ifndef STRATA_GEMM_Q8_AVX512_H
 #define STRATA_GEMM_Q8_AVX512_H
 
@@ -99,7 +105,7 @@ INLINE void unpack_block_q4_k(uint8_t *out, const uint8_t *const row[16], size_t
                            144 * b + 16 + 16 * j + 16 * half);
     float scale[8][16], offset[8][16];
     for (size_t r = 0; r < 16; r++) {
-        const struct strata_block_q4_k *block = (const struct strata_block_q4_k *)row[r] + b;
+        const block_q4_k *block = (const block_q4_k *)row[r] + b;
         uint64_t sc, mn;
         unpack_scales_q4_k(block, &sc, &mn);
         float d = half_at(&block->d), dmin = half_at(&block->dmin);
@@ -142,7 +148,7 @@ INLINE void unpack_block_q6_k(uint8_t *out, const uint8_t *const row[16], size_t
         }
     float scale[16][16];
     for (size_t r = 0; r < 16; r++) {
-        const struct strata_block_q6_k *block = (const struct strata_block_q6_k *)row[r] + b;
+        const block_q6_k *block = (const block_q6_k *)row[r] + b;
         float d = half_at(&block->d);
         for (size_t j = 0; j < 16; j++)
             scale[j][r] = d * (float)block->scales[j];

@@ -184,7 +184,7 @@ INLINE struct weights load_scales_q4_k(const uint8_t *const row[4], size_t g)
 {
     uint64_t sc[4], mn[4];
     for (int r = 0; r < 4; r++)
-        unpack_scales_q4_k((const struct strata_block_q4_k *)row[r] + g / 2, &sc[r], &mn[r]);
+        unpack_scales_q4_k((const block_q4_k *)row[r] + g / 2, &sc[r], &mn[r]);
     __m128i s[2], m[2];
     transpose_bytes(sc, &s[0], &s[1]);
     transpose_bytes(mn, &m[0], &m[1]);

@@ -39,8 +39,13 @@ static void check_place(const strata_file *file, size_t i)
     const struct strata__tensor *tensor = &file->tensors[i];
     const struct strata__shard *shard = &file->shards[tensor->shard];
     const struct strata_block_format *format = strata_block_format(tensor->type);
-    CHECK(tensor->offset > shard->tensors_at && tensor->bytes <= shard->map.size &&
-          tensor->offset <= shard->map.size - tensor->bytes);
+    for (size_t j = i; j < strata_file_tensor_count(file) && j < i + 100; j++) {
+        const struct strata__tensor *later = &file->tensors[j];
+        CHECK(later->shard != tensor->shard || tensor->offset >= later->header_offset + 24 +
+                                                                     strlen(later->name) +
+                                                                     8 * later->n_dims);
+    }
+    CHECK(tensor->bytes <= shard->map.size && tensor->offset <= shard->map.size - tensor->bytes);
     unsigned __int128 elements = 1;
     for (unsigned d = 0; d < 4; d++)
         elements *= tensor->shape[d];

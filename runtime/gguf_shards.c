@@ -2,9 +2,11 @@
  * and split.tensors.count.  The metadata of the model is in the first. */
 #include "gguf_file.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory.h"
 
@@ -74,7 +76,17 @@ static strata_status open_companion(struct strata__shard *shard, const char *pat
     STRATA_TRY(strata__calloc(&name, prefix + SUFFIX_CAPACITY, 1, "path"));
     memcpy(name, path, prefix);
     suffix(name + prefix, no, whole->count);
-    strata_status status = strata__shard_open(shard, name);
+    strata_status status = STRATA_OK;
+    if (access(name, F_OK) != 0 && errno == ENOENT) {
+        char shown[512];
+        status = strata__fail(STRATA_E_FORMAT,
+                              "%s: missing: the model has %" PRIu64 " shards, this is number "
+                              "%" PRIu64,
+                              strata__escape(shown, sizeof shown, name, strlen(name)), whole->count,
+                              no + 1);
+    }
+    if (status == STRATA_OK)
+        status = strata__shard_open(shard, name);
     strata__free(name);
     return status == STRATA_OK ? check_companion(shard, whole, no) : status;
 }

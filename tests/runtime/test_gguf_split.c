@@ -77,9 +77,9 @@ static void missing_shard(void **state)
     (void)state;
     save_three("missing");
     assert_int_equal(unlink(shard_path("missing", 2, 3)), 0);
-    const char *message = gguf_refusal(shard_path("missing", 3, 3), STRATA_E_IO);
+    const char *message = gguf_refusal(shard_path("missing", 3, 3), STRATA_E_FORMAT);
     gguf_says(message, shard_path("missing", 2, 3));
-    gguf_says(message, "cannot open: No such file or directory");
+    gguf_says(message, "missing: the model has 3 shards, this is number 2");
 }
 
 /* Shard 2 replaced by another one. */

@@ -31,7 +31,8 @@ static const char *const end_texts[] = {
     "<|end|>",       "<|eot|>",    "<end_of_turn>",   "</s>",
 };
 
-void strata__tokenizer_warn(const struct strata__tokenizer_source *source, const char *format, ...)
+void strata__tokenizer_log(const struct strata__tokenizer_source *source, strata_log_level level,
+                           const char *format, ...)
 {
     if (!source->log)
         return;
@@ -40,7 +41,7 @@ void strata__tokenizer_warn(const struct strata__tokenizer_source *source, const
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    source->log(source->log_user, STRATA_LOG_WARN, line);
+    source->log(source->log_user, level, line);
 }
 
 /* ---- Building ---- */

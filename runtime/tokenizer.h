@@ -33,9 +33,9 @@ struct strata__tokenizer_source {
     void *log_user;
 };
 
-/* Sends a warning to the source's log. */
-void strata__tokenizer_warn(const struct strata__tokenizer_source *source, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Sends a line to the source's log. */
+void strata__tokenizer_log(const struct strata__tokenizer_source *source, strata_log_level level,
+                           const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- Vocabulary ---- */
 

@@ -133,10 +133,12 @@ static strata_status index_tokens(struct strata__vocab *vocab,
             vocab->slots[slot] = (uint32_t)i + 1;
     }
     if (empty)
-        strata__tokenizer_warn(source, KEY_TOKENS ": %zu empty tokens are skipped", empty);
+        strata__tokenizer_log(source, STRATA_LOG_WARN, KEY_TOKENS ": %zu empty tokens are skipped",
+                              empty);
     if (repeated)
-        strata__tokenizer_warn(
-            source, KEY_TOKENS ": %zu tokens repeat an earlier text, whose id is used", repeated);
+        strata__tokenizer_log(source, STRATA_LOG_WARN,
+                              KEY_TOKENS ": %zu tokens repeat an earlier text, whose id is used",
+                              repeated);
     return STRATA_OK;
 }
 

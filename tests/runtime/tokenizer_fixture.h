@@ -39,7 +39,7 @@ void spec_default(struct spec *spec, const char *pre);
 /* Adds a token; returns its id. */
 int32_t spec_token(struct spec *spec, const char *text, int32_t type);
 
-/* Warnings of the latest spec_create, one a line. */
+/* What the latest spec_create logged, one a line. */
 extern char spec_log[1024];
 
 /* Writes and opens the file, which must succeed; it exists no more on disk. */

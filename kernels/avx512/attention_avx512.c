@@ -6,14 +6,20 @@
  *      (24 accumulators; per d four loads and six broadcasts feed 24 multiply-adds);
  *   3. per row the maximum, denominator and, by a factor, the running sums are brought up to date,
  *      scores become exp(score - maximum);
- *   4. sums[row][d] += sum over p of scores[row][p] * values[p][d], six rows x 64 elements at a
- * time. Keys are transposed as pairs of binary16, four rows of 16 bytes to a vector, which takes
- * half of the shuffles that floats would.  One tile serves up to 64 rows, so the conversion is a
- * few percent of a prefill; a decode step with three rows spends about half of its time on it.
+ *   4. sums[row][d] += sum over p of scores[row][p] * values[p][d], for six rows x 64 elements.
  *
- * Every score is one chain of multiply-adds over d, every output one over positions in order, for
- * whatever rows are handled together; exp is exp16 (1.5 ulp).  Positions that a row does not see
- * are kept out of its sums, even when another row of the call sees them. */
+ * Keys are transposed as pairs of binary16, four rows of 16 bytes to a vector, which takes half of
+ * the shuffles that floats would.  One tile serves up to 64 rows, so the conversion is a few
+ * percent of a prefill.
+ *
+ * One token with up to eight heads (a decode step) has too few rows to pay for that: it takes
+ * scores as dot products, four positions at a time, and converts values in registers.
+ *
+ * Every score is one chain of multiply-adds over d (one token: 16 chains, added in a fixed order),
+ * every output one over positions in order, whatever rows are handled together; exp is exp16 (1.5
+ * ulp).  Positions that a row does not see are kept out of its sums, even when another row of the
+ * call sees them.
+ */
 #include <assert.h>
 #include <math.h>
 
@@ -21,6 +27,7 @@
 
 #define TILE STRATA_ATTENTION_TILE
 #define ROWS STRATA_ATTENTION_ROWS
+#define FEW_ROWS 8
 
 struct tile {
     float *scores;                /* [rows][TILE] */
@@ -222,6 +229,93 @@ INLINE void add_rows(const struct tile *tile, size_t row, size_t rows, size_t fi
             add_all_elements(tile, row + r, 1, common, seen(tile, row + r, first, n));
 }
 
+/* Scores of `rows` rows (a constant) against four positions of the tile, `at` and up (the last of
+ * its n again past the end), as dot products. */
+INLINE void score_four(const struct strata_attention *a, const struct tile *tile, size_t row,
+                       size_t rows, size_t first, size_t at, size_t n)
+{
+    __m512 sum[3][4];
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t p = 0; p < 4; p++) sum[r][p] =
+        _mm512_setzero_ps();
+    for (size_t d = 0; d < a->head_dim; d += 16) {
+        __mmask16 mask = first16(a->head_dim - d);
+        __m512 key[4];
+        UNROLL for (size_t p = 0; p < 4; p++)
+        {
+            const uint16_t *k = a->k + (first + min_size(at + p, n - 1)) * a->k_stride + d;
+            key[p] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, k));
+        }
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
+            __m512 q = _mm512_maskz_loadu_ps(mask, tile->q[row + r] + d);
+            UNROLL for (size_t p = 0; p < 4; p++) sum[r][p] = _mm512_fmadd_ps(q, key[p], sum[r][p]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+    { /* lane 4 i + p of b: part i of position p's sum */
+        __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(sum[r][0], sum[r][1]),
+                                 _mm512_unpackhi_ps(sum[r][0], sum[r][1]));
+        __m512 c = _mm512_add_ps(_mm512_unpacklo_ps(sum[r][2], sum[r][3]),
+                                 _mm512_unpackhi_ps(sum[r][2], sum[r][3]));
+        b = _mm512_add_ps(_mm512_shuffle_ps(b, c, 0x44), _mm512_shuffle_ps(b, c, 0xee));
+        _mm_storeu_ps(tile->scores + (row + r) * TILE + at, sum_quarters(b));
+    }
+}
+
+/* What add_all_elements does for all n positions, with values straight from the cache. */
+INLINE void add_few(const struct strata_attention *a, const struct tile *tile, size_t row,
+                    size_t rows, size_t first, size_t n)
+{
+    for (size_t d = 0; d < a->head_dim; d += 64) {
+        float *sums = tile->sums + row * tile->padded + d;
+        __mmask16 mask[4];
+        __m512 sum[3][4];
+        UNROLL for (size_t i = 0; i < 4; i++)
+        {
+            mask[i] = d + 16 * i < a->head_dim ? first16(a->head_dim - d - 16 * i) : 0;
+            UNROLL for (size_t r = 0; r < rows; r++) sum[r][i] =
+                _mm512_maskz_loadu_ps(mask[i], sums + r * tile->padded + 16 * i);
+        }
+        for (size_t p = 0; p < n; p++) {
+            const uint16_t *v = a->v + (first + p) * a->v_stride + d;
+            __m512 value[4];
+            UNROLL for (size_t i = 0; i < 4; i++) value[i] =
+                _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask[i], v + 16 * i));
+            UNROLL for (size_t r = 0; r < rows; r++)
+            {
+                __m512 weight = _mm512_set1_ps(tile->scores[(row + r) * TILE + p]);
+                UNROLL for (size_t i = 0; i < 4; i++) sum[r][i] =
+                    _mm512_fmadd_ps(weight, value[i], sum[r][i]);
+            }
+        }
+        UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < 4; i++)
+            _mm512_mask_storeu_ps(sums + r * tile->padded + 16 * i, mask[i], sum[r][i]);
+    }
+}
+
+INLINE void take_tile_rows(const struct strata_attention *a, const struct tile *tile, size_t row,
+                           size_t rows, size_t first, size_t n)
+{
+    for (size_t at = 0; at < n; at += 4)
+        score_four(a, tile, row, rows, first, at, n);
+    for (size_t r = 0; r < rows; r++)
+        soften_row(tile, row + r, n, a->scale);
+    add_few(a, tile, row, rows, first, n);
+}
+
+/* A tile of one token. */
+static void take_tile_few(const struct strata_attention *a, const struct tile *tile, size_t first,
+                          size_t n)
+{
+    size_t row = 0;
+    for (; row + 3 <= tile->rows; row += 3)
+        take_tile_rows(a, tile, row, 3, first, n);
+    if (tile->rows - row == 2)
+        take_tile_rows(a, tile, row, 2, first, n);
+    else if (row < tile->rows)
+        take_tile_rows(a, tile, row, 1, first, n);
+}
+
 static void take_tile(const struct strata_attention *a, const struct tile *tile, size_t first,
                       size_t n)
 {
@@ -257,8 +351,9 @@ void strata_attention_f16_avx512(const struct strata_attention *a)
     size_t visible = 0;
     for (size_t t = 0; t < a->tokens; t++)
         visible = a->visible[t] > visible ? a->visible[t] : visible;
+    int few = a->tokens == 1 && a->heads <= FEW_ROWS;
     for (size_t first = 0; first < visible; first += TILE)
-        take_tile(a, &tile, first, min_size(visible - first, TILE));
+        (few ? take_tile_few : take_tile)(a, &tile, first, min_size(visible - first, TILE));
     for (size_t t = 0; t < a->tokens; t++)
         for (size_t h = 0; h < a->heads; h++) {
             size_t row = t * a->heads + h;

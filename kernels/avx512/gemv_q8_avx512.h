@@ -318,12 +318,10 @@ INLINE void multiply_rows(const struct strata_matmul *a, size_t i, size_t sets,
     }
     UNROLL for (size_t s = 0; s < sets; s++)
     {
-        __m128 v = _mm_add_ps(
-            _mm_add_ps(_mm512_extractf32x4_ps(y[s], 0), _mm512_extractf32x4_ps(y[s], 1)),
-            _mm_add_ps(_mm512_extractf32x4_ps(y[s], 2), _mm512_extractf32x4_ps(y[s], 3)));
         size_t at = i + 4 * s;
         if (at < a->rows)
-            _mm_mask_storeu_ps(a->y + at, (__mmask8)first16(min_size(a->rows - at, 4)), v);
+            _mm_mask_storeu_ps(a->y + at, (__mmask8)first16(min_size(a->rows - at, 4)),
+                               sum_quarters(y[s]));
     }
 }
 

@@ -133,12 +133,18 @@ INLINE __m512i sum_lanes(const __m512i v[4])
     return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
-/* Sum of the 16 lanes, always in the same order. */
-INLINE float sum16(__m512 v)
+/* Sum of the four 128-bit lanes. */
+INLINE __m128 sum_quarters(__m512 v)
 {
     __m128 a = _mm_add_ps(_mm512_extractf32x4_ps(v, 0), _mm512_extractf32x4_ps(v, 1));
     __m128 b = _mm_add_ps(_mm512_extractf32x4_ps(v, 2), _mm512_extractf32x4_ps(v, 3));
-    a = _mm_add_ps(a, b);
+    return _mm_add_ps(a, b);
+}
+
+/* Sum of the 16 lanes, always in the same order. */
+INLINE float sum16(__m512 v)
+{
+    __m128 a = sum_quarters(v);
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
 }

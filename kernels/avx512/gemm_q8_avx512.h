@@ -26,8 +26,9 @@
  *
  * Gains, in multiply-adds a second of one Zen 4 core at 3.6 GHz, 512 tokens, k = 576 and 1536: VNNI
  * 152-159 G for Q4_0, Q4_1, Q8_0, Q4_K (Q4_1: 11 operations on the two multiplier pipes for 512
- * products give at most 167 G), Q6_K 126 G; without VNNI 92-104 G for 4-bit weights, 30 G for Q8_0,
- * 42 G for Q6_K.  Eight tokens, where unpacking the panel counts: 105-118 G, Q4_K 82 G, Q6_K 67 G.
+ * products give at most 167 G), Q6_K 126 G; without VNNI 92-104 G for 4-bit weights, 30-38 G for
+ * Q8_0, 42 G for Q6_K.  Eight tokens, where unpacking the panel counts: 105-118 G, Q4_K 82 G, Q6_K
+ * 67 G.
  */
 #ifndef STRATA_GEMM_Q8_AVX512_H
 #define STRATA_GEMM_Q8_AVX512_H
@@ -47,8 +48,8 @@ INLINE size_t record_bytes(enum strata_type type)
     return 16 * sub_block(type) + 64 + (has_offset(type) ? 64 : 0);
 }
 
-/* The low (shift 0) or high (shift 4) nibbles of the 16 bytes at row + offset become four vectors
- * at out. */
+/* The 16 bytes at row[r] + offset of 16 rows, four vectors of them: their low nibbles to `low`, the
+ * high ones to `high`. */
 INLINE void unpack_nibbles(uint8_t *low, uint8_t *high, const uint8_t *const row[16], size_t offset)
 {
     const __m512i mask = _mm512_set1_epi8(15);

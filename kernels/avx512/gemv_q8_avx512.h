@@ -23,7 +23,7 @@
  * Gains, on weights in memory, against a loop of 512-bit loads over the same bytes (Zen 4, one
  * core, alternating, Q4_1 and Q8_0, k = 576 and 1536): no prefetch 0.28-0.49; lines of the next
  * rows to L1, where the few miss buffers stall the loop, 0.45-0.69; to L2 0.52-0.81; to L2 and 8
- * KiB further ahead 0.82-1.00.  Without eight rows a pass (four) 0.72-0.93. */
+ * KiB further ahead 0.76-1.00.  Without eight rows a pass (four) 0.72-0.93. */
 #ifndef STRATA_GEMV_Q8_AVX512_H
 #define STRATA_GEMV_Q8_AVX512_H
 
@@ -36,7 +36,7 @@ struct activations {
     __m512 scale, sum;             /* of block b in lanes 4 b .. 4 b + 3 */
 };
 
-/* Quants, scales and offsets of four blocks of four rows; lane 4 b + r of the floats. */
+/* Scales and offsets of four blocks of four rows; lane 4 b + r of the floats. */
 struct weights {
     __m512 scale, scale_high, offset; /* scale_high: of second halves (Q6_K) */
 };

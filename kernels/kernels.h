@@ -77,7 +77,10 @@ struct strata_matmul {
  * (binary16 elements), v likewise.  All vectors have head_dim elements.  Computed in tiles of
  * STRATA_ATTENTION_TILE positions with an online softmax (Milakov & Gimelshein 2018; Dao et al.
  * 2022): no full row of scores exists.  tokens * heads is at most STRATA_ATTENTION_ROWS; scratch
- * has STRATA_ATTENTION_SCRATCH_BYTES(head_dim) bytes. */
+ * has STRATA_ATTENTION_SCRATCH_BYTES(head_dim) bytes.
+ *
+ * One token with at most STRATA_ATTENTION_HEADS heads: a head's result is the same, bit for bit,
+ * whatever other heads the call has, so that heads may be spread over threads. */
 struct strata_attention {
     float *out;
     size_t out_token_stride, out_head_stride;
@@ -95,6 +98,7 @@ struct strata_attention {
 
 #define STRATA_ATTENTION_TILE 64
 #define STRATA_ATTENTION_ROWS 64
+#define STRATA_ATTENTION_HEADS 8
 /* Scores of a tile, key and value tile as float, running sums of all rows, maxima and denominators.
  */
 #define STRATA_ATTENTION_SCRATCH_BYTES(head_dim)                                                \

@@ -265,8 +265,11 @@ static void attend(struct strata__chunk *chunk, const struct strata__step *step,
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__workspace *ws = chunk->workspace;
     size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
+    /* The number of threads may change the cut only where the kernel promises equal results. */
     bool spread = chunk->count == 1 && hp->kv_heads % ws->n_lanes != 0;
-    size_t group = spread ? 1 : clip(share, STRATA_ATTENTION_ROWS);
+    size_t group = clip(share, chunk->count == 1 ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS);
+    if (spread && share <= STRATA_ATTENTION_HEADS)
+        group = 1;
     size_t groups = (share + group - 1) / group;
     size_t tile = STRATA_ATTENTION_ROWS / group;
     size_t tiles = (chunk->count + tile - 1) / tile, items = tiles * hp->kv_heads * groups;

@@ -201,6 +201,54 @@ static void binary16_rounds_to_nearest_even(void **state)
 }
 
 /* OpenBLAS and the reference share nothing: they agree within the rounding of float sums. */
+/* kernels.h, struct strata_attention: heads of one token do not influence each other's bits. */
+static void attention_heads_are_independent(void **state)
+{
+    enum { HEADS = STRATA_ATTENTION_HEADS, DIM = 72, POSITIONS = 150 };
+    static float q[HEADS * DIM], together[HEADS * DIM], alone[HEADS * DIM];
+    static uint16_t k[POSITIONS * DIM], v[POSITIONS * DIM];
+    (void)state;
+    for (size_t i = 0; i < HEADS * DIM; i++)
+        q[i] = (float)((i * 37 + 5) % 101) / 50 - 1;
+    for (size_t i = 0; i < POSITIONS * DIM; i++) {
+        k[i] = (uint16_t)(0x3000 + i * 7919 % 0x0c00); /* 0.125 to 1 */
+        v[i] = (uint16_t)(0xb000 + i * 104729 % 0x0c00);
+    }
+    void *scratch = aligned_alloc(64, (STRATA_ATTENTION_SCRATCH_BYTES(DIM) + 63) / 64 * 64);
+    assert_non_null(scratch);
+    for (size_t level = 0; level <= (size_t)strata_cpu_level(); level++) {
+        struct strata_kernels kernels;
+        strata_kernels_select(&kernels, (enum strata_level)level);
+        for (uint32_t visible = 1; visible <= POSITIONS; visible += 13) {
+            struct strata_attention a = {
+                .out = together,
+                .out_head_stride = DIM,
+                .q = q,
+                .q_head_stride = DIM,
+                .k = k,
+                .k_stride = DIM,
+                .v = v,
+                .v_stride = DIM,
+                .tokens = 1,
+                .heads = HEADS,
+                .head_dim = DIM,
+                .scale = 0.125f,
+                .scratch = scratch,
+                .visible = &visible,
+            };
+            kernels.attention_f16(&a);
+            a.heads = 1;
+            for (size_t h = 0; h < HEADS; h++) {
+                a.q = q + h * DIM;
+                a.out = alone + h * DIM;
+                kernels.attention_f16(&a);
+            }
+            assert_memory_equal(together, alone, sizeof alone);
+        }
+    }
+    free(scratch);
+}
+
 static void blas_agrees_with_the_reference(void **state)
 {
     (void)state;
@@ -250,6 +298,7 @@ int main(void)
         cmocka_unit_test(level_names_go_both_ways),
         cmocka_unit_test(block_formats_are_found_by_gguf_id),
         cmocka_unit_test(binary16_rounds_to_nearest_even),
+        cmocka_unit_test(attention_heads_are_independent),
         cmocka_unit_test(blas_agrees_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@
 #include "../kernel_list.h"
 #include "vec_avx2.h"
 
-enum { TILE = STRATA_ATTENTION_TILE, DIRECT_ROWS = 8 };
+enum { TILE = STRATA_ATTENTION_TILE };
 
 /* Where things lie in scratch. */
 struct work {
@@ -288,7 +288,7 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
 void strata_attention_f16_avx2(const struct strata_attention *a)
 {
     const size_t rows = a->tokens * a->heads;
-    const int direct = rows < DIRECT_ROWS;
+    const int direct = rows <= STRATA_ATTENTION_HEADS;
     assert(rows <= STRATA_ATTENTION_ROWS);
     const struct work w = lay_out(a->scratch, a->head_dim);
     size_t most = 0;

@@ -27,7 +27,7 @@
 
 #define TILE STRATA_ATTENTION_TILE
 #define ROWS STRATA_ATTENTION_ROWS
-#define FEW_ROWS 8
+#define FEW_ROWS STRATA_ATTENTION_HEADS
 
 struct tile {
     float *scores;                /* [rows][TILE] */

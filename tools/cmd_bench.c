@@ -251,17 +251,21 @@ static int run(const struct cli_command *command, int argc, char **argv)
 }
 
 #define AT(member) offsetof(struct options, member)
-/* clang-format off */
 static const struct cli_option own[] = {
-    {"prompt", 'p', "N", "tokens to prefill; 0: none (default 512)", CLI_NUMBER, AT(prompt), 0, 1073741824, NULL},
-    {"new", 'n', "N", "tokens to decode; 0: none (default 128)", CLI_NUMBER, AT(new_tokens), 0, 1073741824, NULL},
+    {"prompt", 'p', "N", "tokens to prefill; 0: none (default 512)", CLI_NUMBER, AT(prompt), 0,
+     1073741824, NULL},
+    {"new", 'n', "N", "tokens to decode; 0: none (default 128)", CLI_NUMBER, AT(new_tokens), 0,
+     1073741824, NULL},
     {"batch", 'b', "N", "sequences at a time: 1", CLI_NUMBER, AT(batch), 1, 1073741824, NULL},
-    {"depth", 'd', "DEPTH", "tokens in the cache before (default 0)", CLI_NUMBER, AT(depth), 0, 1073741824, NULL},
-    {"repetitions", 'r', "REPS", "repetitions (default 5)", CLI_NUMBER, AT(repetitions), 1, 100000, NULL},
-    {"bandwidth", 0, "BYTES_PER_S", "read bandwidth that `strata bench roofline` measured, for of_roofline", CLI_REAL, AT(bandwidth), 1, 1e15, NULL},
+    {"depth", 'd', "DEPTH", "tokens in the cache before (default 0)", CLI_NUMBER, AT(depth), 0,
+     1073741824, NULL},
+    {"repetitions", 'r', "REPS", "repetitions (default 5)", CLI_NUMBER, AT(repetitions), 1, 100000,
+     NULL},
+    {"bandwidth", 0, "BYTES_PER_S",
+     "read bandwidth that `strata bench roofline` measured, for of_roofline", CLI_REAL,
+     AT(bandwidth), 1, 1e15, NULL},
     CLI_OPTIONS_END,
 };
-/* clang-format on */
 
 const struct cli_command cmd_bench = {
     .name = "bench",

@@ -121,10 +121,12 @@ void check_expected_free(struct check_expected *expected);
 /* ---- running ---- */
 
 /* Faults that are planted to see whether the checker finds them. */
-#define CHECK_FAULTS(X)                                                              \
-    X(none)                                                                          \
+// clang-format off
+#define CHECK_FAULTS(X) \
+    X(none) \
     X(wrong_bit) X(skipped_tail) X(overread) X(underread) X(overwrite) X(underwrite) \
-        X(changed_input) X(depends_on_tile)
+    X(changed_input) X(depends_on_tile)
+// clang-format on
 enum check_fault {
 #define X(name) CHECK_FAULT_##name,
     CHECK_FAULTS(X)

@@ -13,21 +13,26 @@ fail() {
     echo "FAILED: $*" | tee -a "$out/failures" >&2
 }
 
-# expect STATUS COMMAND...: runs it with stdout and stderr in $out/stdout and $out/stderr, checks the exit status.
+# expect STATUS COMMAND...: runs it with stdout and stderr in $out/stdout and $out/stderr,
+# checks the exit status.
 expect() {
     local wanted=$1 status
     shift
     "$@" >"$out/stdout" 2>"$out/stderr"
     status=$?
-    [ "$status" = "$wanted" ] || fail "status $status instead of $wanted: $* ($(head -c 300 "$out/stderr"))"
+    [ "$status" = "$wanted" ] ||
+        fail "status $status instead of $wanted: $* ($(head -c 300 "$out/stderr"))"
 }
 
-# says PATTERN, prints PATTERN: the last command's stderr or stdout matches the extended regular expression.
+# says PATTERN..., prints PATTERN...: the last command's stderr or stdout matches the extended
+# regular expression that the arguments make when joined.
 says() {
-    grep -Eq -- "$1" "$out/stderr" || fail "no '$1' in the messages: $(head -c 300 "$out/stderr")"
+    local IFS=
+    grep -Eq -- "$*" "$out/stderr" || fail "no '$*' in the messages: $(head -c 300 "$out/stderr")"
 }
 prints() {
-    grep -Eq -- "$1" "$out/stdout" || fail "no '$1' in the output: $(head -c 300 "$out/stdout")"
+    local IFS=
+    grep -Eq -- "$*" "$out/stdout" || fail "no '$*' in the output: $(head -c 300 "$out/stdout")"
 }
 
 # lines N: the last command printed N lines.

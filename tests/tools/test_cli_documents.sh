@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Every command has help, a section of the manual page, and completion; every option of the help is in the page.
+# Every command has help, a section of the manual page, and completion; every option of the help
+# is in the page.
 source "$(dirname "$0")/cli_checks.sh"
 page=$source_dir/tools/man/strata.1
 
 commands=$("$strata" help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
-[ "$(wc -w <<<"$commands")" -ge 10 ] || fail "the list of commands has $(wc -w <<<"$commands") words"
+[ "$(wc -w <<<"$commands")" -ge 10 ] ||
+    fail "the list of commands has $(wc -w <<<"$commands") words"
 for command in $commands; do
     grep -qx "\.SS $command" "$page" || fail "$command has no section in the manual page"
     [ "$command" = help ] && continue

@@ -8,15 +8,18 @@ prints '^architecture +llama$'
 prints 'token_embd.weight +Q4_1'
 expect 0 "$strata" inspect "$tiny" --json --ctx 100
 lines 1
-prints '^\{"architecture":"llama",.*"context":100\},"tensors":\[\{"name":"[^"]+","type":"[A-Z0-9_]+","shape":\['
+prints '^\{"architecture":"llama",.*"context":100\},' \
+    '"tensors":\[\{"name":"[^"]+","type":"[A-Z0-9_]+","shape":\['
 
 # tokenize and back, bad lines in their places, NUL.
-printf '%s\n' '{"text":"Hello"}' 'bad' '' '{"text":7}' '[]' '{"text":"a\u0000b"}' '{"text":"\ud800"}' '{"text":"x","text":"y"}' |
+printf '%s\n' '{"text":"Hello"}' 'bad' '' '{"text":7}' '[]' \
+    '{"text":"a\u0000b"}' '{"text":"\ud800"}' '{"text":"x","text":"y"}' |
     expect 1 "$strata" tokenize -m "$tiny"
 lines 8
 sed -n 1p "$out/stdout" | grep -Eq '^\{"ids":\[[0-9,]+\]\}$' || fail 'no ids in line 1'
 for line in 2 3 4 5 7 8; do
-    sed -n ${line}p "$out/stdout" | grep -Eq "^\{\"error\":\{\"code\":\"E_INVALID\",\"message\":\".+\",\"line\":$line\}\}$" ||
+    sed -n ${line}p "$out/stdout" |
+        grep -Eq "^\{\"error\":\{\"code\":\"E_INVALID\",\"message\":\".+\",\"line\":$line\}\}$" ||
         fail "line $line is no error line: $(sed -n ${line}p "$out/stdout")"
 done
 printf '{"text":"Hello, world"}' | expect 0 "$strata" tokenize -m "$tiny"
@@ -32,8 +35,10 @@ lines 0
 printf '%s\n' '{"ids":[1,2,3]}' '{"ids":[]}' '{"ids":[-1]}' '{"ids":[1,2,3]}' |
     expect 1 "$strata" logits -m "$tiny" --top 2 --pick 0,5
 lines 4
-prints '^\{"top":\[\[[0-9]+,[-0-9.e]+\],\[[0-9]+,[-0-9.e]+\]\],"mean":[-0-9.e]+,"std":[-0-9.e]+,"picked":\[\[0,[-0-9.e]+\],\[5,'
-[ "$(sed -n 1p "$out/stdout")" = "$(sed -n 4p "$out/stdout")" ] || fail 'the same ids give other logits'
+prints '^\{"top":\[\[[0-9]+,[-0-9.e]+\],\[[0-9]+,[-0-9.e]+\]\],' \
+    '"mean":[-0-9.e]+,"std":[-0-9.e]+,"picked":\[\[0,[-0-9.e]+\],\[5,'
+[ "$(sed -n 1p "$out/stdout")" = "$(sed -n 4p "$out/stdout")" ] ||
+    fail 'the same ids give other logits'
 sed -n 3p "$out/stdout" | grep -q '"line":3' || fail 'the bad id has no error line'
 for list in , 1, x 1,,2 -1 99999999; do
     expect 2 "$strata" logits -m "$tiny" --pick "$list" </dev/null
@@ -47,7 +52,9 @@ printf Hello | expect 0 "$strata" generate -m "$tiny" -n 5 --ignore-eos -t 1
 cmp -s "$out/text" "$out/stdout" || fail 'stdin and -p differ'
 expect 0 "$strata" generate -m "$tiny" -p Hello -n 5 --ignore-eos --json -v
 lines 1
-prints '^\{"text":".*","ids":\[([0-9]+,){4}[0-9]+\],"prompt_tokens":[0-9]+,"new_tokens":5,"prefill_ms":[0-9.]+,"decode_ms":[0-9.]+,"stop":"length"\}$'
+prints '^\{"text":".*","ids":\[([0-9]+,){4}[0-9]+\],' \
+    '"prompt_tokens":[0-9]+,"new_tokens":5,"prefill_ms":[0-9.]+,' \
+    '"decode_ms":[0-9.]+,"stop":"length"\}$'
 says 'tokens/s'
 expect 2 "$strata" generate -m "$tiny" -p ''
 says 'prompt is empty'
@@ -70,7 +77,8 @@ writer=$!
 expect 130 timeout --preserve-status -s INT 1 "$strata" tokenize -m "$tiny" <"$out/pipe"
 kill "$writer"
 yes 'Some words to be read by the model.' | head -n 20000 >"$out/long.txt"
-expect 130 timeout --preserve-status -s INT 1 "$strata" perplexity -m "$tiny" -f "$out/long.txt" --window 32
+expect 130 timeout --preserve-status -s INT 1 \
+    "$strata" perplexity -m "$tiny" -f "$out/long.txt" --window 32
 
 # perplexity
 head -n 40 "$out/long.txt" >"$out/short.txt"
@@ -81,7 +89,9 @@ says 'has 0 tokens, a window takes'
 
 # bench
 expect 0 "$strata" bench -m "$tiny" -p 8 -n 4 -d 3 -r 2 --json --bandwidth 1e10
-prints '"phase":"prefill","prompt":8,"new":0,"batch":1,"depth":3,"threads":[0-9]+,"tokens_per_s":[0-9.]+,"ms_p50":[0-9.]+,"ms_p95":[0-9.]+,"bytes_per_s":[0-9.]+,"of_roofline":null'
+prints '"phase":"prefill","prompt":8,"new":0,"batch":1,"depth":3,"threads":[0-9]+,' \
+    '"tokens_per_s":[0-9.]+,"ms_p50":[0-9.]+,"ms_p95":[0-9.]+,' \
+    '"bytes_per_s":[0-9.]+,"of_roofline":null'
 prints '"phase":"decode","prompt":0,"new":4,.*"of_roofline":[0-9.e-]+\}\]\}$'
 expect 2 "$strata" bench -m "$tiny" -p 100000000 -r 1
 

@@ -98,8 +98,11 @@ prints '^\{"packages":2,"cores":6,"pus":12,'
 expect 1 env HWLOC_XMLFILE="$out/absent.xml" "$strata" topology
 says 'absent.xml'
 if [ -d "$shared/topologies" ]; then
-    expect 0 env HWLOC_XMLFILE="$shared/topologies/2socket-xeon-nvidia-pci.xml" "$strata" topology --json
-    prints '"vendor":"1002","pci":"0000:84:00.1","near_pus":\[8,9,10,11,12,13,14,15,24,[0-9,]*31\],"usable":false,"reason":"'
+    expect 0 env HWLOC_XMLFILE="$shared/topologies/2socket-xeon-nvidia-pci.xml" \
+        "$strata" topology --json
+    prints '"vendor":"1002","pci":"0000:84:00.1",' \
+        '"near_pus":\[8,9,10,11,12,13,14,15,24,[0-9,]*31\],' \
+        '"usable":false,"reason":"'
     expect 0 env HWLOC_XMLFILE="$shared/topologies/dgx-gb10-arm64.xml" "$strata" topology --json
     prints '"gpus":\[\]'
 fi

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_fixture.h"
+#include "gemm_blas.h"
 #include "golden_data.h"
 
 /* golden/README.md: a float16 KV cache alone (f32), 8-bit activations (q8). */
@@ -100,7 +101,7 @@ static void check_directory(const char *dir)
             struct engine_options options = {
                 .level = levels[i / 8],
                 .compute = i & 1 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
-                .blas = i & 2 ? "auto" : "off",
+                .blas = !(i & 2) ? "off" : strata_blas_open() ? "on" : "auto",
                 .threads = i & 4 ? 2 : 1,
             };
             check_run(dir, run, options);

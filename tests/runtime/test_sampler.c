@@ -94,14 +94,14 @@ static void wide_top_p(void **state)
         logits[i] = (float)i * -1e-4f;
     strata_generate_options options = options_with(1);
     options.top_p = 0.5f;
-    count_draws(&options, logits, N, 20000, counts);
+    count_draws(&options, logits, N, 1000, counts);
     unsigned beyond_first = 0, beyond_half = 0;
     for (int i = 256; i < N; i++)
         beyond_first += counts[i];
     /* Half of the mass is at i = 2191: exp(-1e-4 i) sums to half there. */
     for (int i = 2192; i < N; i++)
         beyond_half += counts[i];
-    assert_true(beyond_first > 10000);
+    assert_true(beyond_first > 500);
     assert_int_equal(beyond_half, 0);
 }
 

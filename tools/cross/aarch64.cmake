@@ -6,6 +6,7 @@ set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES STRATA_SYSROOT)
 
 set(libraries ${STRATA_SYSROOT}/usr/lib/aarch64-linux-gnu)
+set(CMAKE_C_FLAGS_INIT "-isystem ${STRATA_SYSROOT}/usr/include/aarch64-linux-gnu")
 set(CMAKE_EXE_LINKER_FLAGS_INIT -Wl,-rpath-link,${libraries})
 set(CMAKE_SHARED_LINKER_FLAGS_INIT -Wl,-rpath-link,${libraries})
 set(CMAKE_FIND_ROOT_PATH ${STRATA_SYSROOT} /usr/aarch64-linux-gnu)

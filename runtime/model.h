@@ -106,8 +106,4 @@ strata_status strata__model_key(struct strata_model *model, const char *key, uns
 /* True when products with this weight take 8-bit activations in this model. */
 bool strata__model_uses_q8(const struct strata_model *model, const struct strata__tensor *weight);
 
-/* Writes a line to the runtime's log function, if there is one. */
-void strata__log(const strata_runtime *runtime, strata_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 #endif

@@ -26,18 +26,6 @@ void strata_config_default(strata_config *config)
     *config = (strata_config){.size = sizeof *config};
 }
 
-void strata__log(const strata_runtime *runtime, strata_log_level level, const char *format, ...)
-{
-    if (!runtime->log)
-        return;
-    char line[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    runtime->log(runtime->log_user, level, line);
-}
-
 /* The kernel level: what the configuration or $STRATA_CPU asks for, else the host's. */
 static strata_status choose_level(strata_runtime *runtime, const char *wanted)
 {
@@ -90,9 +78,6 @@ static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
 
 static strata_status start_threads(strata_runtime *runtime, int wanted)
 {
-    if (wanted < 0 || wanted > MAX_THREADS)
-        return strata__fail(STRATA_E_INVALID, "threads: %d, must be 0 (one a core) to %d", wanted,
-                            MAX_THREADS);
     unsigned pus[MAX_THREADS];
     size_t n_pus = 0, n_cores = 0;
     STRATA_TRY(strata__topology_pus(pus, MAX_THREADS, &n_pus, &n_cores));
@@ -104,6 +89,35 @@ static strata_status start_threads(strata_runtime *runtime, int wanted)
     return strata__threads_open(&runtime->threads, count, pus, n_pus);
 }
 
+static strata_status check_threads(int wanted)
+{
+    if (wanted < 0 || wanted > MAX_THREADS)
+        return strata__fail(STRATA_E_INVALID, "threads: %d, must be 0 (one a core) to %d", wanted,
+                            MAX_THREADS);
+    return STRATA_OK;
+}
+
+/* Everything of the runtime but its threads. */
+static strata_status configure(strata_runtime *runtime, const strata_config *config)
+{
+    if (config->size != sizeof *config)
+        return strata__fail(STRATA_E_INVALID,
+                            "strata_config: size is %zu, this library knows %zu; fill it with "
+                            "strata_config_default",
+                            config->size, sizeof *config);
+    runtime->log = config->log;
+    runtime->log_user = config->log_user;
+    STRATA_TRY(choose_level(runtime, config->cpu_level));
+    STRATA_TRY(choose_blas(runtime, config->blas));
+    return check_threads(config->threads);
+}
+
+strata_status strata_config_check(const strata_config *config)
+{
+    strata_runtime runtime = {0};
+    return configure(&runtime, config);
+}
+
 strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)
 {
     *out = NULL;
@@ -111,18 +125,9 @@ strata_status strata_runtime_open(strata_runtime **out, const strata_config *con
     strata_config_default(&defaults);
     if (!config)
         config = &defaults;
-    if (config->size != sizeof *config)
-        return strata__fail(STRATA_E_INVALID,
-                            "strata_config: size is %zu, this library knows %zu; fill it with "
-                            "strata_config_default",
-                            config->size, sizeof *config);
     strata_runtime *runtime;
     STRATA_TRY(strata__calloc(&runtime, 1, sizeof *runtime, "runtime"));
-    runtime->log = config->log;
-    runtime->log_user = config->log_user;
-    strata_status status = choose_level(runtime, config->cpu_level);
-    if (status == STRATA_OK)
-        status = choose_blas(runtime, config->blas);
+    strata_status status = configure(runtime, config);
     if (status == STRATA_OK)
         status = start_threads(runtime, config->threads);
     if (status != STRATA_OK)

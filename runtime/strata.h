@@ -19,8 +19,9 @@
  * session is used by one thread at a time, except strata_session_cancel.  A runtime must outlive
  * its models, a model is kept by its sessions.
  *
- * Structs that the caller fills begin with `size` and are initialised by their _default call, so
- * that later versions can add fields at the end.
+ * Structs that the caller fills begin with `size` and are initialised by their _default call; a
+ * size that the running library does not know is E_INVALID, so that a program built against another
+ * version's header is refused and not misread.
  */
 #ifndef STRATA_H
 #define STRATA_H
@@ -82,8 +83,8 @@ typedef enum strata_log_level {
     STRATA_LOG_DEBUG
 } strata_log_level;
 
-/* Called with one line without a newline; may be called from any thread of the library, one call at
- * a time. */
+/* Called with one line without a newline; called by the thread that made the call of the library
+ * that it is about, so several may run at once. */
 typedef void strata_log_fn(void *user, strata_log_level level, const char *line);
 
 typedef struct strata_config {
@@ -91,7 +92,8 @@ typedef struct strata_config {
     int threads;           /* compute threads; 0: one for each core that this process may use */
     const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
                               what the host has */
-    const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto" */
+    const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Unless off,
+                            * OpenBLAS is set to one thread a call, in the whole process */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
 } strata_config;
@@ -104,6 +106,10 @@ STRATA_API void strata_config_default(strata_config *config);
  * not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
 STRATA_API void strata_runtime_close(strata_runtime **runtime);
+
+/* Checks what strata_runtime_open would take from the configuration and the environment (cpu_level,
+ * blas, threads), without opening anything: E_INVALID as there. */
+STRATA_API strata_status strata_config_check(const strata_config *config);
 
 /* The kernel level in use ("avx2", ...), the number of compute threads, and the BLAS library
  * ("OpenBLAS 0.3.21", or NULL when off or not built in). */
@@ -299,7 +305,8 @@ typedef struct strata_session_options {
 STRATA_API void strata_session_options_default(strata_session_options *options);
 
 /* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
- * reference to the model. E_NOMEM with the bytes needed; E_INVALID: context above the model's. */
+ * reference to the model.  E_INVALID: context above the model's; E_BUDGET: the cache needs more
+ * bytes than this host has; E_NOMEM; both name the bytes. */
 STRATA_API strata_status strata_session_open(strata_model *model,
                                              const strata_session_options *options,
                                              strata_session **out);
@@ -321,7 +328,9 @@ typedef enum strata_logits {
 /* Appends `count` tokens and evaluates them, in chunks.  Afterwards strata_session_logits has the
  * logits after the last token, or after each of them (STRATA_LOGITS_ALL: count * vocab * 4 bytes
  * are allocated).  Either all tokens are appended or none.  E_INVALID: count 0, an id outside the
- * vocabulary, or more tokens than the context has room for (each named); E_CANCELLED; E_NOMEM. */
+ * vocabulary, or more tokens than the context has room for (each named); E_CANCELLED; E_NOMEM;
+ * E_FORMAT: logits that were asked for are not finite, with the layer that gave the first such
+ * value. */
 STRATA_API strata_status strata_session_eval(strata_session *session, const int32_t *ids,
                                              size_t count, strata_logits logits);
 
@@ -382,7 +391,9 @@ typedef struct strata_generate_result {
 } strata_generate_result;
 
 /* Evaluates `count` prompt ids after what the session holds, then generates.  on_piece and result
- * may be NULL.  Cancelled generations return STRATA_OK with stop = cancelled.  E_INVALID: as
+ * may be NULL.  Cancelled generations return STRATA_OK with stop = cancelled.  Afterwards the
+ * session holds the prompt and all new tokens but the last; an end token is not among them.
+ * E_INVALID: as
  * strata_session_eval, or an option out of its range, named; E_NOMEM. */
 STRATA_API strata_status strata_generate(strata_session *session, const int32_t *ids, size_t count,
                                          const strata_generate_options *options,

@@ -87,6 +87,8 @@ bool cli_log_level(int *level)
 {
     const char *word = getenv("STRATA_LOG");
     *level = STRATA_LOG_WARN;
+    if (word && !*word)
+        word = NULL;
     for (int i = 0; word && i <= STRATA_LOG_DEBUG; i++)
         if (!strcmp(word, log_words[i])) {
             *level = i;

@@ -68,7 +68,7 @@ struct cli_common {
     uint64_t threads; /* 0: automatic */
     uint64_t context; /* 0: automatic */
     const char *device, *kv_type, *compute;
-    bool json, help;
+    bool json, help, no_pack_cache;
     unsigned verbose, quiet;
     int log_level; /* enum strata_log_level, or below: only errors */
     uint64_t max_tokens, top_k, seed;

@@ -240,6 +240,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
+    if (options.common.n_arguments)
+        return cli_usage(command, "'%s': the name of a suite comes first, before all options",
+                         options.common.arguments[0]);
     if (!options.common.model)
         return cli_usage(command, "-m MODEL, or the name of a suite, is missing");
     if (options.batch > 1)

@@ -187,6 +187,16 @@ static int obey(struct chat *chat, const char *line, bool *leave)
     return CLI_DONE;
 }
 
+/* Says at once, not after the first message, that the model cannot chat. */
+static int check_template(const struct chat *chat)
+{
+    const strata_message probe = {.role = "user", .content = "x"};
+    size_t size;
+    strata_status status =
+        strata_chat_format(chat->engine.tokenizer, &probe, 1, true, NULL, 0, &size);
+    return status == STRATA_OK ? CLI_DONE : cli_fail(status);
+}
+
 /* Reads lines until the end of input or /exit. */
 static int converse(struct chat *chat)
 {
@@ -235,6 +245,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return status;
     status = cli_engine_open(&chat.engine, &options.common);
     cli_interrupts(NULL);
+    if (status == CLI_DONE)
+        status = check_template(&chat);
     if (status == CLI_DONE) {
         chat.held = malloc(strata_session_context(chat.engine.session) * sizeof *chat.held);
         status = chat.held ? converse(&chat) : cli_no_memory();

@@ -120,6 +120,11 @@ static int read_prompt(const struct cli_command *command, const struct options *
 static int generate(const struct cli_engine *engine, const struct options *options,
                     const int32_t *ids, size_t count, double start_ms)
 {
+    for (size_t i = 0; i < options->stop.count; i++)
+        if (!*options->stop.items[i]) {
+            cli_message("--stop: the text is empty");
+            return CLI_USAGE;
+        }
     strata_generate_options how = cli_sampling(&options->common);
     how.ignore_eos = options->ignore_eos;
     how.stop = options->stop.items;

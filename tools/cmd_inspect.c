@@ -144,7 +144,12 @@ static int run(const struct cli_command *command, int argc, char **argv)
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
-    char *path = model_names_resolve(options.common.arguments[0], &status);
+    bool argument = options.common.n_arguments > 0;
+    if (argument == (options.common.model != NULL))
+        return cli_usage(command,
+                         argument ? "MODEL and -m MODEL: one of them" : "MODEL is missing");
+    const char *model = argument ? options.common.arguments[0] : options.common.model;
+    char *path = model_names_resolve(model, &status);
     if (!path)
         return status;
     strata_file *file = NULL;
@@ -178,8 +183,7 @@ const struct cli_command cmd_inspect = {
     .summary = "Show what a GGUF file holds, and the memory that running it needs",
     .details = "MODEL is a GGUF file of any architecture, or a name that `strata pull --list` "
                "shows.",
-    .groups = CLI_JSON,
-    .min_arguments = 1,
+    .groups = CLI_MODEL | CLI_JSON,
     .max_arguments = 1,
     .options = own,
     .run = run,

@@ -73,9 +73,8 @@ static strata_status find_first(const strata_tokenizer *tokenizer, size_t *count
 }
 
 /* Scores every window of the ids. */
-static int score(const struct cli_command *command, const struct options *options,
-                 const struct cli_engine *engine, const int32_t *ids, size_t count,
-                 struct sums *sums)
+static int score(const struct options *options, const struct cli_engine *engine, const int32_t *ids,
+                 size_t count, struct sums *sums)
 {
     size_t window = (size_t)options->window, n_first;
     int32_t first;
@@ -83,9 +82,10 @@ static int score(const struct cli_command *command, const struct options *option
     if (status != STRATA_OK)
         return cli_fail(status);
     size_t step = window - n_first, windows = count / step;
-    if (windows == 0)
-        return cli_usage(command, "%s has %zu tokens, a window takes %zu (--window)", options->file,
-                         count, step);
+    if (windows == 0) {
+        cli_message("%s has %zu tokens, a window takes %zu (--window)", options->file, count, step);
+        return CLI_FAILED;
+    }
     int32_t *buffer = malloc(window * sizeof *buffer);
     if (!buffer)
         return cli_no_memory();
@@ -144,8 +144,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         status = cli_engine_session(&engine, (unsigned)context);
     if (status == CLI_DONE) {
         strata_status result = cli_tokenize(engine.tokenizer, text, size, 0, &ids, &count);
-        status = result == STRATA_OK ? score(command, &options, &engine, ids, count, &sums)
-                                     : cli_fail(result);
+        status =
+            result == STRATA_OK ? score(&options, &engine, ids, count, &sums) : cli_fail(result);
     }
     if (status == CLI_DONE)
         status = print_result(&options, &sums);

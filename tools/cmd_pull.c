@@ -58,6 +58,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (!options.list)
         return cli_usage(command, "this version fetches no models itself: ./tools/fetch-models "
                                   "does; --list shows the names");
+    if (options.common.n_arguments)
+        return cli_usage(command, "unexpected argument '%s'", options.common.arguments[0]);
     return options.common.json ? list_json() : list_text();
 }
 

@@ -2,6 +2,7 @@
 #ifndef STRATA_MODEL_NAMES_H
 #define STRATA_MODEL_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,6 +11,7 @@ struct model_name {
     const char *description;
     const char *licence;
     uint64_t bytes; /* of the file, or about that for a file that is made by converting */
+    bool fetchable; /* by this version's tools/fetch-models */
 };
 
 /* The table's rows: index < model_names_count(). */

@@ -63,6 +63,10 @@ static int run(int argc, char **argv)
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
         return help(argc - 1, argv + 1);
     const struct cli_command *command = find(name);
+    strata_config config;
+    strata_config_default(&config);
+    if (command && strata_config_check(&config) != STRATA_OK) /* STRATA_CPU, STRATA_BLAS */
+        return cli_fail(STRATA_E_INVALID);
     return command ? command->run(command, argc - 1, argv + 1) : unknown(name);
 }
 

@@ -41,8 +41,6 @@ says "'f1' is none of f16"
 expect 2 "$strata" generate -m x --device cuda
 says 'not available in this version'
 expect 2 "$strata" generate -m x --compute q4
-expect 2 "$strata" generate -m x --no-pack-cache
-says 'not available in this version'
 expect 2 "$strata" generate -m x --config file
 says 'not available in this version'
 expect 2 "$strata" bench
@@ -55,6 +53,13 @@ expect 2 "$strata" perplexity -m x -f x --window 64 --ctx 32
 says 'less than the window'
 expect 2 "$strata" inspect
 says 'MODEL is missing'
+expect 0 env STRATA_LOG= "$strata" topology
+expect 2 env STRATA_CPU=avx9 "$strata" topology
+says 'avx9'
+expect 2 env STRATA_BLAS=maybe "$strata" inspect x
+says 'maybe'
+expect 2 "$strata" pull --list extra
+says 'extra'
 expect 2 env STRATA_LOG=loud "$strata" topology
 says 'STRATA_LOG'
 

@@ -52,17 +52,18 @@ static strata_status append(struct outlet *out, const char *bytes, size_t size)
     return STRATA_OK;
 }
 
-/* Cuts the pending text at the first stop text in it. */
+/* Cuts the pending text where the earliest stop text in it begins. */
 static void cut_at_stop(struct outlet *out)
 {
+    size_t cut = out->size;
     for (size_t i = 0; i < out->options->n_stop; i++) {
         const char *stop = out->options->stop[i];
         const char *hit = memmem(out->pending, out->size, stop, strlen(stop));
-        if (hit) {
-            out->size = (size_t)(hit - out->pending);
-            out->stopped = true;
-        }
+        if (hit && (size_t)(hit - out->pending) < cut)
+            cut = (size_t)(hit - out->pending);
     }
+    out->stopped |= cut < out->size;
+    out->size = cut;
 }
 
 /* Bytes at the beginning of the pending text that no later text can turn into part of a stop text
@@ -109,6 +110,8 @@ static strata_status check_options(const strata_generate_options *options)
                             options->size, sizeof *options);
     if (options->max_tokens == 0)
         return strata__fail(STRATA_E_INVALID, "max_tokens: 0, must be at least 1");
+    if (options->n_stop && !options->stop)
+        return strata__fail(STRATA_E_INVALID, "stop: NULL, but n_stop is %zu", options->n_stop);
     for (size_t i = 0; i < options->n_stop; i++)
         if (!options->stop[i] || !options->stop[i][0])
             return strata__fail(STRATA_E_INVALID, "stop[%zu]: empty stop text", i);
@@ -130,6 +133,8 @@ static strata_status decode(strata_session *session, struct strata__sampler *sam
             return STRATA_OK;
         result->new_tokens++;
         STRATA_TRY(take_token(out, tokenizer, id));
+        if (atomic_load(&session->cancel))
+            return STRATA_E_CANCELLED;
         result->stop = STRATA_STOP_STOP;
         if (out->stopped)
             return STRATA_OK;
@@ -156,6 +161,8 @@ static strata_status run(strata_session *session, const int32_t *ids, size_t cou
         result->stop = STRATA_STOP_CANCELLED;
         status = STRATA_OK;
     }
+    /* A cancel that came too late to stop anything must not stop the next call. */
+    atomic_store(&session->cancel, false);
     /* Nothing can follow any more: what was held back is text, an unfinished character as it is. */
     if (status == STRATA_OK && !out->stopped && out->size)
         hand_out(out, -1, out->size);

@@ -19,9 +19,8 @@ static strata_status check(const strata_generate_options *o)
                             o->top_p);
     if (!(o->min_p >= 0 && o->min_p <= 1))
         return strata__fail(STRATA_E_INVALID, "min_p: %g, must be 0 (off) to 1", o->min_p);
-    if (!(o->repeat_penalty > 0 && o->repeat_penalty <= 1e6f))
-        return strata__fail(STRATA_E_INVALID,
-                            "repeat_penalty: %g, must be above 0 and at most 1e6 (1: off)",
+    if (!(o->repeat_penalty >= 0.01f && o->repeat_penalty <= 100))
+        return strata__fail(STRATA_E_INVALID, "repeat_penalty: %g, must be 0.01 to 100 (1: off)",
                             o->repeat_penalty);
     return STRATA_OK;
 }
@@ -58,16 +57,17 @@ static double draw_uniform(uint64_t *state)
     return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
 }
 
-/* Each id of `recent` is penalised once. */
-static void penalise(float *logits, const int32_t *recent, size_t n_recent, float penalty)
+/* Each id of `recent` is penalised once; `seen` is a mark for every id of the vocabulary. */
+static void penalise(float *logits, const int32_t *recent, size_t n_recent, float penalty,
+                     int32_t *seen)
 {
+    for (size_t i = 0; i < n_recent; i++)
+        seen[recent[i]] = 0;
     for (size_t i = 0; i < n_recent; i++) {
-        bool seen = false;
-        for (size_t j = 0; j < i && !seen; j++)
-            seen = recent[j] == recent[i];
         float *logit = &logits[recent[i]];
-        if (!seen)
+        if (!seen[recent[i]])
             *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
+        seen[recent[i]] = 1;
     }
 }
 
@@ -126,7 +126,7 @@ int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logit
     size_t n = sampler->vocab;
     if (o->repeat_penalty != 1 && n_recent) {
         memcpy(sampler->logits, logits, n * sizeof *logits);
-        penalise(sampler->logits, recent, n_recent, o->repeat_penalty);
+        penalise(sampler->logits, recent, n_recent, o->repeat_penalty, sampler->candidates);
         logits = sampler->logits;
     }
     if (o->temperature == 0)

@@ -328,6 +328,62 @@ static void cancel_ends_it(void **state)
     engine_close(&engine);
 }
 
+static bool cancel_at_the_end(void *user, const strata_piece *piece)
+{
+    struct engine *engine = user;
+    if (piece->id >= 0 && strata_session_position(engine->session) == 6)
+        strata_session_cancel(engine->session);
+    return true;
+}
+
+/* A cancel during the last token ends that generation, not the next. */
+static void late_cancel_is_not_kept(void **state)
+{
+    (void)state;
+    struct engine engine = open_tiny();
+    strata_generate_options options = forty();
+    options.max_tokens = 4;
+    static const int32_t prompt[] = {60, 61, 62};
+    strata_generate_result result;
+    assert_int_equal(
+        strata_generate(engine.session, prompt, 3, &options, cancel_at_the_end, &engine, &result),
+        STRATA_OK);
+    assert_int_equal(result.new_tokens, 4);
+    assert_int_equal(result.stop, STRATA_STOP_CANCELLED);
+    assert_int_equal(strata_generate(engine.session, prompt, 1, &options, NULL, NULL, &result),
+                     STRATA_OK);
+    assert_int_equal(result.new_tokens, 4);
+    assert_int_equal(result.stop, STRATA_STOP_LENGTH);
+    engine_close(&engine);
+}
+
+/* Of several stop texts the one that begins first counts, whatever their order. */
+static void earliest_stop_text_cuts(void **state)
+{
+    (void)state;
+    struct engine engine = open_tiny();
+    strata_generate_options options = forty();
+    struct text whole = generate(&engine, &options, 0, NULL);
+    for (size_t at = 3; at + 6 < whole.size; at += 5) {
+        char early[8] = {0}, late[8] = {0};
+        memcpy(early, whole.bytes + at, 3);
+        memcpy(late, whole.bytes + at + 1, 2);
+        if (strlen(early) < 3)
+            continue;
+        struct text cut[2];
+        for (int order = 0; order < 2; order++) {
+            const char *texts[] = {order ? late : early, order ? early : late};
+            options.stop = texts;
+            options.n_stop = 2;
+            cut[order] = generate(&engine, &options, 0, NULL);
+        }
+        assert_int_equal(cut[0].size, cut[1].size);
+        const char *hit = memmem(whole.bytes, whole.size, late, 2);
+        assert_true(cut[0].size <= (size_t)(hit - whole.bytes));
+    }
+    engine_close(&engine);
+}
+
 struct user {
     strata_model *model;
     struct text text;
@@ -375,6 +431,8 @@ int main(void)
         cmocka_unit_test(stop_texts_cut),
         cmocka_unit_test(a_full_context_ends_it),
         cmocka_unit_test(cancel_ends_it),
+        cmocka_unit_test(late_cancel_is_not_kept),
+        cmocka_unit_test(earliest_stop_text_cuts),
         cmocka_unit_test(two_threads_share_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,25 @@ static strata_status read_float_key(struct strata_model *model, const char *name
     return STRATA_OK;
 }
 
+/* Older files scale linearly by a key without a type; ignoring it would give wrong text. */
+static strata_status refuse_old_scaling(struct strata_model *model)
+{
+    static const char *const names[] = {"rope.scale_linear", "rope.scaling.factor"};
+    for (size_t i = 0; i < 2; i++) {
+        char key[128];
+        bool found = false;
+        float factor = 1;
+        snprintf(key, sizeof key, "%s.%s", strata_file_info_get(model->file).architecture,
+                 names[i]);
+        STRATA_TRY(strata__meta_f32(model->file, key, &factor, &found));
+        if (found && factor != 1)
+            return strata__fail(STRATA_E_UNSUPPORTED,
+                                "%s: %s: %g without rope.scaling.type is not supported",
+                                strata__file_path(model->file), key, factor);
+    }
+    return STRATA_OK;
+}
+
 static strata_status read_scaling(struct strata_model *model, struct scaling *scaling)
 {
     *scaling = (struct scaling){.factor = 1};
@@ -116,6 +135,8 @@ static strata_status read_scaling(struct strata_model *model, struct scaling *sc
     snprintf(key, sizeof key, "%s.rope.scaling.type",
              strata_file_info_get(model->file).architecture);
     STRATA_TRY(strata__meta_string(model->file, key, &type, &found));
+    if (!found)
+        STRATA_TRY(refuse_old_scaling(model));
     if (type.size == 4 && memcmp(type.text, "none", 4) == 0)
         return STRATA_OK;
     bool linear = type.size == 6 && memcmp(type.text, "linear", 6) == 0;
@@ -174,6 +195,12 @@ static strata_status build_rope(struct strata_model *model, const struct strata_
     STRATA_TRY(read_scaling(model, &scaling));
     const float *factors; /* per pair; how GGUF stores llama3 scaling */
     STRATA_TRY(strata__model_vector(model, "rope_freqs.weight", hp->rope_pairs, true, &factors));
+    for (unsigned i = 0; factors && i < hp->rope_pairs; i++)
+        if (!(factors[i] > 0 && factors[i] < INFINITY))
+            return strata__fail(STRATA_E_FORMAT,
+                                "%s: rope_freqs.weight: value %u is %g, must be positive and "
+                                "finite",
+                                strata__file_path(model->file), i, factors[i]);
     STRATA_TRY(strata__calloc(&model->rope_frequency, hp->rope_pairs, sizeof(double), "rope"));
     for (unsigned i = 0; i < hp->rope_pairs; i++) {
         double frequency = pow(base, -2.0 * i / rotated) / (factors ? factors[i] : 1);

@@ -91,15 +91,19 @@ static bool spell_string(struct speller *s)
         s->string_begin = s->n;
         s->out[s->n++] = '\'';
     }
+    bool quotes = false, pluses = false;
     while (s->at < s->size && s->text[s->at] != quote) {
         char c = s->text[s->at++];
+        quotes |= c == '\'';
+        pluses |= c == '+';
         if (c == '\\' && s->at < s->size) {
             c = s->text[s->at++];
             c = c == 'n' ? '\n' : c == 't' ? '\t' : c;
         }
         s->out[s->n++] = c;
     }
-    if (s->at == s->size)
+    /* A text with both could be spelled like texts that are joined. */
+    if (s->at == s->size || (quotes && pluses))
         return false;
     s->at++;
     s->out[s->n++] = '\'';
@@ -243,7 +247,7 @@ strata_status strata__chat_parse(struct strata__chat *chat, const char *text, si
     struct speller reader = {.text = spelled, .size = speller.n};
     status = STRATA_OK;
     if (complete && match_chatml(&reader, &system, &system_size)) {
-        if (system_size) {
+        if (system) {
             STRATA_TRY_DONE(strata__calloc(&chat->system, system_size, 1, "chat template"));
             memcpy(chat->system, spelled + system, system_size);
             chat->system_size = system_size;
@@ -312,7 +316,7 @@ strata_status strata_chat_format(const strata_tokenizer *tokenizer, const strata
     if (chat->kind == STRATA__CHAT_UNKNOWN)
         return strata__fail(STRATA_E_UNSUPPORTED, "chat template not known: \"%s\"", chat->quote);
     STRATA_TRY(check_messages(messages, count));
-    if (chat->system_size && count && strcmp(messages[0].role, "system") != 0)
+    if (chat->system && count && strcmp(messages[0].role, "system") != 0)
         put_message(&w, "system", chat->system, chat->system_size);
     for (size_t i = 0; i < count; i++)
         put_message(&w, messages[i].role, messages[i].content, strlen(messages[i].content));

@@ -306,12 +306,16 @@ static void attend(struct strata__chunk *chunk, const struct strata__step *step,
 
 /* ---- All steps ---- */
 
+/* Looks at exponents only, without branches: a token's logits are checked every time. */
 static bool all_finite(const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bad |= (bits & 0x7f800000) == 0x7f800000;
+    }
+    return !bad;
 }
 
 /* Thread 0, between layers: stops everybody at the next layer when asked to, or when the residual
@@ -320,7 +324,7 @@ static void watch(struct strata__chunk *chunk, size_t layer)
 {
     bool stop = atomic_load_explicit(chunk->cancel, memory_order_relaxed);
     if (chunk->find_bad_layer)
-        stop |=
+        stop =
             !all_finite(row_of(chunk, STRATA__BUF_X, 0), chunk->count * chunk->model->hp.embedding);
     if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
         atomic_store(&chunk->stop_layer, layer + 1);

@@ -48,8 +48,8 @@ struct strata__chunk {
 };
 
 /* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when *cancel became
- * true (within one layer; nothing is to be used then); E_FORMAT naming the first layer whose result
- * is not finite when the logits are not. */
+ * true (within two layers; nothing is to be used then); E_FORMAT naming the first layer whose
+ * result is not finite when the logits are not. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

@@ -89,14 +89,15 @@ static const struct rule *find_rule(const char *name, size_t size)
 }
 
 strata_status strata__pretokenizer_create(struct strata__pretokenizer **out, const char *name,
-                                          size_t size, struct strata__pre_traits *traits)
+                                          size_t size, struct strata__pre_traits *traits,
+                                          const char *path)
 {
     char quote[64];
     const struct rule *rule = find_rule(name, size);
     *out = NULL;
     if (!rule)
         return strata__fail(STRATA_E_UNSUPPORTED,
-                            "tokenizer.ggml.pre: pre-tokenizer \"%s\" is not known",
+                            "%s: tokenizer.ggml.pre: pre-tokenizer \"%s\" is not known", path,
                             strata__escape(quote, sizeof quote, name, size));
 
     pcre2_general_context *general = NULL;

@@ -17,9 +17,11 @@ struct strata__pre_traits {
     bool add_bos;       /* default of tokenizer.ggml.add_bos_token */
 };
 
-/* Compiles the rule that GGUF calls name[0..size).  E_UNSUPPORTED: not known, named; E_NOMEM. */
+/* Compiles the rule that GGUF calls name[0..size).  E_UNSUPPORTED: not known, named after `path`,
+ * the file that asks for it; E_NOMEM. */
 strata_status strata__pretokenizer_create(struct strata__pretokenizer **out, const char *name,
-                                          size_t size, struct strata__pre_traits *traits);
+                                          size_t size, struct strata__pre_traits *traits,
+                                          const char *path);
 void strata__pretokenizer_free(struct strata__pretokenizer *pre);
 
 /* Working memory of one thread. */

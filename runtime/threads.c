@@ -16,6 +16,9 @@
  * token's work between two barriers on a small model. */
 #define SPINS 4096
 
+/* Processing units that Linux can be built for. */
+#define MAX_PUS 8192
+
 struct gate {
     _Alignas(64) _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
@@ -118,10 +121,10 @@ void strata__threads_run(struct strata__threads *pool, strata__threads_task *tas
 /* Processing units that this process may use; the whole set when the system does not say. */
 static unsigned allowed_pus(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return CPU_SETSIZE;
-    return (unsigned)CPU_COUNT(&set);
+    cpu_set_t set[MAX_PUS / CPU_SETSIZE];
+    if (sched_getaffinity(0, sizeof set, set) != 0)
+        return MAX_PUS;
+    return (unsigned)CPU_COUNT_S(sizeof set, set);
 }
 
 static strata_status start_worker(struct worker *worker, const unsigned *pus, size_t n_pus)
@@ -131,10 +134,10 @@ static strata_status start_worker(struct worker *worker, const unsigned *pus, si
         return strata__fail_errno(STRATA_E_IO, error, "cannot start compute thread %u",
                                   worker->index);
     if (n_pus) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET(pus[worker->index % n_pus], &set);
-        pthread_setaffinity_np(worker->handle, sizeof set, &set);
+        cpu_set_t set[MAX_PUS / CPU_SETSIZE];
+        CPU_ZERO_S(sizeof set, set);
+        CPU_SET_S(pus[worker->index % n_pus], sizeof set, set);
+        pthread_setaffinity_np(worker->handle, sizeof set, set);
     }
     return STRATA_OK;
 }

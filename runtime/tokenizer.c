@@ -58,7 +58,8 @@ static strata_status find_model(const strata_file *file,
             *model = models[i];
             return STRATA_OK;
         }
-    return strata__fail(STRATA_E_UNSUPPORTED, KEY("model") ": tokenizer \"%s\" is not known",
+    return strata__fail(STRATA_E_UNSUPPORTED, "%s: " KEY("model") ": tokenizer \"%s\" is not known",
+                        strata__file_path(file),
                         strata__escape(quote, sizeof quote, name.text, name.size));
 }
 
@@ -143,7 +144,8 @@ static strata_status find_ends(strata_tokenizer *tokenizer)
             tokenizer->is_end[tokenizer->special[keys[i]]] = true;
     for (size_t i = 0; i < sizeof end_texts / sizeof *end_texts; i++) {
         int32_t id = strata__vocab_find(vocab, end_texts[i], strlen(end_texts[i]));
-        if (id >= 0 && vocab->type[id] == STRATA__TOKEN_CONTROL)
+        if (id >= 0 && (vocab->type[id] == STRATA__TOKEN_CONTROL ||
+                        vocab->type[id] == STRATA__TOKEN_USER_DEFINED))
             tokenizer->is_end[id] = true;
     }
     return STRATA_OK;

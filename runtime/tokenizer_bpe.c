@@ -212,7 +212,8 @@ static strata_status bpe_create(strata_tokenizer *tokenizer,
     STRATA_TRY(strata__calloc(&tables, 1, sizeof *tables, "tokenizer"));
     *out = tables;
     STRATA_TRY(strata__meta_string(source->file, KEY_PRE, &name, NULL));
-    STRATA_TRY(strata__pretokenizer_create(&tables->pre, name.text, name.size, &traits));
+    STRATA_TRY(strata__pretokenizer_create(&tables->pre, name.text, name.size, &traits,
+                                           strata__file_path(source->file)));
     tables->ignore_merges = traits.ignore_merges;
     tokenizer->add_bos = traits.add_bos;
     for (size_t i = 0; i < vocab->count; i++)

@@ -10,7 +10,6 @@
 
 #include "cpu_features.h"
 #include "gemm_blas.h"
-#include "gemm_blas.h"
 #include "memory.h"
 
 #define PCI_CLASS_DISPLAY 0x03
@@ -58,7 +57,7 @@ static strata_status load_all(hwloc_topology_t *out)
     return STRATA_OK;
 }
 
-/* One entry for each level and size, in the order of hwloc's depths (largest level first). */
+/* One entry for each level and size, in the order of hwloc's depths. */
 static strata_status find_caches(struct topology *t)
 {
     size_t all = 0;

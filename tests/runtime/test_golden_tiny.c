@@ -101,7 +101,9 @@ static void check_directory(const char *dir)
             struct engine_options options = {
                 .level = levels[i / 8],
                 .compute = i & 1 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
-                .blas = !(i & 2) ? "off" : strata_blas_open() ? "on" : "auto",
+                .blas = !(i & 2)             ? "off"
+                        : strata_blas_open() ? "on"
+                                             : "auto",
                 .threads = i & 4 ? 2 : 1,
             };
             check_run(dir, run, options);

@@ -70,7 +70,8 @@ static void test_recognised(void **state)
                         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" HI);
     assert_string_equal(render(LOOP SYSTEM("It\\'s \\\\ \\t{%x%}") MESSAGE PROMPT),
                         "<|im_start|>system\nIt's \\ \t{%x%}<|im_end|>\n" HI);
-    assert_string_equal(render(LOOP SYSTEM("") MESSAGE PROMPT), HI);
+    assert_string_equal(render(LOOP SYSTEM("") MESSAGE PROMPT),
+                        "<|im_start|>system\n<|im_end|>\n" HI);
 }
 
 /* Each differs from a known form in what it renders, or cannot be read. */

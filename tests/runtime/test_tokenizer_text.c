@@ -22,7 +22,8 @@ static void assert_pieces(const char *pre, const char *const *pieces)
     char text[256] = "";
     for (size_t i = 0; pieces[i]; i++)
         strcat(text, pieces[i]);
-    assert_int_equal(strata__pretokenizer_create(&rule, pre, strlen(pre), &traits), STRATA_OK);
+    assert_int_equal(strata__pretokenizer_create(&rule, pre, strlen(pre), &traits, "test"),
+                     STRATA_OK);
     assert_int_equal(strata__splitter_open(&splitter, rule), STRATA_OK);
     size_t begin = 0, end, size = strlen(text);
     for (size_t i = 0; pieces[i]; i++, begin = end) {

@@ -272,8 +272,11 @@ static strata_status build_head(struct strata_model *model)
     bool tied = !strata__file_find(model->file, "output.weight");
     step->products = 1;
     step->product[0].out = STRATA__BUF_LOGITS;
-    return strata__model_weight(model, tied ? "token_embd.weight" : "output.weight", hp->vocab,
-                                hp->embedding, &step->product[0].weight);
+    step->product[0].weight = model->embedding;
+    if (tied)
+        return STRATA_OK;
+    return strata__model_weight(model, "output.weight", hp->vocab, hp->embedding,
+                                &step->product[0].weight);
 }
 
 static strata_status build_llama(struct strata_model *model, const struct strata__arch *arch)

@@ -27,6 +27,7 @@ strata_status strata__model_weight(struct strata_model *model, const char *name,
         return strata__fail(STRATA_E_UNSUPPORTED, "%s: tensor %s: type %s cannot be computed with",
                             strata__file_path(model->file), name,
                             strata_block_format(tensor->type)->name);
+    model->n_used++;
     *out = tensor;
     return STRATA_OK;
 }
@@ -96,7 +97,17 @@ static strata_status build(struct strata_model *model)
     }
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
-    return arch->build(model, arch);
+    STRATA_TRY(arch->build(model, arch));
+    size_t unused = strata_file_tensor_count(model->file) - model->n_used;
+    if (unused && model->runtime->log) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "%s: %zu tensors are none of the %s architecture and have no effect: the text may "
+                 "be wrong",
+                 strata__file_path(model->file), unused, arch->name);
+        model->runtime->log(model->runtime->log_user, STRATA_LOG_WARN, line);
+    }
+    return STRATA_OK;
 }
 
 strata_status strata_model_load(strata_runtime *runtime, const char *path,

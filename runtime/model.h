@@ -74,6 +74,7 @@ struct strata_model {
     double *rope_frequency; /* rope_pairs values: radians a position */
     float **vectors;        /* norm weights and biases as float */
     size_t n_vectors, vector_capacity;
+    size_t n_used; /* tensors that the architecture took */
 };
 
 /* An architecture: its GGUF name and the function that fills hp, embedding, rope_frequency and

@@ -111,6 +111,8 @@ const char *model_write(const struct model_spec *spec, const char *name)
     for (unsigned i = 0; i < LAYERS; i++)
         layer(&w, spec, i);
     tensor(&w, spec, "output_norm.weight", EMBEDDING, 1);
+    if (spec->extra)
+        tensor(&w, spec, spec->extra, EMBEDDING, 1);
     if (spec->rope_factors)
         gguf_tensor(&w, "rope_freqs.weight", STRATA_TYPE_F32, 1,
                     (uint64_t[]){EMBEDDING / HEADS / 2}, spec->rope_factors);

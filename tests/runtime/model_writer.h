@@ -16,6 +16,7 @@ struct model_spec {
     const char *reshaped;      /* a tensor whose rows are doubled, or NULL */
     const char *poisoned;      /* a tensor whose values are all NaN, or NULL */
     const char *retyped;       /* a tensor written as I8, or NULL */
+    const char *extra;         /* a vector that is added, or NULL */
     const float *rope_factors; /* rope_freqs.weight (4 values), or NULL */
 };
 

@@ -209,6 +209,36 @@ static void bad_values_are_located(void **state)
     }
 }
 
+static void count_warning(void *user, strata_log_level level, const char *line)
+{
+    if (level == STRATA_LOG_WARN && strstr(line, "no effect"))
+        ++*(int *)user;
+}
+
+/* A tensor that the architecture does not know is not passed over in silence. */
+static void unused_tensors_are_told(void **state)
+{
+    (void)state;
+    for (int unused = 0; unused < 2; unused++) {
+        int warnings = 0;
+        strata_config config;
+        strata_config_default(&config);
+        config.threads = 1;
+        config.cpu_level = "ref";
+        config.log = count_warning;
+        config.log_user = &warnings;
+        strata_runtime *own;
+        assert_int_equal(strata_runtime_open(&own, &config), STRATA_OK);
+        strata_model *model;
+        const char *path =
+            model_write(&(struct model_spec){.extra = unused ? "output.bias" : NULL}, "extra.gguf");
+        assert_int_equal(strata_model_load(own, path, NULL, &model), STRATA_OK);
+        assert_int_equal(warnings, unused);
+        strata_model_unref(&model);
+        strata_runtime_close(&own);
+    }
+}
+
 /* head_dim 8: four pairs of frequency 10000^(-i/4). */
 static double plain_frequency(int pair)
 {
@@ -240,6 +270,7 @@ int main(void)
         cmocka_unit_test(unknown_things_are_named),
         cmocka_unit_test(huge_contexts_are_refused),
         cmocka_unit_test(bad_values_are_located),
+        cmocka_unit_test(unused_tensors_are_told),
         cmocka_unit_test(rope_factors_divide),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

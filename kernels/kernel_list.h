@@ -71,7 +71,7 @@
     X(gemm_q8, Q4_1, avx512vnni) X(gemm_q8, Q8_0, avx512vnni) X(gemm_q8, Q4_K, avx512vnni) \
     X(gemm_q8, Q6_K, avx512vnni)
 #define STRATA_PLAIN_KERNELS_avx512vnni(X)
-#define STRATA_TYPED_KERNELS_avx512bf16(X)
+#define STRATA_TYPED_KERNELS_avx512bf16(X) X(gemv_f32, BF16, avx512bf16)
 #define STRATA_PLAIN_KERNELS_avx512bf16(X)
 /* clang-format on */
 

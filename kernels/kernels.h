@@ -115,7 +115,8 @@ struct strata_attention {
 typedef void strata_dequantize_fn(float *dst, const void *src, size_t n);
 
 /* The products: float activations (f32) or 8-bit ones (q8, block types only), one token (gemv) or
- * several (gemm). */
+ * several (gemm).  At level avx512bf16, whose instructions take subnormal numbers for zero,
+ * gemv_f32 of BF16 weights may count subnormal weights, and sums below 2^-126, as zero. */
 typedef void strata_matmul_fn(const struct strata_matmul *a);
 typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn, strata_gemv_q8_fn,
     strata_gemm_q8_fn;

@@ -8,12 +8,6 @@
  * Lines of later rows are prefetched in order: without that, weights in memory come at a third of
  * the speed of a plain loop of loads.
  *
- * vdpbf16ps was tried for BF16 weights, with activations split into bf16 parts (three for the
- * accuracy of float): 1.3 times the speed of widening when the weights lie in L2, none from memory,
- * and in gemm 0.64 of it (Zen 4: one instruction a cycle, like vfmadd).  It also takes denormals
- * for zero, and a part can overflow where the number did not.  So BF16 uses the float kernels, and
- * the level avx512bf16 has none of its own.
- *
  * Rows past the end repeat the last one; their results are not stored. */
 #include "blocks_avx512.h"
 

@@ -64,7 +64,8 @@ struct check_case {
     size_t tokens, heads, head_dim, pairs, positions; /* attention and rope */
     size_t best;                                      /* top_k's k */
     float number;                                     /* eps of rms_norm, scale of attention */
-    int alias; /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
+    int alias;    /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
+    bool flushes; /* the kernel's instructions may take subnormal weights and sums for zero */
     struct check_buffer buffer[CHECK_MAX_BUFFERS];
     int n_buffers;
 };

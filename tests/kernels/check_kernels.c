@@ -183,6 +183,7 @@ static bool check_call(const struct strata_kernel *kernel, uint64_t seed, enum c
     struct check_case c;
     char text[200];
     check_case_make(&c, kernel->op, kernel->type, &random);
+    c.flushes = kernel->level == STRATA_LEVEL_avx512bf16; /* kernels.h, strata_gemv_f32_fn */
     check_case_text(&c, text, sizeof text);
     enum check_place place = (enum check_place)check_between(&random, 0, CHECK_PLACES - 1);
     snprintf(running, sizeof running, "%s (%s, place %d)", kernel->name, text, (int)place);

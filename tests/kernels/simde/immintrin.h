@@ -168,26 +168,30 @@ EMULATED float emulated_cvtss_f32(__m512 vector)
 #undef _mm512_mask_cmp_ps_mask
 #define _mm512_mask_cmp_ps_mask(m, a, b, op) ((__mmask16)((m)&_mm512_cmp_ps_mask(a, b, op)))
 
-/* To bfloat16, to nearest even, denormals as zero. */
-EMULATED uint16_t emulated_to_bf16(float x)
+/* Subnormal numbers are zero, also those that come out. */
+EMULATED float emulated_flush(float x)
 {
-    uint32_t bits;
-    float flushed = fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
-    memcpy(&bits, &flushed, sizeof bits);
-    if (x != x)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x;
 }
 
-EMULATED __m256bh emulated_cvtneps_pbh(__m512 vector)
+/* In each dword, the second product is added before the first. */
+EMULATED __m512 emulated_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b)
 {
     float lanes[16];
-    uint16_t result[16];
-    TO_LANES(lanes, vector);
-    for (int i = 0; i < 16; i++)
-        result[i] = emulated_to_bf16(lanes[i]);
-    return FROM_LANES(__m256bh, result);
+    uint16_t x[32], y[32];
+    TO_LANES(lanes, sum);
+    TO_LANES(x, a);
+    TO_LANES(y, b);
+    for (int i = 31; i >= 0; i--) {
+        uint32_t bits[2] = {(uint32_t)x[i] << 16, (uint32_t)y[i] << 16};
+        float factor[2];
+        memcpy(factor, bits, sizeof factor);
+        float product = emulated_flush(factor[0]) * emulated_flush(factor[1]);
+        lanes[i / 2] = emulated_flush(lanes[i / 2] + product);
+    }
+    return FROM_LANES(__m512, lanes);
 }
-#define _mm512_cvtneps_pbh(v) emulated_cvtneps_pbh(v)
+#undef _mm512_dpbf16_ps
+#define _mm512_dpbf16_ps(sum, a, b) emulated_dpbf16_ps(sum, a, b)
 
 #endif

@@ -23,8 +23,7 @@
 #include "strata.h"
 #include "suites.h"
 
-#define GEMV_ROWS 256
-#define GEMM_ROWS 64
+#define ROWS 64 /* of a product; one token: 256 */
 #define HEAD_DIM 64
 #define GROUP_HEADS 3 /* query heads that share keys and values */
 #define TOP_K 40
@@ -113,30 +112,35 @@ static const void *stream_next(struct lane *lane)
 
 /* ---- Products ---- */
 
-static bool is_q8(enum strata_op op)
-{
-    return op == STRATA_OP_gemv_q8 || op == STRATA_OP_gemm_q8;
-}
-
-static bool is_gemm(enum strata_op op)
-{
-    return op == STRATA_OP_gemm_f32 || op == STRATA_OP_gemm_q8;
-}
-
 static size_t row_bytes(enum strata_type type, size_t k)
 {
     const struct strata_block_format *format = strata_block_format(type);
     return k / format->block_elems * format->block_bytes;
 }
 
+/* Tokens and weight rows of a product, and the bytes of those rows. */
+struct product_size {
+    size_t m, rows, weight_bytes;
+};
+
+static struct product_size product_size(const struct strata_kernel *kernel, struct shape shape)
+{
+    struct product_size size = {.m = shape.m ? shape.m : 1};
+    size.rows = size.m == 1 ? 4 * ROWS : ROWS;
+    bool packed = kernel->op == STRATA_OP_packed_f32 || kernel->op == STRATA_OP_packed_q8;
+    size.weight_bytes =
+        packed ? size.rows / STRATA_PANEL_ROWS * strata_panel_bytes(kernel->type, shape.n)
+               : size.rows * row_bytes(kernel->type, shape.n);
+    return size;
+}
+
 static struct cost product_cost(const struct work *work)
 {
-    const struct strata_kernel *kernel = work->kernel;
-    double rows = is_gemm(kernel->op) ? GEMM_ROWS : GEMV_ROWS;
-    double k = (double)work->shape.n, m = is_gemm(kernel->op) ? (double)work->shape.m : 1;
-    double activation = is_q8(kernel->op) ? 1 + 4.0 / 32 + 2.0 / 16 : 4;
+    struct product_size size = product_size(work->kernel, work->shape);
+    double k = (double)work->shape.n, m = (double)size.m, rows = (double)size.rows;
+    double activation = work->kernel->op == STRATA_OP_packed_q8 ? 1 + 8.0 / 32 + 2.0 / 16 : 4;
     return (struct cost){
-        .streamed = rows * (double)row_bytes(kernel->type, work->shape.n),
+        .streamed = (double)size.weight_bytes,
         .local = m * k * activation + rows * m * 4,
         .ops = 2 * rows * m * k,
     };
@@ -148,34 +152,35 @@ static struct strata_q8_rows q8_rows(struct lane *lane, size_t m, size_t k)
         .q = buffer(lane, m * k),
         .scale = buffer(lane, m * (k / 32) * sizeof(float)),
         .sum = buffer(lane, m * (k / 16) * sizeof(int16_t)),
+        .total = buffer(lane, m * (k / 32) * sizeof(float)),
     };
 }
 
 static void setup_product(struct lane *lane)
 {
     enum strata_op op = lane->kernel->op;
-    size_t k = lane->shape.n, m = is_gemm(op) ? lane->shape.m : 1;
-    size_t rows = is_gemm(op) ? GEMM_ROWS : GEMV_ROWS;
+    struct product_size size = product_size(lane->kernel, lane->shape);
+    size_t k = lane->shape.n;
     struct strata_matmul *a = &lane->u.product;
     *a = (struct strata_matmul){
-        .y = buffer(lane, m * rows * sizeof(float)),
-        .ldy = rows,
+        .y = buffer(lane, size.m * size.rows * sizeof(float)),
+        .ldy = size.rows,
         .row_bytes = row_bytes(lane->kernel->type, k),
-        .rows = rows,
-        .x = numbers(lane, m * k),
+        .rows = size.rows,
+        .x = numbers(lane, size.m * k),
         .ldx = k,
-        .m = m,
+        .m = size.m,
         .k = k,
     };
-    if (is_gemm(op))
+    if (op == STRATA_OP_gemm_f32)
         a->scratch = buffer(lane, STRATA_GEMM_SCRATCH_BYTES(k));
-    if (is_q8(op))
-        a->xq = q8_rows(lane, m, k);
-    lane->step = rows * a->row_bytes;
-    if (is_q8(op) && !lane->failed) {
+    if (op == STRATA_OP_packed_q8)
+        a->xq = q8_rows(lane, size.m, k);
+    lane->step = size.weight_bytes;
+    if (op == STRATA_OP_packed_q8 && !lane->failed) {
         struct strata_kernels reference;
         strata_kernels_select(&reference, STRATA_LEVEL_ref);
-        reference.quantize_q8(&a->xq, a->x, m, k);
+        reference.quantize_q8(&a->xq, a->x, size.m, k);
     }
 }
 
@@ -325,6 +330,9 @@ static void run_argmax(void *state)
 static const struct shape gemv_shapes[] = {{576, 0}, {1536, 0}, {2048, 0}, {8192, 0}};
 static const struct shape gemm_shapes[] = {{576, 8},   {1536, 8},   {2048, 8},   {8192, 8},
                                            {576, 512}, {1536, 512}, {2048, 512}, {8192, 512}};
+static const struct shape packed_shapes[] = {{576, 1},   {1536, 1},   {2048, 1},   {8192, 1},
+                                             {576, 8},   {1536, 8},   {2048, 8},   {8192, 8},
+                                             {576, 512}, {1536, 512}, {2048, 512}, {8192, 512}};
 static const struct shape depth_shapes[] = {{128, 1},  {1024, 1},  {4096, 1},
                                             {128, 16}, {1024, 16}, {4096, 16}};
 static const struct shape row_shapes[] = {{1536, 0}, {2048, 0}};
@@ -346,8 +354,8 @@ static const struct shape vocabulary_shapes[] = {{49152, 0}};
 static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     PRODUCT(gemv_f32, NULL, gemv_shapes),
     PRODUCT(gemm_f32, "m", gemm_shapes),
-    PRODUCT(gemv_q8, NULL, gemv_shapes),
-    PRODUCT(gemm_q8, "m", gemm_shapes),
+    PRODUCT(packed_f32, "m", packed_shapes),
+    PRODUCT(packed_q8, "m", packed_shapes),
     VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
     VECTOR(f32_to_f16, "n", NULL, width_shapes, setup_vectors),
     VECTOR(rms_norm, "n", NULL, width_shapes, setup_vectors),
@@ -428,7 +436,8 @@ static size_t find_works(const struct suite_options *options, struct work *out)
 static double ideal_seconds(const struct work *work, const struct roofline *peaks)
 {
     struct cost cost = op_benches[work->kernel->op].cost(work);
-    double peak = is_q8(work->kernel->op) ? peaks->int8_ops_per_s : peaks->f32_ops_per_s;
+    double peak =
+        work->kernel->op == STRATA_OP_packed_q8 ? peaks->int8_ops_per_s : peaks->f32_ops_per_s;
     double time = cost.ops / peak;
     time = fmax(time, cost.streamed / peaks->memory_bytes_per_s);
     time = fmax(time, cost.local / peaks->l1_bytes_per_s);

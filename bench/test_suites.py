@@ -29,9 +29,9 @@ def kernels(*words, **environment):
 
 class Kernels(unittest.TestCase):
     def test_counters_follow_from_the_shape(self):
-        row = kernels("--filter", "^gemv_q8_Q4_1_ref/k:576$")[0]
-        self.assertEqual(row["name"], "gemv_q8_Q4_1_ref/k:576")
-        run_bytes = 256 * 576 / 32 * 20 + 576 * 1.25 + 256 * 4
+        row = kernels("--filter", "^packed_q8_Q4_1_ref/k:576/m:1$")[0]
+        self.assertEqual(row["name"], "packed_q8_Q4_1_ref/k:576/m:1")
+        run_bytes = 256 * 576 / 32 * 20 + 576 * 1.375 + 256 * 4
         run_ops = 2 * 256 * 576
         self.assertAlmostEqual(row["ops_per_s"] / row["bytes_per_s"], run_ops / run_bytes)
         self.assertAlmostEqual(row["bytes_per_s"] * row["cpu_time"] / 1e9 / run_bytes, 1)
@@ -49,7 +49,7 @@ class Kernels(unittest.TestCase):
         rows = kernels("--filter", f"_ref/{shapes}$", STRATA_CPU="ref")
         plain = "quantize_q8 f32_to_f16 rms_norm rope_norm rope_neox softmax silu_mul add"
         plain += " attention_f16 argmax top_k"
-        typed = "dequantize_Q6_K gemv_f32_F16 gemm_f32_Q8_0 gemv_q8_Q4_0 gemm_q8_Q4_K"
+        typed = "dequantize_Q6_K gemv_f32_F16 gemm_f32_F32 packed_f32_Q8_0 packed_q8_Q4_K"
         measured = {row["name"].split("_ref/")[0] for row in rows if row["ops_per_s"] > 0}
         self.assertEqual({*plain.split(), *typed.split()} - measured, set())
 

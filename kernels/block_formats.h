@@ -70,8 +70,11 @@ const struct strata_block_format *strata_block_format(enum strata_type type);
 enum strata_type strata_type_from_gguf(uint32_t gguf_id);
 
 /* Blocks as they lie in the file: little-endian, no padding, alignment 1 once read through memcpy
- * or byte access. `d`, `m`, `dmin` are IEEE binary16 bit patterns.  A block of 32 with 4-bit quants
- * keeps element i in the low nibble of qs[i] for i < 16 and element i + 16 in its high nibble. */
+ * or byte access.  `d`, `m`, `dmin` are IEEE binary16 bit patterns.
+ *
+ * Blocks of 32 (w: the weight, q: its quant).  4-bit quants lie with element i in the low nibble of
+ * qs[i] for i < 16 and element i + 16 in its high nibble; 5-bit ones have their top bits in qh, bit
+ * i of the little-endian word for element i. */
 struct strata_block_q4_0 { /* w = d * (q - 8) */
     uint16_t d;
     uint8_t qs[16];
@@ -80,34 +83,89 @@ struct strata_block_q4_1 { /* w = d * q + m */
     uint16_t d, m;
     uint8_t qs[16];
 };
+struct strata_block_q5_0 { /* w = d * (q - 16) */
+    uint16_t d;
+    uint8_t qh[4], qs[16];
+};
+struct strata_block_q5_1 { /* w = d * q + m */
+    uint16_t d, m;
+    uint8_t qh[4], qs[16];
+};
 struct strata_block_q8_0 { /* w = d * q */
     uint16_t d;
     int8_t qs[32];
 };
+struct strata_block_iq4_nl { /* w = d * STRATA_IQ4_VALUES[q] */
+    uint16_t d;
+    uint8_t qs[16];
+};
+
+/* Blocks of 256, in sub-blocks of 32 or 16 with integer factors of their own.
+ *
+ * Two-bit fields ("crumbs") of 64 bytes: for each half of 128 elements and l < 32, elements l,
+ * l+32, l+64, l+96 are bits 0-1, 2-3, 4-5, 6-7 of byte l (the second half has the next 32 bytes).
+ * Nibbles: 64 elements share 32 bytes, the first 32 in the low nibbles, the next 32 in the high
+ * ones. */
+
+/* Sub-blocks of 16: w = d * (scales[j] & 15) * q - dmin * (scales[j] >> 4).  qs: crumbs. */
+struct strata_block_q2_k {
+    uint8_t scales[16], qs[64];
+    uint16_t d, dmin;
+};
+/* Sub-blocks of 16: w = d * (sc[j] - 32) * (q - 4).  q's low two bits are crumbs in qs, its top bit
+ * is bit i / 32 of hmask[i % 32].  The 6-bit sc[j] has its low four bits in the nibbles of
+ * scales[0..8) (low ones j < 8, high ones after), its top two in bits 2 * (j / 4) of scales[8 + j %
+ * 4]. */
+struct strata_block_q3_k {
+    uint8_t hmask[32], qs[64], scales[12];
+    uint16_t d;
+};
 /* Eight sub-blocks of 32: w = d * sc[j] * q - dmin * mn[j]; the 6-bit sc and mn are packed in
  * `scales`: for j < 4 sc is scales[j] & 63 and mn is scales[j + 4] & 63; for j >= 4 the low four
  * bits are the nibbles of scales[j + 4] (sc low, mn high) and the upper two the top bits of
- * scales[j - 4] (sc) and scales[j] (mn).  Quants: 64 elements share 32 bytes, the first 32 in the
- * low nibbles, the next 32 in the high ones. */
+ * scales[j - 4] (sc) and scales[j] (mn).  qs: nibbles. */
 struct strata_block_q4_k {
     uint16_t d, dmin;
     uint8_t scales[12];
     uint8_t qs[128];
 };
+/* As Q4_K; the fifth bit of element i is bit i / 32 of qh[i % 32]. */
+struct strata_block_q5_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32], qs[128];
+};
 /* Sixteen sub-blocks of 16: w = d * scales[j] * (q - 32), q of six bits.  For each half of 128
  * elements and l < 32 the low four bits of elements l, l+32, l+64, l+96 are ql[l]&15, ql[l+32]&15,
- * ql[l]>>4, ql[l+32]>>4 and the top two are bits 0-1, 2-3, 4-5, 6-7 of qh[l] (ql, qh advanced by 64
- * and 32 for the second half). */
+ * ql[l]>>4, ql[l+32]>>4 (ql advanced by 64 for the second half); the top two are crumbs in qh. */
 struct strata_block_q6_k {
     uint8_t ql[128], qh[64];
     int8_t scales[16];
     uint16_t d;
 };
+/* Eight sub-blocks of 32: w = d * (sc[j] - 32) * STRATA_IQ4_VALUES[q]; the 6-bit sc[j] has its low
+ * four bits in the nibbles of scales_l (j even low, j odd high), its top two in bits 2 * j of
+ * scales_h.  In each sub-block's 16 bytes of qs, the nibbles lie as in a block of 32. */
+struct strata_block_iq4_xs {
+    uint16_t d, scales_h;
+    uint8_t scales_l[4];
+    uint8_t qs[128];
+};
+
+/* What the 4-bit quants of IQ4_NL and IQ4_XS stand for. */
+#define STRATA_IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 
 _Static_assert(sizeof(struct strata_block_q4_0) == 18, "Q4_0 is 18 bytes");
 _Static_assert(sizeof(struct strata_block_q4_1) == 20, "Q4_1 is 20 bytes");
+_Static_assert(sizeof(struct strata_block_q5_0) == 22, "Q5_0 is 22 bytes");
+_Static_assert(sizeof(struct strata_block_q5_1) == 24, "Q5_1 is 24 bytes");
 _Static_assert(sizeof(struct strata_block_q8_0) == 34, "Q8_0 is 34 bytes");
+_Static_assert(sizeof(struct strata_block_iq4_nl) == 18, "IQ4_NL is 18 bytes");
+_Static_assert(sizeof(struct strata_block_q2_k) == 84, "Q2_K is 84 bytes");
+_Static_assert(sizeof(struct strata_block_q3_k) == 110, "Q3_K is 110 bytes");
 _Static_assert(sizeof(struct strata_block_q4_k) == 144, "Q4_K is 144 bytes");
+_Static_assert(sizeof(struct strata_block_q5_k) == 176, "Q5_K is 176 bytes");
 _Static_assert(sizeof(struct strata_block_q6_k) == 210, "Q6_K is 210 bytes");
+_Static_assert(sizeof(struct strata_block_iq4_xs) == 136, "IQ4_XS is 136 bytes");
 
 #endif

@@ -11,22 +11,19 @@
 
 #include "kernels.h"
 
-/* Every type that strata computes with has dequantize, gemv_f32 and gemm_f32; types quantised in
- * blocks also gemv_q8 and gemm_q8. */
 /* clang-format off */
-#define STRATA_TYPED_KERNELS_ref(X) \
-    X(dequantize, F32, ref) X(dequantize, F16, ref) X(dequantize, BF16, ref) \
-    X(dequantize, Q4_0, ref) X(dequantize, Q4_1, ref) X(dequantize, Q8_0, ref) \
-    X(dequantize, Q4_K, ref) X(dequantize, Q6_K, ref) \
-    X(gemv_f32, F32, ref) X(gemv_f32, F16, ref) X(gemv_f32, BF16, ref) X(gemv_f32, Q4_0, ref) \
-    X(gemv_f32, Q4_1, ref) X(gemv_f32, Q8_0, ref) X(gemv_f32, Q4_K, ref) X(gemv_f32, Q6_K, ref) \
-    X(gemm_f32, F32, ref) X(gemm_f32, F16, ref) X(gemm_f32, BF16, ref) X(gemm_f32, Q4_0, ref) \
-    X(gemm_f32, Q4_1, ref) X(gemm_f32, Q8_0, ref) X(gemm_f32, Q4_K, ref) X(gemm_f32, Q6_K, ref) \
-    X(gemv_q8, Q4_0, ref) X(gemv_q8, Q4_1, ref) X(gemv_q8, Q8_0, ref) X(gemv_q8, Q4_K, ref) \
-    X(gemv_q8, Q6_K, ref) \
-    X(gemm_q8, Q4_0, ref) X(gemm_q8, Q4_1, ref) X(gemm_q8, Q8_0, ref) X(gemm_q8, Q4_K, ref) \
-    X(gemm_q8, Q6_K, ref)
 
+/* One row for each type with float elements, and for each packed one. */
+#define STRATA_FLOAT_ROWS(X, op, level) X(op, F32, level) X(op, F16, level) X(op, BF16, level)
+#define STRATA_PACKED_ROWS(X, op, level) \
+    X(op, Q4_0, level) X(op, Q4_1, level) X(op, Q5_0, level) X(op, Q5_1, level) \
+    X(op, Q8_0, level) X(op, IQ4_NL, level) X(op, Q2_K, level) X(op, Q3_K, level) \
+    X(op, Q4_K, level) X(op, Q5_K, level) X(op, Q6_K, level) X(op, IQ4_XS, level)
+
+#define STRATA_TYPED_KERNELS_ref(X) \
+    STRATA_FLOAT_ROWS(X, dequantize, ref) STRATA_PACKED_ROWS(X, dequantize, ref) \
+    STRATA_FLOAT_ROWS(X, gemv_f32, ref) STRATA_FLOAT_ROWS(X, gemm_f32, ref) \
+    STRATA_PACKED_ROWS(X, packed_f32, ref) STRATA_PACKED_ROWS(X, packed_q8, ref)
 #define STRATA_PLAIN_KERNELS_ref(X) \
     X(quantize_q8, ref) X(f32_to_f16, ref) X(rms_norm, ref) X(rope_norm, ref) \
     X(rope_neox, ref) X(softmax, ref) X(silu_mul, ref) X(add, ref) \
@@ -34,42 +31,20 @@
 
 /* Levels that speed a slot up list it here. */
 #define STRATA_TYPED_KERNELS_avx2(X) \
-    X(dequantize, F32, avx2) X(dequantize, F16, avx2) X(dequantize, BF16, avx2) \
-    X(dequantize, Q4_0, avx2) X(dequantize, Q4_1, avx2) X(dequantize, Q8_0, avx2) \
-    X(dequantize, Q4_K, avx2) X(dequantize, Q6_K, avx2) X(gemv_f32, F32, avx2) \
-    X(gemv_f32, F16, avx2) X(gemv_f32, BF16, avx2) X(gemv_f32, Q4_0, avx2) \
-    X(gemv_f32, Q4_1, avx2) X(gemv_f32, Q8_0, avx2) X(gemv_f32, Q4_K, avx2) \
-    X(gemv_f32, Q6_K, avx2) X(gemm_f32, F32, avx2) X(gemm_f32, F16, avx2) \
-    X(gemm_f32, BF16, avx2) X(gemm_f32, Q4_0, avx2) X(gemm_f32, Q4_1, avx2) \
-    X(gemm_f32, Q8_0, avx2) X(gemm_f32, Q4_K, avx2) X(gemm_f32, Q6_K, avx2) \
-    X(gemv_q8, Q4_0, avx2) X(gemv_q8, Q4_1, avx2) X(gemv_q8, Q8_0, avx2) X(gemv_q8, Q4_K, avx2) \
-    X(gemv_q8, Q6_K, avx2) X(gemm_q8, Q4_0, avx2) X(gemm_q8, Q4_1, avx2) X(gemm_q8, Q8_0, avx2) \
-    X(gemm_q8, Q4_K, avx2) X(gemm_q8, Q6_K, avx2)
+    STRATA_FLOAT_ROWS(X, dequantize, avx2) STRATA_FLOAT_ROWS(X, gemv_f32, avx2) \
+    STRATA_FLOAT_ROWS(X, gemm_f32, avx2) STRATA_PACKED_ROWS(X, packed_f32, avx2) \
+    STRATA_PACKED_ROWS(X, packed_q8, avx2)
 #define STRATA_PLAIN_KERNELS_avx2(X) \
     X(quantize_q8, avx2) X(f32_to_f16, avx2) X(rms_norm, avx2) X(rope_norm, avx2) \
     X(rope_neox, avx2) X(softmax, avx2) X(silu_mul, avx2) X(add, avx2) X(attention_f16, avx2) \
     X(argmax, avx2)
 #define STRATA_TYPED_KERNELS_avx512(X) \
-    X(dequantize, F32, avx512) X(dequantize, F16, avx512) X(dequantize, BF16, avx512) \
-    X(dequantize, Q4_0, avx512) X(dequantize, Q4_1, avx512) X(dequantize, Q8_0, avx512) \
-    X(dequantize, Q4_K, avx512) X(dequantize, Q6_K, avx512) X(gemv_f32, F32, avx512) \
-    X(gemv_f32, F16, avx512) X(gemv_f32, BF16, avx512) X(gemv_f32, Q4_0, avx512) \
-    X(gemv_f32, Q4_1, avx512) X(gemv_f32, Q8_0, avx512) X(gemv_f32, Q4_K, avx512) \
-    X(gemv_f32, Q6_K, avx512) X(gemm_f32, F32, avx512) X(gemm_f32, F16, avx512) \
-    X(gemm_f32, BF16, avx512) X(gemm_f32, Q4_0, avx512) X(gemm_f32, Q4_1, avx512) \
-    X(gemm_f32, Q8_0, avx512) X(gemm_f32, Q4_K, avx512) X(gemm_f32, Q6_K, avx512) \
-    X(gemv_q8, Q4_0, avx512) X(gemv_q8, Q4_1, avx512) X(gemv_q8, Q8_0, avx512) \
-    X(gemv_q8, Q4_K, avx512) X(gemv_q8, Q6_K, avx512) X(gemm_q8, Q4_0, avx512) \
-    X(gemm_q8, Q4_1, avx512) X(gemm_q8, Q8_0, avx512) X(gemm_q8, Q4_K, avx512) \
-    X(gemm_q8, Q6_K, avx512)
+    STRATA_FLOAT_ROWS(X, gemv_f32, avx512) STRATA_FLOAT_ROWS(X, gemm_f32, avx512) \
+    STRATA_PACKED_ROWS(X, packed_f32, avx512) STRATA_PACKED_ROWS(X, packed_q8, avx512)
 #define STRATA_PLAIN_KERNELS_avx512(X) \
     X(quantize_q8, avx512) X(rms_norm, avx512) X(softmax, avx512) X(silu_mul, avx512) \
     X(attention_f16, avx512) X(argmax, avx512)
-#define STRATA_TYPED_KERNELS_avx512vnni(X) \
-    X(gemv_q8, Q4_0, avx512vnni) X(gemv_q8, Q4_1, avx512vnni) X(gemv_q8, Q8_0, avx512vnni) \
-    X(gemv_q8, Q4_K, avx512vnni) X(gemv_q8, Q6_K, avx512vnni) X(gemm_q8, Q4_0, avx512vnni) \
-    X(gemm_q8, Q4_1, avx512vnni) X(gemm_q8, Q8_0, avx512vnni) X(gemm_q8, Q4_K, avx512vnni) \
-    X(gemm_q8, Q6_K, avx512vnni)
+#define STRATA_TYPED_KERNELS_avx512vnni(X) STRATA_PACKED_ROWS(X, packed_q8, avx512vnni)
 #define STRATA_PLAIN_KERNELS_avx512vnni(X)
 #define STRATA_TYPED_KERNELS_avx512bf16(X) X(gemv_f32, BF16, avx512bf16)
 #define STRATA_PLAIN_KERNELS_avx512bf16(X)

@@ -13,19 +13,19 @@
  * input,
  *   - the same bytes for integer and copying operations (quantize_q8, f32_to_f16, dequantize,
  * argmax, top_k);
- *   - for the q8 products: exact integer dot products within each block, whole or in parts; the
- * float sums over blocks and parts may be ordered otherwise (so results are bit-equal whenever all
- * float steps are exact, which the checker uses);
+ *   - for packed_q8: exact integer dot products within each block, whole or in parts; the float
+ * sums over blocks and parts may be ordered otherwise (so results are bit-equal whenever all float
+ *     steps are exact, which the checker uses);
  *   - for float operations a result within the bound that tests/kernels states for the operation.
  *
- * Alignment and aliasing.  Float, int and f16 buffers are aligned to their element; weight pointers
- * may have any alignment (they point into files); `scratch` is aligned to 64.  Unless an operation
- * says otherwise, outputs overlap no input.  Nothing is read or written outside the stated extents,
- * not even by masked-out lanes that could fault.
+ * Alignment and aliasing.  Float, int and f16 buffers are aligned to their element; rows of weights
+ * may have any alignment (they point into files); packed weights and `scratch` are aligned to 64.
+ * Unless an operation says otherwise, outputs overlap no input.  Nothing is read or written outside
+ * the stated extents, not even by masked-out lanes that could fault.
  *
  * Independence.  Row i, token j of a product depends only on weight row i and activation row j, k
- * and the kernel: never on `rows`, `m`, or its place in a tile.  So work may be split by rows or
- * tokens, anywhere, without changing results.
+ * and the kernel: never on `rows`, `m`, or its place in a tile.  So work may be split by rows
+ * (packed ones: by panels) or tokens, anywhere, without changing results.
  */
 #ifndef STRATA_KERNELS_H
 #define STRATA_KERNELS_H
@@ -33,22 +33,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "block_formats.h"
+#include "packed.h"
 
 /* Activations rounded to 8 bits in blocks of 32: x[r][i] ~ scale[r][i / 32] * q[r][i].  Rows are
- * contiguous: row r begins at q + r * k, scale + r * (k / 32), sum + r * (k / 16).  k is a multiple
- * of 32.  sum[i] is the sum of the 16 quants from 16 * i on (weights with an offset need them). */
+ * contiguous: row r begins at q + r * k, scale + r * (k / 32), sum + r * (k / 16), total + r * (k /
+ * 32).  k is a multiple of 32.  What weights with an offset need: sum[i] is the sum of the 16
+ * quants from 16 * i on, total[i] = scale[i] * (sum[2 * i] + sum[2 * i + 1]), rounded once. */
 struct strata_q8_rows {
     int8_t *q;
     float *scale;
     int16_t *sum;
+    float *total;
 };
 
 /* One product y = x * w^T: y[j * ldy + i] = sum over c < k of w[i][c] * x[j][c], for i < rows and j
- * < m. w has `rows` rows of k elements, row i at (char *)w + i * row_bytes.  k > 0 is a multiple of
- * the type's block size. The f32 operations read x (row j at x + j * ldx), the q8 operations read
- * xq (m rows).  gemv ignores m, ldy, ldx and scratch (m is 1).  gemm needs scratch of
- * STRATA_GEMM_SCRATCH_BYTES(k) bytes, whose contents do not matter. */
+ * < m.
+ *
+ * gemv_f32 and gemm_f32 take rows of float weights: row i at (char *)w + i * row_bytes.  gemv
+ * ignores m, ldy, ldx and scratch (m is 1); gemm needs scratch of STRATA_GEMM_SCRATCH_BYTES(k)
+ * bytes, whose contents do not matter.
+ *
+ * packed_f32 and packed_q8 take panels of packed weights (packed.h): rows i .. i + 15 for i a
+ * multiple of 16 at (char *)w + i / 16 * strata_panel_bytes(type, k); they ignore row_bytes and
+ * scratch.  k is a multiple of the type's block size.
+ *
+ * packed_q8 reads xq (m rows), the others x (row j at x + j * ldx).  k > 0. */
 struct strata_matmul {
     float *y;
     size_t ldy;
@@ -63,12 +72,8 @@ struct strata_matmul {
     void *scratch;
 };
 
-/* Weight rows that a gemm unpacks at once, at most; splitting work at multiples of it wastes
- * nothing. */
-#define STRATA_PANEL_ROWS 16
-/* Unpacked panel: 4 bytes an element, and two floats for every 16 elements of a row. */
-#define STRATA_GEMM_SCRATCH_BYTES(k) \
-    ((size_t)STRATA_PANEL_ROWS * ((size_t)(k)*4 + ((size_t)(k) / 16 + 1) * 8) + 256)
+/* Unpacked panel of float weights. */
+#define STRATA_GEMM_SCRATCH_BYTES(k) ((size_t)STRATA_PANEL_ROWS * (size_t)(k)*4 + 256)
 
 /* Attention of `tokens` x `heads` query vectors over one key/value head (grouped heads: the `heads`
  * query heads share it). For t < tokens, h < heads, with n = visible[t] >= 1 positions: s[p] =
@@ -114,12 +119,14 @@ struct strata_attention {
  * without fused multiply-add). */
 typedef void strata_dequantize_fn(float *dst, const void *src, size_t n);
 
-/* The products: float activations (f32) or 8-bit ones (q8, block types only), one token (gemv) or
- * several (gemm).  At level avx512bf16, whose instructions take subnormal numbers for zero,
- * gemv_f32 of BF16 weights may count subnormal weights, and sums below 2^-126, as zero. */
+/* Float weights by float activations: one token (gemv) or several (gemm).  At level avx512bf16,
+ * whose instructions take subnormal numbers for zero, gemv_f32 of BF16 weights may count subnormal
+ * weights, and sums below 2^-126, as zero. */
 typedef void strata_matmul_fn(const struct strata_matmul *a);
-typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn, strata_gemv_q8_fn,
-    strata_gemm_q8_fn;
+typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn;
+
+/* Packed weights by float (f32) or 8-bit activations (q8), any number of tokens. */
+typedef strata_matmul_fn strata_packed_f32_fn, strata_packed_q8_fn;
 
 /* ---- operations without a weight type ---- */
 
@@ -168,15 +175,16 @@ typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k)
 
 /* clang-format off */
 /* Slots: X(op) for each array by type, and for each plain slot. */
-#define STRATA_TYPED_OPS(X) X(dequantize) X(gemv_f32) X(gemm_f32) X(gemv_q8) X(gemm_q8)
+#define STRATA_TYPED_OPS(X) X(dequantize) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8)
 #define STRATA_PLAIN_OPS(X) \
     X(quantize_q8) \
     X(f32_to_f16) X(rms_norm) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
     X(attention_f16) X(argmax) X(top_k)
 /* clang-format on */
 
-/* The table.  A typed slot is NULL when the type has no kernel at any level (then none of its slots
- * is set, except that F32, F16 and BF16 have no q8 slots); plain slots are never NULL. */
+/* The table.  Every type that strata computes with has dequantize, and either gemv_f32 and gemm_f32
+ * (F32, F16, BF16) or packed_f32 and packed_q8 (the types of packed.h); all other typed slots are
+ * NULL.  Plain slots are never NULL. */
 struct strata_kernels {
 #define X(op) strata_##op##_fn *op[STRATA_TYPE_COUNT];
     STRATA_TYPED_OPS(X)

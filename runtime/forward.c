@@ -82,7 +82,7 @@ struct projection {
 static struct strata_q8_rows q8_from(const struct strata_q8_rows *rows, size_t row, size_t k)
 {
     return (struct strata_q8_rows){rows->q + row * k, rows->scale + row * (k / 32),
-                                   rows->sum + row * (k / 16)};
+                                   rows->sum + row * (k / 16), rows->total + row * (k / 32)};
 }
 
 /* Normalises and quantises tokens [begin, end) of the projection, as its step asks, into `out`. */
@@ -134,13 +134,14 @@ static bool use_blas(const strata_runtime *runtime, size_t m)
     return runtime->blas == STRATA__BLAS_ON || runtime->level == STRATA_LEVEL_ref;
 }
 
-/* Rows [begin, end) of product `index`, for all tokens. */
+/* Rows [begin, end) of product `index`, for all tokens; `begin` begins a panel. */
 static void multiply(const struct projection *p, unsigned index, size_t begin, size_t end)
 {
     const struct strata__product *product = &p->step->product[index];
     const struct strata__tensor *weight = product->weight;
     const struct strata_model *model = p->chunk->model;
     const struct strata_kernels *kernels = kernels_of(p->chunk);
+    enum strata_type type = weight->type;
     size_t width = p->chunk->workspace->width[product->out];
     float *y = p->chunk->workspace->buffer[product->out];
     if (product->out == STRATA__BUF_LOGITS)
@@ -158,12 +159,15 @@ static void multiply(const struct projection *p, unsigned index, size_t begin, s
         .k = p->k,
         .scratch = p->scratch,
     };
-    if (strata__model_uses_q8(model, weight))
-        (p->m == 1 ? kernels->gemv_q8 : kernels->gemm_q8)[weight->type](&a);
-    else if (use_blas(model->runtime, p->m))
-        strata_gemm_f32_blas(&a, kernels->dequantize[weight->type]);
-    else
-        (p->m == 1 ? kernels->gemv_f32 : kernels->gemm_f32)[weight->type](&a);
+    bool q8 = strata__model_uses_q8(model, weight);
+    if (!q8 && use_blas(model->runtime, p->m)) {
+        strata_gemm_f32_blas(&a, kernels->dequantize[type]);
+    } else if (product->panels) {
+        a.w = product->panels + begin / STRATA_PANEL_ROWS * strata_panel_bytes(type, p->k);
+        (q8 ? kernels->packed_q8 : kernels->packed_f32)[type](&a);
+    } else {
+        (p->m == 1 ? kernels->gemv_f32 : kernels->gemm_f32)[type](&a);
+    }
     if (product->bias)
         for (size_t t = 0; t < p->m; t++)
             kernels->add(a.y + t * width, product->bias + begin, end - begin);

@@ -15,7 +15,7 @@ void strata_model_options_default(strata_model_options *options)
 bool strata__model_uses_q8(const struct strata_model *model, const struct strata__tensor *weight)
 {
     return model->compute == STRATA_COMPUTE_Q8 &&
-           model->runtime->kernels.gemv_q8[weight->type] != NULL;
+           model->runtime->kernels.packed_q8[weight->type] != NULL;
 }
 
 strata_status strata__model_weight(struct strata_model *model, const char *name, uint64_t rows,
@@ -23,7 +23,7 @@ strata_status strata__model_weight(struct strata_model *model, const char *name,
 {
     const struct strata__tensor *tensor;
     STRATA_TRY(strata__file_need(model->file, name, rows, cols, &tensor));
-    if (!model->runtime->kernels.gemv_f32[tensor->type])
+    if (!model->runtime->kernels.dequantize[tensor->type])
         return strata__fail(STRATA_E_UNSUPPORTED, "%s: tensor %s: type %s cannot be computed with",
                             strata__file_path(model->file), name,
                             strata_block_format(tensor->type)->name);
@@ -98,6 +98,7 @@ static strata_status build(struct strata_model *model)
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
     STRATA_TRY(arch->build(model, arch));
+    STRATA_TRY(strata__packed_open(model));
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
     if (unused && model->runtime->log) {
         char line[512];
@@ -156,6 +157,7 @@ void strata_model_unref(strata_model **handle)
         strata__free(model->vectors[i]);
     strata__free(model->vectors);
     strata__free(model->rope_frequency);
+    strata__packed_close(&model->packed);
     strata__free(model->steps);
     strata_tokenizer_free(&model->tokenizer);
     strata_file_close(&model->file);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "gguf.h"
+#include "packed_weights.h"
 #include "runtime.h"
 
 /* Activation matrices of a chunk, one row a token. */
@@ -40,7 +41,8 @@ enum strata__combine {
 
 struct strata__product {
     const struct strata__tensor *weight;
-    const float *bias; /* or NULL */
+    const unsigned char *panels; /* packed, for block types, else NULL (strata__packed_open) */
+    const float *bias;           /* or NULL */
     enum strata__buffer out;
 };
 
@@ -70,6 +72,7 @@ struct strata_model {
     struct strata__hparams hp;
     struct strata__step *steps; /* layers' steps in order; the last one is the output head */
     size_t n_steps;
+    struct strata__packed_weights packed;
     const struct strata__tensor *embedding;
     double *rope_frequency; /* rope_pairs values: radians a position */
     float **vectors;        /* norm weights and biases as float */

@@ -12,7 +12,9 @@ static strata_status open_input(struct strata__input *input, size_t rows, size_t
     STRATA_TRY(strata__alloc_aligned(&input->q8.q, rows * padded, "activations"));
     STRATA_TRY(strata__alloc_aligned(&input->q8.scale, rows * (padded / 32) * sizeof(float),
                                      "activations"));
-    return strata__alloc_aligned(&input->q8.sum, rows * (padded / 16) * sizeof(int16_t),
+    STRATA_TRY(strata__alloc_aligned(&input->q8.sum, rows * (padded / 16) * sizeof(int16_t),
+                                     "activations"));
+    return strata__alloc_aligned(&input->q8.total, rows * (padded / 32) * sizeof(float),
                                  "activations");
 }
 
@@ -22,6 +24,7 @@ static void close_input(struct strata__input *input)
     strata__free(input->q8.q);
     strata__free(input->q8.scale);
     strata__free(input->q8.sum);
+    strata__free(input->q8.total);
 }
 
 static size_t larger(size_t a, size_t b)

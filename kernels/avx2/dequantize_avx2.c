@@ -1,8 +1,6 @@
-/* Row dequantisation: 32 elements at a time through the chunk readers of blocks_avx2.h, which
- * multiply and add in the order of block_formats.h, rounding each step (no fused multiply-add), so
- * the result has the reference's bits.  Bound by the stores; no other version was tried. */
+/* Rows of float weights as floats, through the chunk readers of floats_avx2.h. */
 #include "../kernel_list.h"
-#include "blocks_avx2.h"
+#include "floats_avx2.h"
 
 STRATA_INLINE void dequantize_row(float *dst, const uint8_t *src, size_t n, size_t element_bytes,
                                   chunk_fn *chunk)
@@ -14,7 +12,7 @@ STRATA_INLINE void dequantize_row(float *dst, const uint8_t *src, size_t n, size
         for (int i = 0; i < 4; i++)
             _mm256_storeu_ps(dst + 32 * c + 8 * i, w[i]);
     }
-    if (element_bytes != 0 && n % 32 != 0) {
+    if (n % 32 != 0) {
         float buffer[32];
         chunk_tail(w, src, n / 32, n % 32, element_bytes, chunk);
         STRATA_UNROLL

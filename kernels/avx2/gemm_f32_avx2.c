@@ -7,7 +7,7 @@
  * take several panels, each adding to y.  Every (row, token) sees the same operations in the same
  * order, wherever it lies in a tile. */
 #include "../kernel_list.h"
-#include "blocks_avx2.h"
+#include "floats_avx2.h"
 
 enum { PANEL_ELEMENTS = 256, TILE_TOKENS = 6 };
 
@@ -29,7 +29,7 @@ STRATA_INLINE void unpack_panel(float *panel, struct weights w, size_t c0, size_
                 const uint8_t *row = w.first + r * w.row_bytes;
                 if (r >= w.rows)
                     v[i][0] = v[i][1] = v[i][2] = v[i][3] = _mm256_setzero_ps();
-                else if (element_bytes != 0 && n - c < 32)
+                else if (n - c < 32)
                     chunk_tail(v[i], row, (c0 + c) / 32, n - c, element_bytes, chunk);
                 else
                     chunk(v[i], row, (c0 + c) / 32);
@@ -43,7 +43,7 @@ STRATA_INLINE void unpack_panel(float *panel, struct weights w, size_t c0, size_
                 transpose8x8(t);
                 STRATA_UNROLL
                 for (size_t i = 0; i < 8; i++)
-                    if (element_bytes == 0 || c + 8 * part + i < n) {
+                    if (c + 8 * part + i < n) {
                         float *out = panel + 16 * (c + 8 * part + i) + 8 * half;
                         _mm256_store_si256((void *)out, t[i]);
                     }

@@ -1,12 +1,12 @@
 /* Matrix-vector products with float activations: y[i] = sum of w[i][c] * x[c].
  *
  * A row is read once, 32 elements at a time; weights become floats in registers
- * (blocks_avx2.h) and are multiplied into four accumulators, one for each eight elements of the
+ * (floats_avx2.h) and are multiplied into four accumulators, one for each eight elements of the
  * chunk, enough to hide the latency of the fused multiply-add on two ports.  The four are added in
- * fixed order at the end of the row.  Elements past the last whole chunk (F32, F16, BF16) go
- * through a zero-padded copy of weights and activations. */
+ * fixed order at the end of the row.  Elements past the last whole chunk go through a zero-padded
+ * copy of weights and activations. */
 #include "../kernel_list.h"
-#include "blocks_avx2.h"
+#include "floats_avx2.h"
 
 STRATA_INLINE float row_dot(const uint8_t *row, const float *x, size_t k, size_t element_bytes,
                             chunk_fn *chunk)
@@ -21,7 +21,7 @@ STRATA_INLINE float row_dot(const uint8_t *row, const float *x, size_t k, size_t
         for (int i = 0; i < 4; i++)
             acc[i] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(x + 32 * c + 8 * i), acc[i]);
     }
-    if (element_bytes != 0 && k % 32 != 0) {
+    if (k % 32 != 0) {
         float tail[32] = {0};
         memcpy(tail, x + k / 32 * 32, k % 32 * sizeof *x);
         chunk_tail(w, row, k / 32, k % 32, element_bytes, chunk);

@@ -42,7 +42,7 @@ STRATA_INLINE int32_t largest_bits(const __m256 x[4])
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-static void quantize_block(int8_t *q, float *scale, int16_t *sum, const float *x)
+static void quantize_block(int8_t *q, float *scale, int16_t *sum, float *total, const float *x)
 {
     const int32_t inf = 0x7f800000;
     __m256 v[4];
@@ -54,7 +54,7 @@ static void quantize_block(int8_t *q, float *scale, int16_t *sum, const float *x
     float largest;
     memcpy(&largest, &bits, sizeof largest);
     if (bits >= inf || largest < 0x1p-100f) {
-        *scale = bits >= inf ? NAN : 0;
+        *scale = *total = bits >= inf ? NAN : 0;
         sum[0] = sum[1] = 0;
         memset(q, 0, 32);
         return;
@@ -67,13 +67,15 @@ static void quantize_block(int8_t *q, float *scale, int16_t *sum, const float *x
     const __m256i bytes = pack_bytes(n);
     _mm256_storeu_si256((void *)q, bytes);
     store_sums(sum, bytes);
+    *total = *scale * (float)(sum[0] + sum[1]);
 }
 
 void strata_quantize_q8_avx2(const struct strata_q8_rows *out, const float *x, size_t m, size_t k)
 {
     assert(k % 32 == 0);
     for (size_t b = 0; b < m * (k / 32); b++) /* rows are contiguous, so blocks are */
-        quantize_block(out->q + 32 * b, out->scale + b, out->sum + 2 * b, x + 32 * b);
+        quantize_block(out->q + 32 * b, out->scale + b, out->sum + 2 * b, out->total + b,
+                       x + 32 * b);
 }
 
 void strata_f32_to_f16_avx2(uint16_t *dst, const float *x, size_t n)

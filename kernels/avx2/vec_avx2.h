@@ -50,14 +50,6 @@ STRATA_INLINE __m256 load_half_tail(const void *p, size_t n)
     return _mm256_cvtph_ps(_mm_loadu_si128((const void *)buffer));
 }
 
-/* The binary16 number at p, which may have any alignment. */
-STRATA_INLINE float load_half(const void *p)
-{
-    uint16_t bits;
-    memcpy(&bits, p, sizeof bits);
-    return _cvtsh_ss(bits);
-}
-
 /* Sum of the lanes, in a fixed order. */
 STRATA_INLINE float sum_lanes(__m256 v)
 {

@@ -7,7 +7,7 @@
  * and multiply-adds at one (Zen 4), so the multipliers are the limit and wider tiles gain nothing.
  *
  * Each output is one chain of multiply-adds in the order of c, whatever its place in a tile. */
-#include "blocks_avx512.h"
+#include "floats_avx512.h"
 
 #define TOKENS 8
 
@@ -41,14 +41,11 @@ INLINE void unpack_panel(float *panel, const struct strata_matmul *a, size_t i,
     const char *row[16];
     for (size_t r = 0; r < 16; r++)
         row[r] = (const char *)a->w + min_size(i + r, a->rows - 1) * a->row_bytes;
-    for (size_t c = 0; c < a->k; c += 32)
-        for (int part = 0; part < 2 && c + 16 * (size_t)part < a->k; part++) {
-            size_t at = c + 16 * (size_t)part;
-            __m512 value[16];
-            UNROLL for (int r = 0; r < 16; r++) value[r] =
-                decode16(type, row[r], c, part, first16(a->k - at));
-            store_transposed(panel + 16 * at, value, min_size(a->k - at, 16));
-        }
+    for (size_t c = 0; c < a->k; c += 16) {
+        __m512 value[16];
+        UNROLL for (int r = 0; r < 16; r++) value[r] = decode16(type, row[r], c, first16(a->k - c));
+        store_transposed(panel + 16 * c, value, min_size(a->k - c, 16));
+    }
 }
 
 /* 16 rows x `tokens` tokens from token j on; `tokens` is a constant where this is inlined. */
@@ -94,5 +91,5 @@ static __attribute__((noinline)) void multiply_panel(const struct strata_matmul 
             multiply_panel(a, a->scratch, i);                           \
         }                                                               \
     }
-STRATA_COMPUTE_TYPES_AVX512(X)
+STRATA_FLOAT_TYPES(X)
 #undef X

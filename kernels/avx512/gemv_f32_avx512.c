@@ -2,14 +2,13 @@
  *
  * Four rows at a time share the loads of x; a row has two accumulators of 16 lanes (elements
  * 0..15 and 16..31 of each 32), added and reduced once at its end, so the order of its sum does not
- * depend on its neighbours.  Weights are dequantised in registers (blocks_avx512.h), rounded as the
- * reference rounds them, which keeps the error that of a float sum.
+ * depend on its neighbours.
  *
  * Lines of later rows are prefetched in order: without that, weights in memory come at a third of
  * the speed of a plain loop of loads.
  *
  * Rows past the end repeat the last one; their results are not stored. */
-#include "blocks_avx512.h"
+#include "floats_avx512.h"
 
 #define ROWS 4
 
@@ -26,22 +25,22 @@ INLINE void gemv_f32(const struct strata_matmul *a, enum strata_type type)
         const char *next = (const char *)a->w + (i + ROWS) * a->row_bytes + PREFETCH_AHEAD;
         size_t c = 0;
         for (; c + 32 <= a->k; c += 32) {
-            next = prefetch(next, ROWS * bytes_of(type, 1));
+            next = prefetch(next, ROWS * 32 * element_bytes(type));
             __m512 x0 = _mm512_loadu_ps(a->x + c), x1 = _mm512_loadu_ps(a->x + c + 16);
             UNROLL for (size_t r = 0; r < ROWS; r++)
             {
-                sum0[r] = _mm512_fmadd_ps(decode16(type, row[r], c, 0, 0xffff), x0, sum0[r]);
-                sum1[r] = _mm512_fmadd_ps(decode16(type, row[r], c, 1, 0xffff), x1, sum1[r]);
+                sum0[r] = _mm512_fmadd_ps(decode16(type, row[r], c, 0xffff), x0, sum0[r]);
+                sum1[r] = _mm512_fmadd_ps(decode16(type, row[r], c + 16, 0xffff), x1, sum1[r]);
             }
         }
-        if (c < a->k) { /* float types only */
+        if (c < a->k) {
             __mmask16 mask0 = first16(a->k - c), mask1 = (__mmask16)(first32(a->k - c) >> 16);
             __m512 x0 = _mm512_maskz_loadu_ps(mask0, a->x + c);
             __m512 x1 = _mm512_maskz_loadu_ps(mask1, a->x + c + 16);
             UNROLL for (size_t r = 0; r < ROWS; r++)
             {
-                sum0[r] = _mm512_fmadd_ps(decode16(type, row[r], c, 0, mask0), x0, sum0[r]);
-                sum1[r] = _mm512_fmadd_ps(decode16(type, row[r], c, 1, mask1), x1, sum1[r]);
+                sum0[r] = _mm512_fmadd_ps(decode16(type, row[r], c, mask0), x0, sum0[r]);
+                sum1[r] = _mm512_fmadd_ps(decode16(type, row[r], c + 16, mask1), x1, sum1[r]);
             }
         }
         UNROLL for (size_t r = 0; r < ROWS; r++) if (i + r < a->rows) a->y[i + r] =
@@ -54,5 +53,5 @@ INLINE void gemv_f32(const struct strata_matmul *a, enum strata_type type)
     {                                                                   \
         gemv_f32(a, STRATA_TYPE_##type);                                \
     }
-STRATA_COMPUTE_TYPES_AVX512(X)
+STRATA_FLOAT_TYPES(X)
 #undef X

@@ -40,13 +40,6 @@ INLINE size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-INLINE uint16_t load_u16(const void *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 INLINE int32_t load_i32(const void *p)
 {
     int32_t v;
@@ -54,21 +47,9 @@ INLINE int32_t load_i32(const void *p)
     return v;
 }
 
-INLINE uint64_t load_u64(const void *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 INLINE __m128i load128(const void *p)
 {
     return _mm_loadu_si128((const __m128i *)p);
-}
-
-INLINE float half_at(const void *p)
-{
-    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(load_u16(p))));
 }
 
 /* Asks for the lines of `bytes` bytes, from memory to L2, and returns their end.  This is no
@@ -83,15 +64,6 @@ INLINE const char *prefetch(const char *at, size_t bytes)
     return at + bytes;
 }
 
-/* 128-bit lanes from four addresses. */
-INLINE __m512i load_lanes(const void *p0, const void *p1, const void *p2, const void *p3)
-{
-    __m512i v = _mm512_castsi128_si512(load128(p0));
-    v = _mm512_inserti32x4(v, load128(p1), 1);
-    v = _mm512_inserti32x4(v, load128(p2), 2);
-    return _mm512_inserti32x4(v, load128(p3), 3);
-}
-
 /* Within each 128-bit lane, the transpose of the 4 x 4 matrix of dwords whose rows are v[0..3]. */
 INLINE void transpose_lanes(__m512i v[4])
 {
@@ -103,14 +75,6 @@ INLINE void transpose_lanes(__m512i v[4])
     v[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-/* out[i] = dword i of the 16 bytes at row[r] + offset, for rows r = 0..15 in lanes 0..15. */
-INLINE void gather_dwords(__m512i out[4], const uint8_t *const row[16], size_t offset)
-{
-    UNROLL for (int i = 0; i < 4; i++) out[i] =
-        load_lanes(row[i] + offset, row[4 + i] + offset, row[8 + i] + offset, row[12 + i] + offset);
-    transpose_lanes(out);
-}
-
 /* The 16 even and the 16 odd words of v, as binary16, to float. */
 INLINE void halves_to_floats(__m512i v, __m512 *even, __m512 *odd)
 {
@@ -120,17 +84,6 @@ INLINE void halves_to_floats(__m512i v, __m512 *even, __m512 *odd)
     v = _mm512_permutexvar_epi16(order, v);
     *even = _mm512_cvtph_ps(_mm512_castsi512_si256(v));
     *odd = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
-}
-
-/* Four sums at once: lane 4 b + r of the result is the sum of the dwords of 128-bit lane b of
- * v[r]. */
-INLINE __m512i sum_lanes(const __m512i v[4])
-{
-    __m512i a =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
-    __m512i b =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
 /* Sum of the four 128-bit lanes. */

@@ -21,8 +21,9 @@ INLINE __m128i max_lanes(const __m512i v[4])
     return _mm_max_epu32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
 }
 
-/* Blocks at x, n of them (1..4). */
-INLINE void quantize_blocks(int8_t *q, float *scale, int16_t *sum, const float *x, size_t n)
+/* Blocks first .. first + n - 1 of all, n in 1..4; x is the first of them. */
+INLINE void quantize_blocks(const struct strata_q8_rows *out, size_t first, const float *x,
+                            size_t n)
 {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     __m512 v[8];
@@ -43,7 +44,7 @@ INLINE void quantize_blocks(int8_t *q, float *scale, int16_t *sum, const float *
     __m128 inverse = _mm_andnot_ps(_mm_or_ps(infinite, tiny), _mm_div_ps(limit, a));
     __m128 scales = _mm_andnot_ps(tiny, _mm_div_ps(a, limit));
     scales = _mm_blendv_ps(scales, _mm_set1_ps(NAN), infinite);
-    _mm_mask_storeu_ps(scale, (__mmask8)first16(n), scales);
+    _mm_mask_storeu_ps(out->scale + first, (__mmask8)first16(n), scales);
 
     __mmask16 zero = (__mmask16)_mm_movemask_ps(_mm_or_ps(infinite, tiny));
     __m512i sums[2];
@@ -62,7 +63,7 @@ INLINE void quantize_blocks(int8_t *q, float *scale, int16_t *sum, const float *
         __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(byte[0]), byte[1], 1);
         all = _mm512_inserti32x4(_mm512_inserti32x4(all, byte[2], 2), byte[3], 3);
         size_t left = n > 2 * half ? n - 2 * half : 0;
-        _mm512_mask_storeu_epi8(q + 64 * half, first64(32 * left), all);
+        _mm512_mask_storeu_epi8(out->q + 32 * first + 64 * half, first64(32 * left), all);
         sums[half] =
             _mm512_sad_epu8(_mm512_xor_si512(all, _mm512_set1_epi8(-128)), _mm512_setzero_si512());
     }
@@ -71,14 +72,17 @@ INLINE void quantize_blocks(int8_t *q, float *scale, int16_t *sum, const float *
                                      _mm512_unpackhi_epi64(sums[0], sums[1]));
     total = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), total);
     total = _mm512_sub_epi64(total, _mm512_set1_epi64(16 * 128));
-    _mm_mask_storeu_epi32(sum, (__mmask8)first16(n), _mm512_cvtepi64_epi16(total));
+    __m128i words = _mm512_cvtepi64_epi16(total);
+    _mm_mask_storeu_epi32(out->sum + 2 * first, (__mmask8)first16(n), words);
+    __m128 totals = _mm_cvtepi32_ps(_mm_madd_epi16(words, _mm_set1_epi16(1)));
+    _mm_mask_storeu_ps(out->total + first, (__mmask8)first16(n), _mm_mul_ps(scales, totals));
 }
 
 void strata_quantize_q8_avx512(const struct strata_q8_rows *out, const float *x, size_t m, size_t k)
 {
     size_t blocks = m * (k / 32), b = 0;
     for (; b + 4 <= blocks; b += 4)
-        quantize_blocks(out->q + 32 * b, out->scale + b, out->sum + 2 * b, x + 32 * b, 4);
+        quantize_blocks(out, b, x + 32 * b, 4);
     if (b < blocks)
-        quantize_blocks(out->q + 32 * b, out->scale + b, out->sum + 2 * b, x + 32 * b, blocks - b);
+        quantize_blocks(out, b, x + 32 * b, blocks - b);
 }

@@ -29,14 +29,17 @@ void strata_dequantize_BF16_ref(float *dst, const void *src, size_t n)
     }
 }
 
-static void dequantize(float *dst, const void *src, size_t n, enum strata_type type,
-                       strata_decode_fn *decode, int has_offset)
+static void dequantize(float *dst, const void *src, size_t n, enum strata_type type)
 {
     const struct strata_block_format *format = strata_block_format(type);
+    bool has_offset = strata_packed_format(type).offset;
     assert(n % format->block_elems == 0);
     for (size_t at = 0; at < n; at += format->block_elems) {
+        struct strata_block_parts parts;
         struct strata_decoded b;
-        decode(&b, (const char *)src + at / format->block_elems * format->block_bytes);
+        strata_parts_of_block(type, &parts,
+                              (const char *)src + at / format->block_elems * format->block_bytes);
+        strata_decode_ref(type, &b, &parts);
         for (size_t i = 0; i < format->block_elems; i++) {
             float value = b.scale[i / 16] * (float)b.q[i];
             dst[at + i] = has_offset ? value + b.offset[i / 16] : value;
@@ -44,10 +47,10 @@ static void dequantize(float *dst, const void *src, size_t n, enum strata_type t
     }
 }
 
-#define X(type, has_offset)                                                                  \
-    void strata_dequantize_##type##_ref(float *dst, const void *src, size_t n)               \
-    {                                                                                        \
-        dequantize(dst, src, n, STRATA_TYPE_##type, strata_decode_##type##_ref, has_offset); \
+#define X(type, ...)                                                           \
+    void strata_dequantize_##type##_ref(float *dst, const void *src, size_t n) \
+    {                                                                          \
+        dequantize(dst, src, n, STRATA_TYPE_##type);                           \
     }
-STRATA_BLOCK_TYPES(X)
+STRATA_PACKED_FORMATS(X)
 #undef X

@@ -1,39 +1,40 @@
-/* Several tokens: each weight row times each activation row (product_ref.c has the maths).  The
- * f32 products unpack a weight row once, into scratch, and then treat it as an F32 row. */
-#include "product_ref.h"
+/* Products of rows of float weights with float activations: each output is the sum of w[c] * x[c].
+ *
+ * Each product of two floats is exact in double, and sums of doubles lose less than k * 2^-53 of
+ * sum |w x|, so the result is the exact one rounded to float in all but rare cases: that makes it
+ * the fair judge of every float order of summation. */
+#include "kernel_list.h"
 
-static const void *weight_row(const struct strata_matmul *a, size_t i)
+static float row_dot(const void *row, const float *x, size_t k, size_t element_bytes,
+                     strata_dequantize_fn *dequantize)
 {
-    return (const char *)a->w + i * a->row_bytes;
-}
-
-static void gemm_f32(const struct strata_matmul *a, strata_dequantize_fn *dequantize)
-{
-    float *w = a->scratch;
-    for (size_t i = 0; i < a->rows; i++) {
-        dequantize(w, weight_row(a, i), a->k);
-        for (size_t j = 0; j < a->m; j++)
-            a->y[j * a->ldy + i] = strata_row_f32_ref(w, a->x + j * a->ldx, a->k, STRATA_TYPE_F32,
-                                                      strata_dequantize_F32_ref);
+    enum { RUN = 64 };
+    double sum = 0;
+    for (size_t c = 0; c < k; c += RUN) {
+        float w[RUN];
+        size_t n = k - c < RUN ? k - c : RUN;
+        dequantize(w, (const char *)row + c * element_bytes, n);
+        for (size_t i = 0; i < n; i++)
+            sum += (double)w[i] * (double)x[c + i];
     }
+    return (float)sum;
 }
 
-#define X(type)                                                      \
+static void gemm_f32(const struct strata_matmul *a, size_t element_bytes,
+                     strata_dequantize_fn *dequantize)
+{
+    for (size_t i = 0; i < a->rows; i++)
+        for (size_t j = 0; j < a->m; j++)
+            a->y[j * a->ldy + i] = row_dot((const char *)a->w + i * a->row_bytes, a->x + j * a->ldx,
+                                           a->k, element_bytes, dequantize);
+}
+
+#define X(type, element_bytes)                                       \
     void strata_gemm_f32_##type##_ref(const struct strata_matmul *a) \
     {                                                                \
-        gemm_f32(a, strata_dequantize_##type##_ref);                 \
+        gemm_f32(a, element_bytes, strata_dequantize_##type##_ref);  \
     }
-STRATA_COMPUTE_TYPES(X)
-#undef X
-
-#define X(type, has_offset)                                                                  \
-    void strata_gemm_q8_##type##_ref(const struct strata_matmul *a)                          \
-    {                                                                                        \
-        for (size_t i = 0; i < a->rows; i++)                                                 \
-            for (size_t j = 0; j < a->m; j++)                                                \
-                a->y[j * a->ldy + i] =                                                       \
-                    strata_row_q8_ref(weight_row(a, i), &a->xq, j, a->k, STRATA_TYPE_##type, \
-                                      strata_decode_##type##_ref, has_offset);               \
-    }
-STRATA_BLOCK_TYPES(X)
+X(F32, 4)
+X(F16, 2)
+X(BF16, 2)
 #undef X

@@ -1,27 +1,16 @@
-/* One token: each weight row times the activations (product_ref.c has the maths). */
-#include "product_ref.h"
+/* One token: each weight row times the activations (gemm_ref.c has the maths). */
+#include "kernel_list.h"
 
-static const void *weight_row(const struct strata_matmul *a, size_t i)
-{
-    return (const char *)a->w + i * a->row_bytes;
-}
-
-#define X(type)                                                                            \
-    void strata_gemv_f32_##type##_ref(const struct strata_matmul *a)                       \
-    {                                                                                      \
-        for (size_t i = 0; i < a->rows; i++)                                               \
-            a->y[i] = strata_row_f32_ref(weight_row(a, i), a->x, a->k, STRATA_TYPE_##type, \
-                                         strata_dequantize_##type##_ref);                  \
+#define X(type)                                                      \
+    void strata_gemv_f32_##type##_ref(const struct strata_matmul *a) \
+    {                                                                \
+        struct strata_matmul one = *a;                               \
+        one.m = 1;                                                   \
+        one.ldx = a->k;                                              \
+        one.ldy = a->rows;                                           \
+        strata_gemm_f32_##type##_ref(&one);                          \
     }
-STRATA_COMPUTE_TYPES(X)
-#undef X
-
-#define X(type, has_offset)                                                                    \
-    void strata_gemv_q8_##type##_ref(const struct strata_matmul *a)                            \
-    {                                                                                          \
-        for (size_t i = 0; i < a->rows; i++)                                                   \
-            a->y[i] = strata_row_q8_ref(weight_row(a, i), &a->xq, 0, a->k, STRATA_TYPE_##type, \
-                                        strata_decode_##type##_ref, has_offset);               \
-    }
-STRATA_BLOCK_TYPES(X)
+X(F32)
+X(F16)
+X(BF16)
 #undef X

@@ -6,8 +6,8 @@
 #include "half.h"
 #include "kernel_list.h"
 
-/* One block of 32: quants, scale and the two sums of 16. */
-static void quantize_block(int8_t *q, float *scale, int16_t *sum, const float *x)
+/* One block of 32: quants, scale, the two sums of 16 and the scaled total. */
+static void quantize_block(int8_t *q, float *scale, int16_t *sum, float *total, const float *x)
 {
     float largest = 0;
     int finite = 1;
@@ -27,13 +27,15 @@ static void quantize_block(int8_t *q, float *scale, int16_t *sum, const float *x
         q[i] = inverse == 0 ? 0 : (int8_t)lrintf(x[i] * inverse);
         sum[i / 16] = (int16_t)(sum[i / 16] + q[i]);
     }
+    *total = *scale * (float)(sum[0] + sum[1]);
 }
 
 void strata_quantize_q8_ref(const struct strata_q8_rows *out, const float *x, size_t m, size_t k)
 {
     assert(k % 32 == 0);
     for (size_t b = 0; b < m * (k / 32); b++) /* rows are contiguous, so blocks are */
-        quantize_block(out->q + 32 * b, out->scale + b, out->sum + 2 * b, x + 32 * b);
+        quantize_block(out->q + 32 * b, out->scale + b, out->sum + 2 * b, out->total + b,
+                       x + 32 * b);
 }
 
 void strata_f32_to_f16_ref(uint16_t *dst, const float *x, size_t n)

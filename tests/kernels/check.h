@@ -49,12 +49,21 @@ struct check_buffer {
  * NaN and Inf in activations; HOSTILE_WEIGHTS: in weights or their scales. */
 enum check_mode { CHECK_PLAIN, CHECK_EXACT, CHECK_EXTREME, CHECK_HOSTILE, CHECK_HOSTILE_WEIGHTS };
 
-#define CHECK_MAX_BUFFERS 6
+#define CHECK_MAX_BUFFERS 7
 /* Indices of the buffers of each operation. */
-enum { BUF_Y, BUF_W, BUF_SCRATCH, BUF_X, BUF_Q = BUF_X, BUF_SCALE, BUF_SUM }; /* products */
+enum {
+    BUF_Y,
+    BUF_W,
+    BUF_SCRATCH,
+    BUF_X,
+    BUF_Q = BUF_X,
+    BUF_SCALE,
+    BUF_SUM,
+    BUF_TOTAL
+}; /* products */
 enum { ATT_OUT, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
-enum { VEC_Y, VEC_A, VEC_B };                      /* the rest: output, then inputs */
-enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_X }; /* quantize_q8 */
+enum { VEC_Y, VEC_A, VEC_B };                                   /* the rest: output, then inputs */
+enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_TOTAL, QUANT_X }; /* quantize_q8 */
 
 struct check_case {
     enum strata_op op;
@@ -66,13 +75,14 @@ struct check_case {
     float number;                                     /* eps of rms_norm, scale of attention */
     int alias;    /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
     bool flushes; /* the kernel's instructions may take subnormal weights and sums for zero */
+    unsigned char *rows_of_w; /* products: the weights as a file has them, for the oracle */
+    size_t row_bytes;
     struct check_buffer buffer[CHECK_MAX_BUFFERS];
     int n_buffers;
 };
 
 bool check_is_product(enum strata_op op);
-bool check_is_q8(enum strata_op op);
-bool check_is_gemm(enum strata_op op);
+bool check_is_packed(enum strata_op op);
 
 size_t check_extent(const struct check_buffer *buffer); /* bytes from first to last element */
 size_t check_elements(const struct check_buffer *buffer);
@@ -82,8 +92,8 @@ size_t check_offset(const struct check_buffer *buffer, size_t index);
 /* Makes a random call.  Ends the program when memory runs out. */
 void check_case_make(struct check_case *c, enum strata_op op, enum strata_type type,
                      struct check_random *random);
-/* The product of weight rows row .. row + rows - 1 and activation rows token .. token + m - 1 of c.
- */
+/* The product of weight rows row .. row + rows - 1 and activation rows token .. token + m - 1 of c;
+ * `row` begins a panel where the weights are packed. */
 void check_case_slice(struct check_case *out, const struct check_case *c, size_t row, size_t rows,
                       size_t token, size_t m);
 void check_case_free(struct check_case *c);
@@ -97,6 +107,7 @@ void check_case_text(const struct check_case *c, char *text, size_t size);
 struct check_element {
     double scale, offset;
     int q;
+    bool has_offset; /* the format adds one */
 };
 
 struct check_element check_weight(enum strata_type type, const unsigned char *row, size_t i);

@@ -29,19 +29,14 @@ float check_unit(struct check_random *random)
     return (float)(int32_t)(check_next(random) >> 32) * 0x1p-31f;
 }
 
+bool check_is_packed(enum strata_op op)
+{
+    return op == STRATA_OP_packed_f32 || op == STRATA_OP_packed_q8;
+}
+
 bool check_is_product(enum strata_op op)
 {
-    return op == STRATA_OP_gemv_f32 || op == STRATA_OP_gemm_f32 || check_is_q8(op);
-}
-
-bool check_is_q8(enum strata_op op)
-{
-    return op == STRATA_OP_gemv_q8 || op == STRATA_OP_gemm_q8;
-}
-
-bool check_is_gemm(enum strata_op op)
-{
-    return op == STRATA_OP_gemm_f32 || op == STRATA_OP_gemm_q8;
+    return op == STRATA_OP_gemv_f32 || op == STRATA_OP_gemm_f32 || check_is_packed(op);
 }
 
 /* ---- buffers ---- */
@@ -118,6 +113,8 @@ void check_case_free(struct check_case *c)
         free(c->buffer[i].result);
     }
     c->n_buffers = 0;
+    free(c->rows_of_w);
+    c->rows_of_w = NULL;
 }
 
 /* ---- data ---- */
@@ -158,6 +155,7 @@ static void fill_q8(struct check_case *c, struct check_random *random)
     int8_t *q = (int8_t *)c->buffer[BUF_Q].image;
     float *scale = (float *)c->buffer[BUF_SCALE].image;
     int16_t *sum = (int16_t *)c->buffer[BUF_SUM].image;
+    float *total = (float *)c->buffer[BUF_TOTAL].image;
     int range = c->mode == CHECK_EXACT ? 7 : 127;
     for (size_t b = 0; b < c->m * c->k / 32; b++) {
         size_t style = check_between(random, 0, 7);
@@ -175,6 +173,7 @@ static void fill_q8(struct check_case *c, struct check_random *random)
             for (size_t i = 16 * g; i < 16 * g + 16; i++)
                 sum[g] = (int16_t)(sum[g] + q[i]);
         }
+        total[b] = scale[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
     }
 }
 
@@ -192,29 +191,57 @@ static size_t random_length(struct check_random *random)
     }
 }
 
-static void make_product(struct check_case *c, struct check_random *random)
+/* The weights as rows of blocks, then as the kernel takes them: the same rows, or packed. */
+static void add_weights(struct check_case *c, size_t pad, struct check_random *random)
 {
     const struct strata_block_format *format = strata_block_format(c->type);
-    size_t elems = format->block_elems;
+    size_t row_bytes = c->k / format->block_elems * format->block_bytes;
+    c->row_bytes = row_bytes + pad;
+    c->rows_of_w = allocate(c->rows * c->row_bytes);
+    memset(c->rows_of_w, 0xff, c->rows * c->row_bytes);
+    for (size_t i = 0; i < c->rows; i++)
+        check_fill_weights(c->type, c->rows_of_w + i * c->row_bytes, c->k, c->mode, random);
+    if (!check_is_packed(c->op)) {
+        struct check_buffer *w =
+            add_rows(c, "w", CHECK_IN, CHECK_BYTES, 1, c->rows, c->row_bytes, row_bytes);
+        w->any_alignment = true;
+        memcpy(w->image, c->rows_of_w, check_extent(w));
+        return;
+    }
+    size_t panel_bytes = strata_panel_bytes(c->type, c->k);
+    size_t panels = (c->rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
+    struct check_buffer *w = add_vector(c, "w", CHECK_IN, CHECK_BYTES, 1, panels * panel_bytes);
+    unsigned char *packed = aligned_alloc(64, panel_bytes);
+    if (!packed)
+        exit(2);
+    for (size_t p = 0; p < panels; p++) {
+        size_t first = p * STRATA_PANEL_ROWS, left = c->rows - first;
+        strata_pack_panel(c->type, packed, c->rows_of_w + first * c->row_bytes, c->row_bytes,
+                          left < STRATA_PANEL_ROWS ? left : STRATA_PANEL_ROWS, c->k);
+        memcpy(w->image + p * panel_bytes, packed, panel_bytes);
+    }
+    free(packed);
+}
+
+static void make_product(struct check_case *c, struct check_random *random)
+{
+    size_t elems = strata_block_format(c->type)->block_elems;
     c->k =
         elems == 1 ? random_length(random) : elems * check_between(random, 1, elems == 32 ? 20 : 9);
     c->rows = check_between(random, 1, check_one_in(random, 2) ? 40 : 9);
-    c->m = check_is_gemm(c->op) ? check_between(random, 1, check_one_in(random, 2) ? 20 : 5) : 1;
+    c->m = c->op != STRATA_OP_gemv_f32 ? check_between(random, 1, check_one_in(random, 2) ? 20 : 5)
+                                       : 1;
     if (c->k * c->rows * c->m > 300000)
         c->m = (c->m + 3) / 4;
     size_t pad = check_one_in(random, 3) ? check_between(random, 1, 9) : 0;
-    size_t row_bytes = c->k / elems * format->block_bytes;
     add_rows(c, "y", CHECK_OUT, CHECK_F32, 4, c->m, c->rows + pad, c->rows);
-    struct check_buffer *w =
-        add_rows(c, "w", CHECK_IN, CHECK_BYTES, 1, c->rows, row_bytes + pad, row_bytes);
-    w->any_alignment = true;
-    for (size_t i = 0; i < c->rows; i++)
-        check_fill_weights(c->type, w->image + i * w->inner_stride, c->k, c->mode, random);
+    add_weights(c, pad, random);
     add_vector(c, "scratch", CHECK_SCRATCH, CHECK_BYTES, 1, STRATA_GEMM_SCRATCH_BYTES(c->k));
-    if (check_is_q8(c->op)) {
+    if (c->op == STRATA_OP_packed_q8) {
         add_vector(c, "xq.q", CHECK_IN, CHECK_BYTES, 1, c->m * c->k);
         add_vector(c, "xq.scale", CHECK_IN, CHECK_F32, 4, c->m * c->k / 32);
         add_vector(c, "xq.sum", CHECK_IN, CHECK_BYTES, 2, c->m * c->k / 16);
+        add_vector(c, "xq.total", CHECK_IN, CHECK_F32, 4, c->m * c->k / 32);
         fill_q8(c, random);
     } else {
         fill_f32(add_rows(c, "x", CHECK_IN, CHECK_F32, 4, c->m, c->k + pad, c->k), c->mode, random);
@@ -240,6 +267,7 @@ static void make_quantize(struct check_case *c, struct check_random *random)
     add_vector(c, "q", CHECK_OUT, CHECK_BYTES, 1, c->m * c->k);
     add_vector(c, "scale", CHECK_OUT, CHECK_F32, 4, c->m * c->k / 32);
     add_vector(c, "sum", CHECK_OUT, CHECK_BYTES, 2, c->m * c->k / 16);
+    add_vector(c, "total", CHECK_OUT, CHECK_F32, 4, c->m * c->k / 32);
     struct check_buffer *x = add_vector(c, "x", CHECK_IN, CHECK_F32, 4, c->m * c->k);
     float *value = (float *)x->image;
     fill_f32(x, c->mode, random);
@@ -386,16 +414,25 @@ void check_case_slice(struct check_case *out, const struct check_case *c, size_t
 {
     const struct check_buffer *b = c->buffer;
     *out = *c;
+    out->rows_of_w = NULL;
     out->n_buffers = 0;
     out->rows = rows;
     out->m = m;
     slice_buffer(out, &b[BUF_Y], 0, m, rows);
-    slice_buffer(out, &b[BUF_W], row * b[BUF_W].inner_stride, rows, b[BUF_W].cols);
+    if (check_is_packed(c->op)) {
+        size_t panel_bytes = strata_panel_bytes(c->type, c->k);
+        size_t panels = (rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
+        slice_buffer(out, &b[BUF_W], row / STRATA_PANEL_ROWS * panel_bytes, 1,
+                     panels * panel_bytes);
+    } else {
+        slice_buffer(out, &b[BUF_W], row * b[BUF_W].inner_stride, rows, b[BUF_W].cols);
+    }
     slice_buffer(out, &b[BUF_SCRATCH], 0, 1, b[BUF_SCRATCH].cols);
-    if (check_is_q8(c->op)) {
+    if (c->op == STRATA_OP_packed_q8) {
         slice_buffer(out, &b[BUF_Q], token * c->k, 1, m * c->k);
         slice_buffer(out, &b[BUF_SCALE], token * c->k / 32, 1, m * c->k / 32);
         slice_buffer(out, &b[BUF_SUM], token * c->k / 16, 1, m * c->k / 16);
+        slice_buffer(out, &b[BUF_TOTAL], token * c->k / 32, 1, m * c->k / 32);
     } else {
         slice_buffer(out, &b[BUF_X], token * b[BUF_X].inner_stride, m, c->k);
     }

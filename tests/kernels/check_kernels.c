@@ -77,7 +77,8 @@ static bool agrees(const struct check_case *c, double got, double expected, doub
     if (!isfinite(expected)) {
         if (check_is_product(c->op) && c->mode == CHECK_HOSTILE_WEIGHTS)
             return !isfinite(got); /* Inf - Inf may meet in another order */
-        if (check_is_q8(c->op) || c->op == STRATA_OP_dequantize || c->op == STRATA_OP_f32_to_f16)
+        if (c->op == STRATA_OP_packed_q8 || c->op == STRATA_OP_dequantize ||
+            c->op == STRATA_OP_f32_to_f16)
             return isnan(expected) ? isnan(got) : got == expected;
         return !isfinite(got);
     }
@@ -153,6 +154,8 @@ static bool compare_part(const struct check_case *c, const struct strata_kernel 
                          enum check_fault fault, struct check_random *random)
 {
     size_t row = check_between(random, 0, c->rows - 1), token = check_between(random, 0, c->m - 1);
+    if (check_is_packed(c->op))
+        row -= row % STRATA_PANEL_ROWS;
     size_t rows = check_between(random, 1, c->rows - row),
            m = check_between(random, 1, c->m - token);
     if (check_one_in(random, 2))

@@ -19,8 +19,8 @@ static const struct {
 } bounds[STRATA_OP_COUNT] = {
     [STRATA_OP_gemv_f32] = {3, 2},       /* terms: k */
     [STRATA_OP_gemm_f32] = {3, 2},       /* terms: k */
-    [STRATA_OP_gemv_q8] = {4, 2},        /* terms: blocks of 32 */
-    [STRATA_OP_gemm_q8] = {4, 2},        /* terms: blocks of 32 */
+    [STRATA_OP_packed_f32] = {3, 2},     /* terms: k */
+    [STRATA_OP_packed_q8] = {4, 2},      /* terms: blocks of 32 */
     [STRATA_OP_rms_norm] = {5, 1},       /* terms: n */
     [STRATA_OP_rope_norm] = {2, 0},      /* magnitude |a cos| + |b sin| */
     [STRATA_OP_rope_neox] = {2, 0},      /* likewise */
@@ -67,9 +67,8 @@ static double f16_at(const struct check_buffer *b, size_t index)
 
 static void load_row(const struct check_case *c, size_t i, struct check_element *row)
 {
-    const struct check_buffer *w = &c->buffer[BUF_W];
     for (size_t p = 0; p < c->k; p++)
-        row[p] = check_weight(c->type, w->image + i * w->inner_stride, p);
+        row[p] = check_weight(c->type, c->rows_of_w + i * c->row_bytes, p);
 }
 
 static void put_product(const struct check_case *c, struct check_expected *out, size_t at,
@@ -175,6 +174,10 @@ static void quantize(const struct check_case *c, int index, struct check_expecte
             out->value[2 * b] = (double)sums[0];
             out->value[2 * b + 1] = (double)sums[1];
         }
+        if (index == QUANT_TOTAL)
+            out->value[b] = !finite ? (double)NAN
+                            : zero  ? 0
+                                    : (double)(largest / 127 * (sums[0] + sums[1]));
     }
 }
 
@@ -199,9 +202,8 @@ static void dequantize(const struct check_case *c, struct check_expected *out)
 {
     for (size_t i = 0; i < c->k; i++) {
         struct check_element e = check_weight(c->type, c->buffer[VEC_A].image, i);
-        bool offset = c->type == STRATA_TYPE_Q4_1 || c->type == STRATA_TYPE_Q4_K;
         double product = e.scale * e.q; /* rounding a sum of floats to double first is harmless */
-        out->value[i] = (double)(float)(offset ? product + e.offset : product);
+        out->value[i] = (double)(float)(e.has_offset ? product + e.offset : product);
     }
 }
 
@@ -357,10 +359,10 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
         break;
     case STRATA_OP_gemv_f32:
     case STRATA_OP_gemm_f32:
+    case STRATA_OP_packed_f32:
         product_f32(c, out, strict);
         break;
-    case STRATA_OP_gemv_q8:
-    case STRATA_OP_gemm_q8:
+    case STRATA_OP_packed_q8:
         product_q8(c, out, strict);
         break;
     case STRATA_OP_quantize_q8:

@@ -76,28 +76,27 @@ static bool region_check(const struct region *r, const struct check_buffer *b, c
 static void call_product(const struct check_case *c, const struct strata_kernel *kernel)
 {
     const struct check_buffer *b = c->buffer;
-    bool gemm = check_is_gemm(c->op);
+    bool one = c->op == STRATA_OP_gemv_f32; /* it must ignore what it has no use for */
     struct strata_matmul a = {
         .y = (float *)b[BUF_Y].placed,
-        .ldy = gemm ? b[BUF_Y].inner_stride : 12345, /* gemv must ignore it */
+        .ldy = one ? 12345 : b[BUF_Y].inner_stride,
         .w = b[BUF_W].placed,
-        .row_bytes = b[BUF_W].inner_stride,
+        .row_bytes = check_is_packed(c->op) ? 54321 : b[BUF_W].inner_stride,
         .rows = c->rows,
-        .m = gemm ? c->m : 77,
+        .m = one ? 77 : c->m,
         .k = c->k,
-        .scratch = gemm ? b[BUF_SCRATCH].placed : NULL,
+        .scratch = c->op == STRATA_OP_gemm_f32 ? b[BUF_SCRATCH].placed : NULL,
     };
-    if (check_is_q8(c->op)) {
+    if (c->op == STRATA_OP_packed_q8) {
         a.xq.q = (int8_t *)b[BUF_Q].placed;
         a.xq.scale = (float *)b[BUF_SCALE].placed;
         a.xq.sum = (int16_t *)b[BUF_SUM].placed;
+        a.xq.total = (float *)b[BUF_TOTAL].placed;
     } else {
         a.x = (const float *)b[BUF_X].placed;
-        a.ldx = gemm ? b[BUF_X].inner_stride : 12345;
+        a.ldx = one ? 12345 : b[BUF_X].inner_stride;
     }
-    strata_gemv_f32_fn *const fn[] = {kernel->fn.gemv_f32, kernel->fn.gemm_f32, kernel->fn.gemv_q8,
-                                      kernel->fn.gemm_q8};
-    fn[(check_is_q8(c->op) ? 2 : 0) + (gemm ? 1 : 0)](&a);
+    kernel->fn.gemv_f32(&a); /* all products have one type of function */
 }
 
 static void call_attention(const struct check_case *c, const struct strata_kernel *kernel)
@@ -136,7 +135,8 @@ static void call_vector(const struct check_case *c, const struct strata_kernel *
         break;
     case STRATA_OP_quantize_q8: {
         struct strata_q8_rows out = {(int8_t *)b[QUANT_Q].placed, (float *)b[QUANT_SCALE].placed,
-                                     (int16_t *)b[QUANT_SUM].placed};
+                                     (int16_t *)b[QUANT_SUM].placed,
+                                     (float *)b[QUANT_TOTAL].placed};
         kernel->fn.quantize_q8(&out, (const float *)b[QUANT_X].placed, c->m, c->k);
         break;
     }

@@ -40,19 +40,108 @@ static struct check_element float_element(enum strata_type type, const unsigned 
     return e;
 }
 
-static struct check_element q4_k_element(const unsigned char *b, size_t i)
+/* Bit `bit` of byte `byte`. */
+static int bit_of(unsigned char byte, size_t bit)
+{
+    return byte >> bit & 1;
+}
+
+/* The two-bit number of element i in 64 bytes: four runs of 32 share the bytes of a half. */
+static int crumb_of(const unsigned char *bytes, size_t i)
+{
+    int byte = bytes[i / 128 * 32 + i % 32];
+    size_t run = i % 128 / 32;
+    return byte / (run == 0 ? 1 : run == 1 ? 4 : run == 2 ? 16 : 64) % 4;
+}
+
+/* Blocks of 32, byte by byte: 2 bytes d, then m (Q4_1, Q5_1), then the fifth bits (Q5), then
+ * quants. */
+static struct check_element short_element(enum strata_type type, const unsigned char *b, size_t i)
+{
+    bool has_offset = type == STRATA_TYPE_Q4_1 || type == STRATA_TYPE_Q5_1;
+    bool five = type == STRATA_TYPE_Q5_0 || type == STRATA_TYPE_Q5_1;
+    const unsigned char *after = b + (has_offset ? 4 : 2), *quants = after + (five ? 4 : 0);
+    struct check_element e = {.scale = check_half(word(b)), .has_offset = has_offset};
+    if (has_offset)
+        e.offset = check_half(word(b + 2));
+    e.q = i < 16 ? quants[i] % 16 : quants[i - 16] / 16;
+    if (five)
+        e.q += 16 * bit_of(after[i / 8], i % 8);
+    if (type == STRATA_TYPE_Q4_0)
+        e.q -= 8;
+    if (type == STRATA_TYPE_Q5_0)
+        e.q -= 16;
+    if (type == STRATA_TYPE_Q8_0)
+        e.q = (signed char)after[i];
+    return e;
+}
+
+/* IQ4: sixteen levels, dense near zero. */
+static int iq4_level(int index)
+{
+    static const int levels[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+    return levels[index];
+}
+
+static struct check_element iq4_element(enum strata_type type, const unsigned char *b, size_t i)
+{
+    struct check_element e = {.scale = check_half(word(b))};
+    size_t sub = i / 32, at = i % 32;
+    const unsigned char *quants = type == STRATA_TYPE_IQ4_NL ? b + 2 : b + 8 + 16 * sub;
+    e.q = iq4_level(at < 16 ? quants[at] % 16 : quants[at - 16] / 16);
+    if (type == STRATA_TYPE_IQ4_XS) {
+        int low = sub % 2 ? b[4 + sub / 2] / 16 : b[4 + sub / 2] % 16;
+        int high =
+            bit_of(b[2 + sub / 4], 2 * (sub % 4)) + 2 * bit_of(b[2 + sub / 4], 2 * (sub % 4) + 1);
+        e.scale *= low + 16 * high - 32;
+    }
+    return e;
+}
+
+static struct check_element q2_k_element(const unsigned char *b, size_t i)
+{
+    int scales = b[i / 16];
+    struct check_element e = {
+        .scale = check_half(word(b + 80)) * (scales % 16),
+        .offset = -check_half(word(b + 82)) * (scales / 16),
+        .q = crumb_of(b + 16, i),
+        .has_offset = true,
+    };
+    return e;
+}
+
+static struct check_element q3_k_element(const unsigned char *b, size_t i)
+{
+    /* 12 bytes of scales: 16 numbers of four bits, then the upper two bits of each, four a byte. */
+    const unsigned char *s = b + 96;
+    size_t j = i / 16;
+    int low = j < 8 ? s[j] % 16 : s[j - 8] / 16;
+    int high = bit_of(s[8 + j % 4], j / 4 * 2) + 2 * bit_of(s[8 + j % 4], j / 4 * 2 + 1);
+    struct check_element e = {
+        .scale = check_half(word(b + 108)) * (low + 16 * high - 32),
+        .q = crumb_of(b + 32, i) + 4 * bit_of(b[i % 32], i / 32) - 4,
+    };
+    return e;
+}
+
+/* Q4_K, and Q5_K, which has 32 bytes of fifth bits before the nibbles. */
+static struct check_element q45_k_element(enum strata_type type, const unsigned char *b, size_t i)
 {
     /* The scale bytes hold two 6-bit numbers for each of eight sub-blocks of 32. */
-    const unsigned char *s = b + 4;
+    const unsigned char *s = b + 4, *quants = b + (type == STRATA_TYPE_Q5_K ? 48 : 16);
     size_t j = i / 32;
     int scale = j < 4 ? s[j] % 64 : s[j + 4] % 16 + s[j - 4] / 64 * 16;
     int minimum = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + s[j] / 64 * 16;
-    int byte = b[16 + i / 64 * 32 + i % 32];
+    int byte = quants[i / 64 * 32 + i % 32];
     struct check_element e = {
         .scale = check_half(word(b)) * scale,
         .offset = -check_half(word(b + 2)) * minimum,
-        .q = i / 32 % 2 ? byte / 16 : byte % 16,
+        .q = j % 2 ? byte / 16 : byte % 16,
+        .has_offset = true,
     };
+    if (type == STRATA_TYPE_Q5_K)
+        e.q += 16 * bit_of(b[16 + i % 32], j);
     return e;
 }
 
@@ -60,12 +149,10 @@ static struct check_element q6_k_element(const unsigned char *b, size_t i)
 {
     size_t half = i / 128, part = i / 32 % 4, l = i % 32;
     int low = b[half * 64 + part % 2 * 32 + l];
-    int high = b[128 + half * 32 + l];
     low = part < 2 ? low % 16 : low / 16;
-    high = (high >> (2 * part)) % 4;
     struct check_element e = {
         .scale = check_half(word(b + 208)) * (signed char)b[192 + i / 16],
-        .q = high * 16 + low - 32,
+        .q = crumb_of(b + 128, i) * 16 + low - 32,
     };
     return e;
 }
@@ -75,23 +162,23 @@ struct check_element check_weight(enum strata_type type, const unsigned char *ro
     const struct strata_block_format *format = strata_block_format(type);
     const unsigned char *b = row + i / format->block_elems * format->block_bytes;
     size_t at = i % format->block_elems;
-    struct check_element e = {0};
     switch (type) {
     case STRATA_TYPE_Q4_0:
-        e.scale = check_half(word(b));
-        e.q = (at < 16 ? b[2 + at] % 16 : b[2 + at - 16] / 16) - 8;
-        return e;
     case STRATA_TYPE_Q4_1:
-        e.scale = check_half(word(b));
-        e.offset = check_half(word(b + 2));
-        e.q = at < 16 ? b[4 + at] % 16 : b[4 + at - 16] / 16;
-        return e;
+    case STRATA_TYPE_Q5_0:
+    case STRATA_TYPE_Q5_1:
     case STRATA_TYPE_Q8_0:
-        e.scale = check_half(word(b));
-        e.q = (signed char)b[2 + at];
-        return e;
+        return short_element(type, b, at);
+    case STRATA_TYPE_IQ4_NL:
+    case STRATA_TYPE_IQ4_XS:
+        return iq4_element(type, b, at);
+    case STRATA_TYPE_Q2_K:
+        return q2_k_element(b, at);
+    case STRATA_TYPE_Q3_K:
+        return q3_k_element(b, at);
     case STRATA_TYPE_Q4_K:
-        return q4_k_element(b, at);
+    case STRATA_TYPE_Q5_K:
+        return q45_k_element(type, b, at);
     case STRATA_TYPE_Q6_K:
         return q6_k_element(b, at);
     default:
@@ -147,6 +234,54 @@ static void fill_floats(enum strata_type type, unsigned char *row, size_t n, enu
     }
 }
 
+/* Where a block's binary16 numbers are: `count` of them from byte `first` on. */
+struct half_fields {
+    size_t first, count;
+};
+
+static struct half_fields half_fields_of(enum strata_type type)
+{
+    switch (type) {
+    case STRATA_TYPE_Q2_K:
+        return (struct half_fields){80, 2};
+    case STRATA_TYPE_Q3_K:
+        return (struct half_fields){108, 1};
+    case STRATA_TYPE_Q6_K:
+        return (struct half_fields){208, 1};
+    case STRATA_TYPE_Q4_1:
+    case STRATA_TYPE_Q5_1:
+    case STRATA_TYPE_Q4_K:
+    case STRATA_TYPE_Q5_K:
+        return (struct half_fields){0, 2};
+    default:
+        return (struct half_fields){0, 1};
+    }
+}
+
+/* Keeps a K type's integer factors so small that float sums of the products stay exact. */
+static void make_exact(enum strata_type type, unsigned char *block, struct check_random *random)
+{
+    switch (type) {
+    case STRATA_TYPE_Q4_K: /* scales and minima below 16 */
+    case STRATA_TYPE_Q5_K:
+        for (size_t i = 4; i < 12; i++)
+            block[i] &= 15;
+        break;
+    case STRATA_TYPE_Q6_K: /* scales -2..1 */
+        for (size_t i = 192; i < 208; i++)
+            block[i] = (unsigned char)((int)check_between(random, 0, 3) - 2);
+        break;
+    case STRATA_TYPE_Q3_K: /* scales 0..15, from 32..47 */
+        memset(block + 104, 0xaa, 4);
+        break;
+    case STRATA_TYPE_IQ4_XS: /* likewise */
+        memset(block + 2, 0xaa, 2);
+        break;
+    default:
+        break;
+    }
+}
+
 /* Blocks begin as random bytes, all-ones, all-zeros and the like: that makes every quant and every
  * small scale extreme.  Then the binary16 fields are set. */
 static void fill_block(enum strata_type type, unsigned char *block, enum check_mode mode,
@@ -158,17 +293,12 @@ static void fill_block(enum strata_type type, unsigned char *block, enum check_m
     unsigned char byte = patterns[check_between(random, 0, sizeof patterns - 1)];
     for (size_t i = 0; i < size; i++)
         block[i] = pattern ? byte : (unsigned char)check_next(random);
-    if (type == STRATA_TYPE_Q4_K && mode == CHECK_EXACT) /* scales and minima below 16 */
-        for (size_t i = 4; i < 16; i++)
-            block[i] = i < 12 ? block[i] & 15 : block[i];
-    if (type == STRATA_TYPE_Q6_K && mode == CHECK_EXACT) /* scales -2..1 */
-        for (size_t i = 192; i < 208; i++)
-            block[i] = (unsigned char)((int)check_between(random, 0, 3) - 2);
-    size_t first = type == STRATA_TYPE_Q6_K ? 208 : 0;
-    size_t fields = type == STRATA_TYPE_Q4_1 || type == STRATA_TYPE_Q4_K ? 2 : 1;
-    for (size_t f = 0; f < fields; f++) {
+    if (mode == CHECK_EXACT)
+        make_exact(type, block, random);
+    const struct half_fields fields = half_fields_of(type);
+    for (size_t f = 0; f < fields.count; f++) {
         uint16_t half = random_half(mode, random);
-        memcpy(block + first + 2 * f, &half, 2);
+        memcpy(block + fields.first + 2 * f, &half, 2);
     }
 }
 

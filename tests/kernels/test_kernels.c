@@ -55,9 +55,11 @@ static void check_dequantize(enum strata_type type, const unsigned char *blocks,
 /* TYPE.bin has the blocks and TYPE.npy, after its header, the values of rows of 512 elements. */
 static size_t check_folder(const char *folder)
 {
-    static const enum strata_type types[] = {STRATA_TYPE_F16,  STRATA_TYPE_BF16, STRATA_TYPE_Q4_0,
-                                             STRATA_TYPE_Q4_1, STRATA_TYPE_Q8_0, STRATA_TYPE_Q4_K,
-                                             STRATA_TYPE_Q6_K};
+    static const enum strata_type types[] = {STRATA_TYPE_F16, STRATA_TYPE_BF16,
+#define X(type, ...) STRATA_TYPE_##type,
+                                             STRATA_PACKED_FORMATS(X)
+#undef X
+    };
     size_t found = 0;
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const struct strata_block_format *format = strata_block_format(types[t]);
@@ -79,7 +81,7 @@ static size_t check_folder(const char *folder)
 static void dequantize_matches_reference_data(void **state)
 {
     (void)state;
-    assert_int_equal(check_folder(STRATA_TEST_DATA "/gguf"), 7);
+    assert_int_equal(check_folder(STRATA_TEST_DATA "/gguf"), 14);
 }
 
 static void dequantize_matches_all_reference_data(void **state)
@@ -91,8 +93,7 @@ static void dequantize_matches_all_reference_data(void **state)
     }
 }
 
-/* Every level fills every plain slot, and the typed slots of whole types; only float types have no
- * q8 slots. */
+/* Every level fills every plain slot, and the typed slots of whole types. */
 static void every_level_has_a_full_table(void **state)
 {
     (void)state;
@@ -107,13 +108,14 @@ static void every_level_has_a_full_table(void **state)
         for (size_t t = 0; t < STRATA_TYPE_COUNT; t++) {
             bool known = kernels.dequantize[t] != NULL;
             bool blocks = known && strata_block_format((enum strata_type)t)->block_elems > 1;
-            assert_true((kernels.gemv_f32[t] != NULL) == known);
-            assert_true((kernels.gemm_f32[t] != NULL) == known);
-            assert_true((kernels.gemv_q8[t] != NULL) == blocks);
-            assert_true((kernels.gemm_q8[t] != NULL) == blocks);
+            assert_true((kernels.gemv_f32[t] != NULL) == (known && !blocks));
+            assert_true((kernels.gemm_f32[t] != NULL) == (known && !blocks));
+            assert_true((kernels.packed_f32[t] != NULL) == blocks);
+            assert_true((kernels.packed_q8[t] != NULL) == blocks);
+            assert_true((strata_packed_format((enum strata_type)t).bits != 0) == blocks);
             types += known;
         }
-        assert_int_equal(types, 8);
+        assert_int_equal(types, 15);
     }
 }
 
@@ -126,15 +128,15 @@ static void select_takes_the_highest_level(void **state)
     for (int level = 0; level < STRATA_LEVEL_COUNT; level++) {
         struct strata_kernels kernels;
         strata_kernels_select(&kernels, (enum strata_level)level);
-        strata_gemv_f32_fn *gemv = NULL;
+        strata_packed_q8_fn *product = NULL;
         strata_softmax_fn *softmax = NULL;
         for (size_t i = 0; i < count && rows[i].level <= (enum strata_level)level; i++) {
-            if (rows[i].op == STRATA_OP_gemv_f32 && rows[i].type == STRATA_TYPE_Q4_1)
-                gemv = rows[i].fn.gemv_f32;
+            if (rows[i].op == STRATA_OP_packed_q8 && rows[i].type == STRATA_TYPE_Q4_1)
+                product = rows[i].fn.packed_q8;
             if (rows[i].op == STRATA_OP_softmax)
                 softmax = rows[i].fn.softmax;
         }
-        assert_true(kernels.gemv_f32[STRATA_TYPE_Q4_1] == gemv);
+        assert_true(kernels.packed_q8[STRATA_TYPE_Q4_1] == product);
         assert_true(kernels.softmax == softmax);
     }
 }
@@ -150,6 +152,38 @@ static void registry_lists_every_kernel_once(void **state)
             assert_string_not_equal(rows[i].name, rows[j].name);
         size_t length = strlen(strata_op_name(rows[i].op));
         assert_int_equal(strncmp(rows[i].name, strata_op_name(rows[i].op), length), 0);
+    }
+}
+
+/* Packing loses nothing: each part of each block comes back, and rows that do not exist are zeros.
+ */
+static void packing_keeps_every_bit(void **state)
+{
+    enum { ROWS = STRATA_PANEL_ROWS, K = 512 };
+    static unsigned char rows[ROWS][K * 2];
+    static _Alignas(64) unsigned char panel[ROWS * K * 2];
+    (void)state;
+    for (size_t t = 0; t < STRATA_TYPE_COUNT; t++) {
+        enum strata_type type = (enum strata_type)t;
+        const struct strata_block_format *format = strata_block_format(type);
+        if (!strata_packed_format(type).bits)
+            continue;
+        size_t row_bytes = K / format->block_elems * format->block_bytes;
+        assert_in_range(strata_panel_bytes(type, K), ROWS * row_bytes, sizeof panel);
+        for (size_t i = 0; i < sizeof rows; i++)
+            rows[i / sizeof *rows][i % sizeof *rows] = (unsigned char)(i * 2654435761u >> 13);
+        for (size_t n = 1; n <= ROWS; n += 5) {
+            memset(panel, 0xff, sizeof panel);
+            strata_pack_panel(type, panel, rows, sizeof *rows, n, K);
+            for (size_t r = 0; r < ROWS; r++)
+                for (size_t b = 0; b < K / format->block_elems; b++) {
+                    struct strata_block_parts want = {0}, got = {0};
+                    if (r < n)
+                        strata_parts_of_block(type, &want, rows[r] + b * format->block_bytes);
+                    strata_parts_of_panel(type, &got, panel, K, r, b);
+                    assert_memory_equal(&got, &want, sizeof want);
+                }
+        }
     }
 }
 
@@ -200,7 +234,6 @@ static void binary16_rounds_to_nearest_even(void **state)
     }
 }
 
-/* OpenBLAS and the reference share nothing: they agree within the rounding of float sums. */
 /* kernels.h, struct strata_attention: heads of one token do not influence each other's bits. */
 static void attention_heads_are_independent(void **state)
 {
@@ -249,6 +282,7 @@ static void attention_heads_are_independent(void **state)
     free(scratch);
 }
 
+/* OpenBLAS and the reference share nothing: they agree within the rounding of float sums. */
 static void blas_agrees_with_the_reference(void **state)
 {
     (void)state;
@@ -295,6 +329,7 @@ int main(void)
         cmocka_unit_test(every_level_has_a_full_table),
         cmocka_unit_test(select_takes_the_highest_level),
         cmocka_unit_test(registry_lists_every_kernel_once),
+        cmocka_unit_test(packing_keeps_every_bit),
         cmocka_unit_test(level_names_go_both_ways),
         cmocka_unit_test(block_formats_are_found_by_gguf_id),
         cmocka_unit_test(binary16_rounds_to_nearest_even),

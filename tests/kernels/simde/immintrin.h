@@ -49,18 +49,10 @@
                 memcpy(&lanes[i], (const lane *)p + i, sizeof(lane));            \
         return FROM_LANES(type, lanes);                                          \
     }
-MASKED_LOAD(load512_32, __m512i, uint16_t, uint32_t, 16)
 MASKED_LOAD(load512_16, __m512i, uint32_t, uint16_t, 32)
-MASKED_LOAD(load512_8, __m512i, uint64_t, uint8_t, 64)
 MASKED_LOAD(load512_ps, __m512, uint16_t, float, 16)
-MASKED_LOAD(load256_ps, __m256, uint8_t, float, 8)
-MASKED_LOAD(load256_32, __m256i, uint8_t, uint32_t, 8)
 MASKED_LOAD(load256_16, __m256i, uint16_t, uint16_t, 16)
-MASKED_LOAD(load256_8, __m256i, uint32_t, uint8_t, 32)
-MASKED_LOAD(load128_ps, __m128, uint8_t, float, 4)
-MASKED_LOAD(load128_32, __m128i, uint8_t, uint32_t, 4)
 MASKED_LOAD(load128_16, __m128i, uint8_t, uint16_t, 8)
-MASKED_LOAD(load128_8, __m128i, uint16_t, uint8_t, 16)
 
 #define MASKED_STORE(name, type, mask_type, lane, n)                    \
     EMULATED void emulated_##name(void *p, mask_type mask, type vector) \
@@ -72,41 +64,19 @@ MASKED_LOAD(load128_8, __m128i, uint16_t, uint8_t, 16)
                 memcpy((lane *)p + i, &lanes[i], sizeof(lane));         \
     }
 MASKED_STORE(store512_ps, __m512, uint16_t, float, 16)
-MASKED_STORE(store512_32, __m512i, uint16_t, uint32_t, 16)
-MASKED_STORE(store512_16, __m512i, uint32_t, uint16_t, 32)
 MASKED_STORE(store512_8, __m512i, uint64_t, uint8_t, 64)
-MASKED_STORE(store256_ps, __m256, uint8_t, float, 8)
-MASKED_STORE(store256_16, __m256i, uint16_t, uint16_t, 16)
-MASKED_STORE(store256_8, __m256i, uint32_t, uint8_t, 32)
 MASKED_STORE(store128_ps, __m128, uint8_t, float, 4)
 MASKED_STORE(store128_32, __m128i, uint8_t, uint32_t, 4)
-MASKED_STORE(store128_16, __m128i, uint8_t, uint16_t, 8)
-MASKED_STORE(store128_8, __m128i, uint16_t, uint8_t, 16)
 
 #define _mm512_mask_loadu_ps(o, m, p) emulated_load512_ps(o, m, p)
 #define _mm512_maskz_loadu_ps(m, p) emulated_load512_ps(_mm512_setzero_ps(), m, p)
-#define _mm512_maskz_loadu_epi32(m, p) emulated_load512_32(_mm512_setzero_si512(), m, p)
 #define _mm512_maskz_loadu_epi16(m, p) emulated_load512_16(_mm512_setzero_si512(), m, p)
-#define _mm512_maskz_loadu_epi8(m, p) emulated_load512_8(_mm512_setzero_si512(), m, p)
-#define _mm256_maskz_loadu_ps(m, p) emulated_load256_ps(_mm256_setzero_ps(), m, p)
-#define _mm256_maskz_loadu_epi32(m, p) emulated_load256_32(_mm256_setzero_si256(), m, p)
 #define _mm256_maskz_loadu_epi16(m, p) emulated_load256_16(_mm256_setzero_si256(), m, p)
-#define _mm256_maskz_loadu_epi8(m, p) emulated_load256_8(_mm256_setzero_si256(), m, p)
-#define _mm_maskz_loadu_ps(m, p) emulated_load128_ps(_mm_setzero_ps(), m, p)
-#define _mm_maskz_loadu_epi32(m, p) emulated_load128_32(_mm_setzero_si128(), m, p)
 #define _mm_maskz_loadu_epi16(m, p) emulated_load128_16(_mm_setzero_si128(), m, p)
-#define _mm_maskz_loadu_epi8(m, p) emulated_load128_8(_mm_setzero_si128(), m, p)
 #define _mm512_mask_storeu_ps(p, m, v) emulated_store512_ps(p, m, v)
-#define _mm512_mask_storeu_epi32(p, m, v) emulated_store512_32(p, m, v)
-#define _mm512_mask_storeu_epi16(p, m, v) emulated_store512_16(p, m, v)
 #define _mm512_mask_storeu_epi8(p, m, v) emulated_store512_8(p, m, v)
-#define _mm256_mask_storeu_ps(p, m, v) emulated_store256_ps(p, m, v)
-#define _mm256_mask_storeu_epi16(p, m, v) emulated_store256_16(p, m, v)
-#define _mm256_mask_storeu_epi8(p, m, v) emulated_store256_8(p, m, v)
 #define _mm_mask_storeu_ps(p, m, v) emulated_store128_ps(p, m, v)
 #define _mm_mask_storeu_epi32(p, m, v) emulated_store128_32(p, m, v)
-#define _mm_mask_storeu_epi16(p, m, v) emulated_store128_16(p, m, v)
-#define _mm_mask_storeu_epi8(p, m, v) emulated_store128_8(p, m, v)
 
 /* Conversions lane by lane; where AVX2 has the half-width one, twice that. */
 #define IN_HALVES(name, type, from, half_from, half_type, half) \
@@ -120,12 +90,10 @@ MASKED_STORE(store128_8, __m128i, uint16_t, uint8_t, 16)
 IN_HALVES(cvtph_ps, __m512, __m256i, __m128i, __m256, _mm256_cvtph_ps)
 IN_HALVES(cvtepi32_ps, __m512, __m512i, __m256i, __m256, _mm256_cvtepi32_ps)
 IN_HALVES(cvtps_epi32, __m512i, __m512, __m256, __m256i, _mm256_cvtps_epi32)
-IN_HALVES(cvttps_epi32, __m512i, __m512, __m256, __m256i, _mm256_cvttps_epi32)
 IN_HALVES(cvtepu16_epi32, __m512i, __m256i, __m128i, __m256i, _mm256_cvtepu16_epi32)
 #define _mm512_cvtph_ps(v) emulated_cvtph_ps(v)
 #define _mm512_cvtepi32_ps(v) emulated_cvtepi32_ps(v)
 #define _mm512_cvtps_epi32(v) emulated_cvtps_epi32(v)
-#define _mm512_cvttps_epi32(v) emulated_cvttps_epi32(v)
 #define _mm512_cvtepu16_epi32(v) emulated_cvtepu16_epi32(v)
 
 #define LANE_BY_LANE(name, type, to, from, from_lane, n) \
@@ -147,14 +115,14 @@ LANE_BY_LANE(cvtepi32_epi8, __m128i, uint8_t, __m512i, uint32_t, 16)
 #define _mm512_cvtepi64_epi16(v) emulated_cvtepi64_epi16(v)
 #define _mm512_cvtepi32_epi8(v) emulated_cvtepi32_epi8(v)
 
-#undef _mm512_cvtps_ph /* macros of the compiler */
-#define _mm512_cvtps_ph(v, rounding)                              \
-    ({                                                            \
-        __m256 part_[2];                                          \
-        TO_LANES(part_, v);                                       \
-        __m128i half_[2] = {_mm256_cvtps_ph(part_[0], rounding),  \
-                            _mm256_cvtps_ph(part_[1], rounding)}; \
-        FROM_LANES(__m256i, half_);                               \
+#undef _mm512_srai_epi32
+#define _mm512_srai_epi32(v, n)                    \
+    ({                                             \
+        __m256i half_[2];                          \
+        TO_LANES(half_, v);                        \
+        half_[0] = _mm256_srai_epi32(half_[0], n); \
+        half_[1] = _mm256_srai_epi32(half_[1], n); \
+        FROM_LANES(__m512i, half_);                \
     })
 
 EMULATED float emulated_cvtss_f32(__m512 vector)

@@ -34,8 +34,21 @@ struct tile {
     size_t k; /* stride of x; of xs and total k / 32, of sum k / 16 */
     float *y;
     size_t y_stride;
-    __m256i mask[2]; /* rows that exist */
+    __m256i mask[2];   /* rows that exist */
+    const char *ahead; /* what to prefetch next, or NULL: the panel is in the caches */
 };
+
+/* Memory is asked for in order, AHEAD bytes before it is needed, each record its share: the
+ * hardware's prefetchers stop at every page. */
+enum { AHEAD = 8192 };
+STRATA_INLINE void prefetch_share(const char **ahead, struct strata_packed_format f)
+{
+    const int share = f.quant_bytes + f.scale_bytes * 32 / f.block_elems;
+    STRATA_UNROLL
+    for (int i = 0; i < share; i += 64)
+        _mm_prefetch(*ahead + i, _MM_HINT_T0);
+    *ahead += share;
+}
 
 STRATA_INLINE __m256i broadcast_dword(const void *p)
 {
@@ -176,6 +189,7 @@ STRATA_INLINE void multiply_tile(const struct tile *a, int tokens, struct strata
     for (int t = 0; t < tokens; t++)
         acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     const uint8_t *record = a->quants, *scales = a->scales;
+    const char *ahead = a->ahead;
     for (size_t b = 0, c = 0; b < a->blocks; b++, scales += f.scale_bytes) {
         const __m256 d[2] = {load_half8(scales), load_half8(scales + 16)};
         __m256 m[2] = {0};
@@ -185,6 +199,8 @@ STRATA_INLINE void multiply_tile(const struct tile *a, int tokens, struct strata
         }
         const uint8_t *factors = scales + (f.offset ? 64 : 32);
         for (int i = 0; i < f.block_elems / 32; i++, c += 32) {
+            if (ahead)
+                prefetch_share(&ahead, f);
             add_record(acc, a, record, factors, c, d, m, tokens, f);
             record += f.quant_bytes;
             factors += f.factor_bytes;
@@ -205,6 +221,7 @@ STRATA_INLINE void advance(struct tile *tile, size_t tokens)
     tile->total += tokens * tile->k / 32;
     tile->sum += tokens * tile->k / 16;
     tile->y += tokens * tile->y_stride;
+    tile->ahead = NULL;
 }
 
 STRATA_INLINE void packed_q8(const struct strata_matmul *a, enum strata_type type)
@@ -223,7 +240,8 @@ STRATA_INLINE void packed_q8(const struct strata_matmul *a, enum strata_type typ
                             .k = a->k,
                             .y = a->y + i,
                             .y_stride = a->ldy,
-                            .mask = {first_lanes(left), first_lanes(left > 8 ? left - 8 : 0)}};
+                            .mask = {first_lanes(left), first_lanes(left > 8 ? left - 8 : 0)},
+                            .ahead = (const char *)panel + AHEAD};
         size_t j = 0;
         for (; j + TILE_TOKENS <= a->m; j += TILE_TOKENS) {
             multiply_tile(&tile, TILE_TOKENS, f);

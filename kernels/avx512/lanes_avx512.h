@@ -52,10 +52,10 @@ INLINE __m128i load128(const void *p)
     return _mm_loadu_si128((const __m128i *)p);
 }
 
-/* Asks for the lines of `bytes` bytes, from memory to L2, and returns their end.  This is no
- * access: the address may lie outside every buffer.  Loops over several rows at once look to the
- * hardware like many short streams, which its own prefetchers follow badly; they ask for memory in
- * order, PREFETCH_AHEAD bytes beyond the rows at hand. */
+/* Asks for the lines of `bytes` bytes, from memory, and returns their end.  This is no access: the
+ * address may lie outside every buffer.  Loops over several rows at once look to the hardware like
+ * many short streams, which its own prefetchers follow badly; they ask for memory in order,
+ * PREFETCH_AHEAD bytes beyond the rows at hand. */
 #define PREFETCH_AHEAD 8192
 INLINE const char *prefetch(const char *at, size_t bytes)
 {

@@ -40,8 +40,20 @@ struct tile {
     size_t k; /* stride of x; of xs and total k / 32, of sum k / 16 */
     float *y;
     size_t y_stride;
-    __mmask16 mask; /* rows that exist */
+    __mmask16 mask;    /* rows that exist */
+    const char *ahead; /* what to prefetch next, or NULL: the panel is in the caches */
 };
+
+/* Memory is asked for in order, PREFETCH_AHEAD bytes before it is needed, each record its share:
+ * the hardware's prefetchers stop at every page.  Q4_1 in memory, 10^9 bytes a second on 1 and 2
+ * threads where a loop that only reads gets 31 and 36: without 12 to 15 and 23 to 26, to L2 23 and
+ * 34, to L1 26 and 36. */
+INLINE void prefetch_share(const char **ahead, format f)
+{
+    const int share = f.quant_bytes + f.scale_bytes * 32 / f.block_elems;
+    UNROLL for (int i = 0; i < share; i += 64) _mm_prefetch(*ahead + i, _MM_HINT_T0);
+    *ahead += share;
+}
 
 /* -bias * (sum of the quants of sub-block s), in all lanes; `sum` points at the record's two. */
 INLINE __m512i start_of(const int16_t *sum, int s, format f)
@@ -103,11 +115,14 @@ INLINE void multiply_tile(const struct tile *a, size_t tokens, format f)
     __m512 acc[TILE_TOKENS];
     UNROLL for (size_t t = 0; t < tokens; t++) acc[t] = _mm512_setzero_ps();
     const uint8_t *record = a->quants, *scales = a->scales;
+    const char *ahead = a->ahead;
     for (size_t b = 0, c = 0; b < a->blocks; b++, scales += f.scale_bytes) {
         const __m512 d = load_halves(scales);
         const __m512 m = f.offset ? load_halves(scales + 32) : _mm512_setzero_ps();
         const uint8_t *factors = scales + (f.offset ? 64 : 32);
         for (int i = 0; i < f.block_elems / 32; i++, c += 32) {
+            if (ahead)
+                prefetch_share(&ahead, f);
             add_record(acc, a, record, factors, c, d, m, tokens, f);
             record += f.quant_bytes;
             factors += f.factor_bytes;
@@ -124,6 +139,7 @@ INLINE void advance(struct tile *tile, size_t tokens)
     tile->total += tokens * tile->k / 32;
     tile->sum += tokens * tile->k / 16;
     tile->y += tokens * tile->y_stride;
+    tile->ahead = NULL;
 }
 
 INLINE void packed_q8(const struct strata_matmul *a, enum strata_type type)
@@ -141,7 +157,8 @@ INLINE void packed_q8(const struct strata_matmul *a, enum strata_type type)
                             .k = a->k,
                             .y = a->y + i,
                             .y_stride = a->ldy,
-                            .mask = first16(a->rows - i)};
+                            .mask = first16(a->rows - i),
+                            .ahead = (const char *)panel + PREFETCH_AHEAD};
         size_t left = a->m;
         for (; left >= TILE_TOKENS; left -= TILE_TOKENS) {
             multiply_tile(&tile, TILE_TOKENS, f);

@@ -13,9 +13,10 @@
 
 #include "gemm_blas.h"
 
-/* Claims a thread makes of a single-token product, about: enough to even out threads that run at
+/* Claims a thread makes of a product of few tokens, about: enough to even out threads that run at
  * different speeds, few enough that a claim's cost is lost in its work. */
 #define CLAIMS_PER_THREAD 4
+#define FEW_TOKENS 32
 
 static const struct strata_kernels *kernels_of(const struct strata__chunk *chunk)
 {
@@ -55,10 +56,8 @@ static void embed(struct strata__chunk *chunk, unsigned thread)
         const char *row = (const char *)table->data + (size_t)chunk->ids[t] * table->row_bytes;
         kernels_of(chunk)->dequantize[table->type](row_of(chunk, STRATA__BUF_X, t), row,
                                                    model->hp.embedding);
-        size_t position = chunk->position + t;
-        ws->visible[t] = (uint32_t)(position + 1);
         for (size_t i = 0; i < pairs; i++) {
-            double angle = (double)position * model->rope_frequency[i];
+            double angle = (double)(ws->visible[t] - 1) * model->rope_frequency[i];
             ws->rope[(t * pairs + i) * 2] = (float)cos(angle);
             ws->rope[(t * pairs + i) * 2 + 1] = (float)sin(angle);
         }
@@ -188,12 +187,14 @@ static void combine(const struct projection *p, size_t begin, size_t end)
     }
 }
 
-/* Rows that one claim takes of a step with `rows` in all: whole panels. */
+/* Rows that one claim takes of a step with `rows` in all: whole panels.  With few tokens products
+ * wait for memory, which threads should read in long runs (kernels prefetch beyond the panel at
+ * hand); with many, small claims even out the threads. */
 static size_t claim_rows(const struct projection *p, size_t rows)
 {
     size_t panels = (rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
     size_t claims = strata__threads_count(pool_of(p->chunk)) * CLAIMS_PER_THREAD;
-    size_t each = p->m > 1 ? 1 : (panels + claims - 1) / claims;
+    size_t each = p->m > FEW_TOKENS ? 1 : (panels + claims - 1) / claims;
     return each * STRATA_PANEL_ROWS;
 }
 
@@ -241,69 +242,109 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
 
 /* ---- Attention ---- */
 
+/* The span of token t. */
+static const struct strata__span *span_of(const struct strata__chunk *chunk, size_t t)
+{
+    const struct strata__span *span = chunk->spans;
+    while (t >= span->first + span->count)
+        span++;
+    return span;
+}
+
 static void rope_store(struct strata__chunk *chunk, const struct strata__step *step,
                        unsigned thread)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     const struct strata_kernels *kernels = kernels_of(chunk);
     strata_rope_fn *rope = hp->rope_neox ? kernels->rope_neox : kernels->rope_norm;
-    struct strata__kv_cache *kv = chunk->kv;
     size_t begin, end;
     share_of(chunk, thread, chunk->count, &begin, &end);
     for (size_t t = begin; t < end; t++) {
+        const struct strata__span *span = span_of(chunk, t);
+        size_t position = span->position + t - span->first;
         const float *cs = chunk->workspace->rope + t * 2 * hp->rope_pairs;
         float *k = row_of(chunk, STRATA__BUF_K, t), *v = row_of(chunk, STRATA__BUF_V, t);
         rope(row_of(chunk, STRATA__BUF_Q, t), cs, hp->heads, hp->head_dim, hp->rope_pairs);
         rope(k, cs, hp->kv_heads, hp->head_dim, hp->rope_pairs);
         for (size_t h = 0; h < hp->kv_heads; h++) {
-            size_t at = strata__kv_at(kv, step->layer, h, chunk->position + t);
-            kernels->f32_to_f16(kv->keys + at, k + h * hp->head_dim, hp->head_dim);
-            kernels->f32_to_f16(kv->values + at, v + h * hp->head_dim, hp->head_dim);
+            size_t at = strata__kv_at(span->kv, step->layer, h, position);
+            kernels->f32_to_f16(span->kv->keys + at, k + h * hp->head_dim, hp->head_dim);
+            kernels->f32_to_f16(span->kv->values + at, v + h * hp->head_dim, hp->head_dim);
         }
     }
     strata__threads_barrier(pool_of(chunk));
 }
 
-/* Items are (tile of tokens, key/value head, group of its query heads); the last tiles, which see
- * the most positions, come first. */
-static void attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
+/* How the attention of a span is cut: into tiles of tokens, and groups of the query heads that
+ * share a key/value head. */
+struct cut {
+    size_t tile, tiles, group, groups;
+};
+
+static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__span *span)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
+    size_t most = span->count == 1 ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS;
+    struct cut cut = {.group = clip(share, most)};
+    /* The number of threads may change the cut only where the kernel promises equal results. */
+    if (span->count == 1 && hp->kv_heads * chunk->n_spans % chunk->workspace->n_lanes != 0 &&
+        share <= STRATA_ATTENTION_HEADS)
+        cut.group = 1;
+    cut.groups = (share + cut.group - 1) / cut.group;
+    cut.tile = STRATA_ATTENTION_ROWS / cut.group;
+    cut.tiles = (span->count + cut.tile - 1) / cut.tile;
+    return cut;
+}
+
+/* Item `index` of a span: the last tiles, which see the most positions, come first. */
+static void attend_item(struct strata__chunk *chunk, const struct strata__step *step,
+                        const struct strata__span *span, const struct cut *cut, size_t index,
+                        void *scratch)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__workspace *ws = chunk->workspace;
-    size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
-    /* The number of threads may change the cut only where the kernel promises equal results. */
-    bool spread = chunk->count == 1 && hp->kv_heads % ws->n_lanes != 0;
-    size_t group = clip(share, chunk->count == 1 ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS);
-    if (spread && share <= STRATA_ATTENTION_HEADS)
-        group = 1;
-    size_t groups = (share + group - 1) / group;
-    size_t tile = STRATA_ATTENTION_ROWS / group;
-    size_t tiles = (chunk->count + tile - 1) / tile, items = tiles * hp->kv_heads * groups;
-    for (size_t i; (i = strata__threads_claim(pool_of(chunk))) < items;) {
-        size_t head = i % (hp->kv_heads * groups),
-               first = (tiles - 1 - i / (hp->kv_heads * groups)) * tile;
-        size_t kv_head = head / groups, sub = head % groups * group;
-        size_t column = (kv_head * share + sub) * hp->head_dim;
-        size_t at = strata__kv_at(chunk->kv, step->layer, kv_head, 0);
-        struct strata_attention a = {
-            .out = row_of(chunk, STRATA__BUF_MIX, first) + column,
-            .out_token_stride = ws->width[STRATA__BUF_MIX],
-            .out_head_stride = hp->head_dim,
-            .q = row_of(chunk, STRATA__BUF_Q, first) + column,
-            .q_token_stride = ws->width[STRATA__BUF_Q],
-            .q_head_stride = hp->head_dim,
-            .k = chunk->kv->keys + at,
-            .k_stride = hp->head_dim,
-            .v = chunk->kv->values + at,
-            .v_stride = hp->head_dim,
-            .visible = ws->visible + first,
-            .tokens = clip(tile, chunk->count - first),
-            .heads = clip(group, share - sub),
-            .head_dim = hp->head_dim,
-            .scale = 1 / sqrtf((float)hp->head_dim),
-            .scratch = ws->lanes[thread].scratch,
-        };
-        kernels_of(chunk)->attention_f16(&a);
+    size_t share = hp->heads / hp->kv_heads, heads = hp->kv_heads * cut->groups;
+    size_t head = index % heads, begin = (cut->tiles - 1 - index / heads) * cut->tile;
+    size_t kv_head = head / cut->groups, sub = head % cut->groups * cut->group;
+    size_t column = (kv_head * share + sub) * hp->head_dim, first = span->first + begin;
+    size_t at = strata__kv_at(span->kv, step->layer, kv_head, 0);
+    struct strata_attention a = {
+        .out = row_of(chunk, STRATA__BUF_MIX, first) + column,
+        .out_token_stride = ws->width[STRATA__BUF_MIX],
+        .out_head_stride = hp->head_dim,
+        .q = row_of(chunk, STRATA__BUF_Q, first) + column,
+        .q_token_stride = ws->width[STRATA__BUF_Q],
+        .q_head_stride = hp->head_dim,
+        .k = span->kv->keys + at,
+        .k_stride = hp->head_dim,
+        .v = span->kv->values + at,
+        .v_stride = hp->head_dim,
+        .visible = ws->visible + first,
+        .tokens = clip(cut->tile, span->count - begin),
+        .heads = clip(cut->group, share - sub),
+        .head_dim = hp->head_dim,
+        .scale = 1 / sqrtf((float)hp->head_dim),
+        .scratch = scratch,
+    };
+    kernels_of(chunk)->attention_f16(&a);
+}
+
+static void attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
+{
+    void *scratch = chunk->workspace->lanes[thread].scratch;
+    size_t claim = strata__threads_claim(pool_of(chunk)), done = 0;
+    for (size_t i = 0; i < chunk->n_spans;) {
+        const struct strata__span *span = &chunk->spans[i];
+        struct cut cut = cut_of(chunk, span);
+        size_t items = cut.tiles * chunk->model->hp.kv_heads * cut.groups;
+        if (claim - done >= items) {
+            done += items;
+            i++;
+            continue;
+        }
+        attend_item(chunk, step, span, &cut, claim - done, scratch);
+        claim = strata__threads_claim(pool_of(chunk));
     }
     strata__threads_barrier(pool_of(chunk));
 }
@@ -322,11 +363,19 @@ static bool all_finite(const float *x, size_t n)
     return !bad;
 }
 
+static bool is_cancelled(const struct strata__chunk *chunk)
+{
+    bool cancelled = false;
+    for (size_t i = 0; i < chunk->n_spans; i++)
+        cancelled |= atomic_load_explicit(chunk->spans[i].cancel, memory_order_relaxed);
+    return cancelled;
+}
+
 /* Thread 0, between layers: stops everybody at the next layer when asked to, or when the residual
  * stream has gone bad.  A stop is announced one layer ahead, so that all threads see it alike. */
 static void watch(struct strata__chunk *chunk, size_t layer)
 {
-    bool stop = atomic_load_explicit(chunk->cancel, memory_order_relaxed);
+    bool stop = is_cancelled(chunk);
     if (chunk->find_bad_layer)
         stop =
             !all_finite(row_of(chunk, STRATA__BUF_X, 0), chunk->count * chunk->model->hp.embedding);
@@ -368,10 +417,14 @@ strata_status strata__forward(struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__threads *pool = pool_of(chunk);
+    for (size_t i = 0; i < chunk->n_spans; i++)
+        for (size_t t = 0; t < chunk->spans[i].count; t++)
+            chunk->workspace->visible[chunk->spans[i].first + t] =
+                (uint32_t)(chunk->spans[i].position + t + 1);
     chunk->find_bad_layer = false;
     atomic_store(&chunk->stop_layer, SIZE_MAX);
     strata__threads_run(pool, run_steps, chunk);
-    if (atomic_load(chunk->cancel))
+    if (is_cancelled(chunk))
         return strata__fail(STRATA_E_CANCELLED, "evaluation cancelled");
     if (all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
         return STRATA_OK;

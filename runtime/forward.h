@@ -16,7 +16,7 @@ struct strata__workspace {
     float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
     size_t width[STRATA__BUF_COUNT];
     float *rope;       /* [tokens][2 * rope_pairs]: cos, sin of each position */
-    uint32_t *visible; /* [tokens]: positions that a token attends to */
+    uint32_t *visible; /* [tokens]: positions that a token attends to, its own the last */
     struct strata__input {
         float *norm; /* [tokens][widest input] */
         struct strata_q8_rows q8;
@@ -33,23 +33,30 @@ strata_status strata__workspace_open(struct strata__workspace *workspace,
                                      const struct strata_model *model, size_t tokens);
 void strata__workspace_close(struct strata__workspace *workspace);
 
+/* Successive tokens of one sequence in a chunk. */
+struct strata__span {
+    struct strata__kv_cache *kv;
+    const _Atomic bool *cancel;
+    size_t first, count; /* tokens of the chunk */
+    size_t position;     /* of the first one; position + count <= kv->context */
+};
+
 struct strata__chunk {
     const struct strata_model *model;
     struct strata__workspace *workspace;
-    struct strata__kv_cache *kv;
-    const int32_t *ids; /* checked by the caller */
-    size_t count;       /* 1 .. workspace->tokens */
-    size_t position;    /* of the first token; position + count <= kv->context */
-    float *logits;      /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;  /* 0 .. count */
-    const _Atomic bool *cancel;
+    const struct strata__span *spans; /* in order, covering all tokens */
+    size_t n_spans;
+    const int32_t *ids;        /* checked by the caller */
+    size_t count;              /* 1 .. workspace->tokens */
+    float *logits;             /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;         /* 0 .. count */
     bool find_bad_layer;       /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 
-/* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when *cancel became
- * true (within two layers; nothing is to be used then); E_FORMAT naming the first layer whose
- * result is not finite when the logits are not. */
+/* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when a span's *cancel
+ * became true (within two layers; nothing is to be used then); E_FORMAT naming the first layer
+ * whose result is not finite when the logits are not. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

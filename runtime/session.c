@@ -1,6 +1,7 @@
 /* Sessions: a KV cache that grows by evaluated tokens. */
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "memory.h"
@@ -117,6 +118,13 @@ static strata_status reserve_logits(strata_session *session, size_t rows)
     return STRATA_OK;
 }
 
+/* Tokens that have been evaluated become part of the session. */
+static void append(strata_session *session, const int32_t *ids, size_t count)
+{
+    memcpy(session->history + session->position, ids, count * sizeof *ids);
+    session->position += count;
+}
+
 strata_status strata_session_eval(strata_session *session, const int32_t *ids, size_t count,
                                   strata_logits logits)
 {
@@ -129,16 +137,17 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
         size_t left = count - done;
         size_t m = left < session->workspace.tokens ? left : session->workspace.tokens;
         size_t chunk_rows = logits == STRATA_LOGITS_ALL || m == left ? rows : 0;
+        struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = m,
+                                    .position = session->position + done};
         struct strata__chunk chunk = {
             .model = session->model,
             .workspace = &session->workspace,
-            .kv = &session->kv,
+            .spans = &span,
+            .n_spans = 1,
             .ids = ids + done,
             .count = m,
-            .position = session->position + done,
             .logits = session->logits,
             .logit_rows = chunk_rows < m ? chunk_rows : m,
-            .cancel = &session->cancel,
         };
         if (logits == STRATA_LOGITS_ALL)
             chunk.logits += done * session->model->hp.vocab;
@@ -148,9 +157,77 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     if (status == STRATA_E_CANCELLED)
         atomic_store(&session->cancel, false);
     STRATA_TRY(status);
-    memcpy(session->history + session->position, ids, count * sizeof *ids);
-    session->position += count;
+    append(session, ids, count);
     session->logit_rows = rows;
+    return STRATA_OK;
+}
+
+static strata_status check_batch(strata_session *const *sessions, const int32_t *ids, size_t count)
+{
+    if (count == 0 || count > STRATA_BATCH_MAX)
+        return strata__fail(STRATA_E_INVALID, "batch of %zu sessions, must be 1 to %d", count,
+                            STRATA_BATCH_MAX);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++)
+            if (sessions[j] == sessions[i])
+                return strata__fail(STRATA_E_INVALID, "batch: sessions %zu and %zu are the same", j,
+                                    i);
+        if (sessions[i]->model != sessions[0]->model)
+            return strata__fail(STRATA_E_INVALID,
+                                "batch: session %zu has another model than session 0", i);
+        if (check_tokens(sessions[i], &ids[i], 1) != STRATA_OK) {
+            char why[256];
+            snprintf(why, sizeof why, "%s", strata_last_error());
+            return strata__fail(STRATA_E_INVALID, "batch: session %zu: %s", i, why);
+        }
+    }
+    return STRATA_OK;
+}
+
+/* The first session lends its buffers, which hold at least as many tokens as a context has room
+ * for; sessions whose context is shorter than a batch are rare, and their batches go in parts. */
+static strata_status eval_batch(strata_session *const *sessions, const int32_t *ids, size_t count,
+                                float *logits)
+{
+    struct strata__span spans[STRATA_BATCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        spans[i] = (struct strata__span){&sessions[i]->kv, &sessions[i]->cancel, .first = i,
+                                         .count = 1, .position = sessions[i]->position};
+    struct strata__chunk chunk = {
+        .model = sessions[0]->model,
+        .workspace = &sessions[0]->workspace,
+        .spans = spans,
+        .n_spans = count,
+        .ids = ids,
+        .count = count,
+        .logits = logits,
+        .logit_rows = count,
+    };
+    return strata__forward(&chunk);
+}
+
+strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids, size_t count)
+{
+    STRATA_TRY(check_batch(sessions, ids, count));
+    for (size_t i = 0; i < count; i++)
+        sessions[i]->logit_rows = 0;
+    strata_session *first = sessions[0];
+    STRATA_TRY(reserve_logits(first, count));
+    strata_status status = STRATA_OK;
+    for (size_t done = 0; done < count && status == STRATA_OK;) {
+        size_t left = count - done, most = sessions[done]->workspace.tokens;
+        size_t m = left < most ? left : most;
+        status = eval_batch(sessions + done, ids + done, m,
+                            first->logits + done * first->model->hp.vocab);
+        done += m;
+    }
+    if (status == STRATA_E_CANCELLED)
+        for (size_t i = 0; i < count; i++)
+            atomic_store(&sessions[i]->cancel, false);
+    STRATA_TRY(status);
+    for (size_t i = 0; i < count; i++)
+        append(sessions[i], &ids[i], 1);
+    first->logit_rows = count;
     return STRATA_OK;
 }
 

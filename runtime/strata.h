@@ -334,8 +334,21 @@ typedef enum strata_logits {
 STRATA_API strata_status strata_session_eval(strata_session *session, const int32_t *ids,
                                              size_t count, strata_logits logits);
 
+#define STRATA_BATCH_MAX 64
+
+/* Appends ids[i] to sessions[i], for i < count (1 .. STRATA_BATCH_MAX), and evaluates all in one
+ * pass over the weights, which costs little more than one of them.  The sessions are different ones
+ * of one model, and all are in use by this call.  Afterwards row i of the logits of sessions[0] has
+ * those of sessions[i]; the other sessions have none.  With weights of block types each row has the
+ * bits that strata_session_eval would give.  Either all tokens are appended or none.  Errors as
+ * strata_session_eval, naming the session by its index; E_INVALID also: count, a session twice, or
+ * sessions of two models; E_CANCELLED: one of them was cancelled. */
+STRATA_API strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids,
+                                           size_t count);
+
 /* Row `index` of the logits of the last strata_session_eval (vocab floats; 0 for
- * STRATA_LOGITS_LAST), or NULL when there is none.  Borrowed until the next call on the session. */
+ * STRATA_LOGITS_LAST) or strata_batch_eval, or NULL when there is none.  Borrowed until the next
+ * call on the session. */
 STRATA_API const float *strata_session_logits(const strata_session *session, size_t index);
 
 /* Makes a running or the next strata_session_eval or strata_generate stop with E_CANCELLED within

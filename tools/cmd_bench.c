@@ -2,8 +2,9 @@
  * one.
  *
  * Prefill evaluates a prompt of N tokens at once after DEPTH tokens in the cache; decode evaluates
- * N tokens one at a time after DEPTH.  Every repetition starts again at DEPTH; one more before them
- * is not counted.  Sampling is not part of either. */
+ * N tokens one at a time after DEPTH.  With a batch, every sequence has its own cache: prefill
+ * takes them one after the other, decode all together.  Every repetition starts again at DEPTH; one
+ * more before them is not counted.  Sampling is not part of either. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@ struct phase {
 struct bench {
     const struct options *options;
     struct cli_engine engine;
-    int32_t *ids; /* as many as any evaluation needs */
+    strata_session *sessions[STRATA_BATCH_MAX]; /* options->batch of them; the first is engine's */
+    int32_t *ids;                               /* as many as any evaluation needs */
 };
 
 /* ---- Measuring ---- */
@@ -50,13 +52,33 @@ static double quantile(const double *sorted, size_t n, double q)
     return sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
 }
 
+/* The prompt ids[0..count) for every sequence. */
+static strata_status prefill(const struct bench *bench, const int32_t *ids, size_t count)
+{
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; status == STRATA_OK && i < bench->options->batch; i++)
+        status = strata_session_eval(bench->sessions[i], ids, count, STRATA_LOGITS_LAST);
+    return status;
+}
+
+/* One token for every sequence. */
+static strata_status decode(const struct bench *bench, const int32_t *id)
+{
+    size_t batch = (size_t)bench->options->batch;
+    if (batch == 1)
+        return strata_session_eval(bench->sessions[0], id, 1, STRATA_LOGITS_LAST);
+    int32_t ids[STRATA_BATCH_MAX];
+    for (size_t i = 0; i < batch; i++)
+        ids[i] = *id;
+    return strata_batch_eval(bench->sessions, ids, batch);
+}
+
 /* Evaluates ids[0..count) and returns the milliseconds it took. */
-static strata_status timed_eval(const struct bench *bench, const int32_t *ids, size_t count,
-                                double *ms)
+static strata_status timed_eval(const struct bench *bench, const struct phase *phase,
+                                const int32_t *ids, size_t count, double *ms)
 {
     double start = cli_now_ms();
-    strata_status status =
-        strata_session_eval(bench->engine.session, ids, count, STRATA_LOGITS_LAST);
+    strata_status status = phase->prompt ? prefill(bench, ids, count) : decode(bench, ids);
     *ms = cli_now_ms() - start;
     return status;
 }
@@ -70,28 +92,30 @@ static strata_status measure(const struct bench *bench, struct phase *phase, siz
     strata_status status = STRATA_OK;
     for (size_t r = 0; status == STRATA_OK && r <= repetitions; r++) {
         cli_progress(&bench->options->common, phase->name, r, repetitions + 1);
-        status = strata_session_truncate(bench->engine.session, depth);
+        for (size_t i = 0; status == STRATA_OK && i < bench->options->batch; i++)
+            status = strata_session_truncate(bench->sessions[i], depth);
         double *out = r ? phase->ms + (r - 1) * steps : phase->ms;
         for (size_t s = 0; status == STRATA_OK && s < steps; s++)
-            status = timed_eval(bench, bench->ids + depth + s * count, count, &out[s]);
+            status = timed_eval(bench, phase, bench->ids + depth + s * count, count, &out[s]);
     }
     cli_progress(&bench->options->common, phase->name, 1, 1);
     phase->n = repetitions * steps;
     return status;
 }
 
-/* Medians and rates.  Bytes of an evaluation: all weights once, and the keys and values that its
- * tokens see. */
+/* Medians and rates.  Bytes of an evaluation: all weights once (prefill of a batch: once a
+ * sequence), and the keys and values that its tokens see. */
 static void summarise(const struct bench *bench, struct phase *phase, size_t count, size_t steps)
 {
     strata_model_info info = strata_model_info_get(bench->engine.model);
+    double batch = (double)bench->options->batch;
     double row = (double)info.layers * info.kv_heads * info.head_dim * 4;
     double seen = (double)bench->options->depth + (double)(count * steps) / 2;
-    double bytes = (double)info.weight_bytes + row * seen;
+    double bytes = (double)info.weight_bytes * (phase->prompt ? batch : 1) + batch * row * seen;
     qsort(phase->ms, phase->n, sizeof *phase->ms, by_value);
     phase->p50 = quantile(phase->ms, phase->n, 0.5);
     phase->p95 = quantile(phase->ms, phase->n, 0.95);
-    phase->tokens_per_s = 1e3 * (double)count / phase->p50;
+    phase->tokens_per_s = 1e3 * batch * (double)count / phase->p50;
     phase->bytes_per_s = 1e3 * bytes / phase->p50;
 }
 
@@ -140,10 +164,11 @@ static int print_json(const struct bench *bench, const struct phase *phases, siz
 static void print_text(const struct bench *bench, const struct phase *phases, size_t n)
 {
     const struct options *o = bench->options;
-    printf("kernels %s, BLAS %s, %d threads, depth %zu\n", strata_isa_name(bench->engine.runtime),
+    printf("kernels %s, BLAS %s, %d threads, depth %zu, batch %zu\n",
+           strata_isa_name(bench->engine.runtime),
            strata_blas_name(bench->engine.runtime) ? strata_blas_name(bench->engine.runtime)
                                                    : "none",
-           strata_threads(bench->engine.runtime), (size_t)o->depth);
+           strata_threads(bench->engine.runtime), (size_t)o->depth, (size_t)o->batch);
     printf("%-8s %8s %12s %10s %10s %10s\n", "phase", "tokens", "tokens/s", "ms p50", "ms p95",
            "GB/s");
     for (size_t i = 0; i < n; i++) {
@@ -176,7 +201,23 @@ static int run_suite(char **argv)
     return CLI_FAILED;
 }
 
-/* Fills ids and the cache up to the depth. */
+/* Opens the sessions of a batch beside the engine's own. */
+static int open_sessions(struct bench *bench, unsigned context)
+{
+    strata_session_options options;
+    strata_session_options_default(&options);
+    options.context = context;
+    int status = cli_engine_session(&bench->engine, context);
+    bench->sessions[0] = bench->engine.session;
+    for (size_t i = 1; status == CLI_DONE && i < bench->options->batch; i++) {
+        strata_status opened =
+            strata_session_open(bench->engine.model, &options, &bench->sessions[i]);
+        status = opened == STRATA_OK ? CLI_DONE : cli_fail(opened);
+    }
+    return status;
+}
+
+/* Fills ids and the caches up to the depth. */
 static int prepare(struct bench *bench, size_t total)
 {
     size_t depth = (size_t)bench->options->depth;
@@ -186,9 +227,9 @@ static int prepare(struct bench *bench, size_t total)
         return cli_no_memory();
     for (size_t i = 0; i < total; i++)
         bench->ids[i] = (int32_t)(i * 7919 % vocab);
-    strata_status status =
-        depth ? strata_session_eval(bench->engine.session, bench->ids, depth, STRATA_LOGITS_NONE)
-              : STRATA_OK;
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; depth && status == STRATA_OK && i < bench->options->batch; i++)
+        status = strata_session_eval(bench->sessions[i], bench->ids, depth, STRATA_LOGITS_NONE);
     return status == STRATA_OK ? CLI_DONE : cli_fail(status);
 }
 
@@ -207,7 +248,7 @@ static int run_model(const struct options *options)
     uint64_t context = options->common.context ? options->common.context : total;
     int status = cli_engine_load(&bench.engine, &options->common);
     if (status == CLI_DONE)
-        status = cli_engine_session(&bench.engine, (unsigned)context);
+        status = open_sessions(&bench, (unsigned)context);
     if (status == CLI_DONE)
         status = prepare(&bench, total);
     for (size_t i = 0; status == CLI_DONE && i < n; i++) {
@@ -228,6 +269,8 @@ static int run_model(const struct options *options)
     for (size_t i = 0; i < n; i++)
         free(phases[i].ms);
     free(bench.ids);
+    for (size_t i = 1; i < STRATA_BATCH_MAX; i++)
+        strata_session_close(&bench.sessions[i]);
     cli_engine_close(&bench.engine);
     return status;
 }
@@ -245,9 +288,6 @@ static int run(const struct cli_command *command, int argc, char **argv)
                          options.common.arguments[0]);
     if (!options.common.model)
         return cli_usage(command, "-m MODEL, or the name of a suite, is missing");
-    if (options.batch > 1)
-        return cli_usage(command, "-b %llu: not available in this version (1 is)",
-                         (unsigned long long)options.batch);
     if (!options.prompt && !options.new_tokens)
         return cli_usage(command, "-p 0 and -n 0 leave nothing to measure");
     return run_model(&options);
@@ -259,7 +299,8 @@ static const struct cli_option own[] = {
      1073741824, NULL},
     {"new", 'n', "N", "tokens to decode; 0: none (default 128)", CLI_NUMBER, AT(new_tokens), 0,
      1073741824, NULL},
-    {"batch", 'b', "N", "sequences at a time: 1", CLI_NUMBER, AT(batch), 1, 1073741824, NULL},
+    {"batch", 'b', "N", "sequences at a time (default 1)", CLI_NUMBER, AT(batch), 1,
+     STRATA_BATCH_MAX, NULL},
     {"depth", 'd', "DEPTH", "tokens in the cache before (default 0)", CLI_NUMBER, AT(depth), 0,
      1073741824, NULL},
     {"repetitions", 'r', "REPS", "repetitions (default 5)", CLI_NUMBER, AT(repetitions), 1, 100000,
@@ -276,8 +317,9 @@ const struct cli_command cmd_bench = {
     .summary = "Measure prefill and decode of a model, or run a suite of strata-bench",
     .details =
         "Suites (kernels, roofline, ...) are run by the program strata-bench beside this one.\n"
-        "ms_p50 and ms_p95 are of a whole prompt (prefill) or of one token (decode);\n"
-        "bytes_per_s counts all weights once and the keys and values that the tokens see;\n"
+        "ms_p50 and ms_p95 are of a whole prompt (prefill) or of one token of every sequence\n"
+        "(decode); bytes_per_s counts all weights once an evaluation and the keys and values\n"
+        "that the tokens see; a batch prefills one sequence after the other;\n"
         "of_roofline is that over --bandwidth for decode, and null without it.",
     .groups = CLI_MODEL | CLI_RUN | CLI_JSON,
     .max_arguments = 1000,

@@ -57,6 +57,28 @@ STRATA_INLINE __m256i broadcast_dword(const void *p)
     return _mm256_set1_epi32(v);
 }
 
+/* low in the lower, high in the upper half of each dword. */
+STRATA_INLINE __m256i word_pairs(__m256i low, __m256i high)
+{
+    return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xAA);
+}
+
+/* Factors of a record's two sub-blocks of 16, as words: of each one twice, of both as pairs, times
+ * -bias, and those of the offset as pairs. */
+struct factors {
+    __m256i twice[2], bias, minor;
+};
+
+STRATA_INLINE struct factors load_words(const uint8_t *factors, struct strata_packed_format f)
+{
+    const __m256i f0 = load_factors(factors, 0, f), f1 = load_factors(factors, 1, f);
+    struct factors words = {.twice = {word_pairs(f0, f0), word_pairs(f1, f1)}};
+    words.bias = _mm256_mullo_epi16(word_pairs(f0, f1), _mm256_set1_epi16((short)-f.bias));
+    if (f.offset)
+        words.minor = word_pairs(load_minors(factors, 0, f), load_minors(factors, 1, f));
+    return words;
+}
+
 /* Groups whose products are added in 16 bits. */
 STRATA_INLINE int groups_at_once(struct strata_packed_format f)
 {
@@ -89,8 +111,8 @@ STRATA_INLINE void dots_of_nibbles(__m256i s[TILE_TOKENS][2], const uint8_t *rec
 /* Other quants: `n` groups at once, multiplied by the factors of their sub-block where f has sub
  * blocks of 16. */
 STRATA_INLINE void dots_of_groups(__m256i s[TILE_TOKENS][2], const uint8_t *record,
-                                  const __m256i factor[2][2], const int8_t *x, size_t k, int tokens,
-                                  struct strata_packed_format f)
+                                  const struct factors words[2], const int8_t *x, size_t k,
+                                  int tokens, struct strata_packed_format f)
 {
     const int n = groups_at_once(f);
     STRATA_UNROLL
@@ -101,7 +123,7 @@ STRATA_INLINE void dots_of_groups(__m256i s[TILE_TOKENS][2], const uint8_t *reco
             STRATA_UNROLL
             for (int g = 0; g < n; g++)
                 w[g] = quants_of(record + 32 * h, first + g, f);
-            const __m256i by = f.sub == 16 ? factor[h][first / 4] : _mm256_set1_epi16(1);
+            const __m256i by = f.sub == 16 ? words[h].twice[first / 4] : _mm256_set1_epi16(1);
             STRATA_UNROLL
             for (int t = 0; t < tokens; t++) {
                 __m256i sum = _mm256_setzero_si256();
@@ -121,12 +143,6 @@ STRATA_INLINE void dots_of_groups(__m256i s[TILE_TOKENS][2], const uint8_t *reco
     }
 }
 
-/* low in the lower, high in the upper half of each dword. */
-STRATA_INLINE __m256i word_pairs(__m256i low, __m256i high)
-{
-    return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xAA);
-}
-
 /* What the tokens' sums add: pairs of words (of the two sub-blocks of 16) by the pairs of sums, or
  * one word for both. */
 STRATA_INLINE __m256i sums_by(__m256i words, const int16_t *sum)
@@ -134,48 +150,41 @@ STRATA_INLINE __m256i sums_by(__m256i words, const int16_t *sum)
     return _mm256_madd_epi16(words, broadcast_dword(sum));
 }
 
-/* One record of 32 columns, for all tokens of the tile: at column c, with the block's d and m. */
+/* One record of 32 columns, for all tokens of the tile: at column c of a block with these scales.
+ * They are loaded after the dot products, whose accumulators fill the registers. */
 STRATA_INLINE void add_record(__m256 acc[TILE_TOKENS][2], const struct tile *a,
-                              const uint8_t *record, const uint8_t *factors, size_t c,
-                              const __m256 d[2], const __m256 m[2], int tokens,
-                              struct strata_packed_format f)
+                              const uint8_t *record, const uint8_t *scales, const uint8_t *factors,
+                              size_t c, int tokens, struct strata_packed_format f)
 {
-    __m256i s[TILE_TOKENS][2], factor[2][2] = {0}, bias[2], minor[2];
+    __m256i s[TILE_TOKENS][2];
+    struct factors words[2];
     STRATA_UNROLL
-    for (int h = 0; h < 2; h++) {
-        bias[h] = _mm256_set1_epi16((short)-f.bias);
-        if (f.sub == 16) { /* factors of both sub-blocks, as words */
-            const __m256i f0 = load_factors(factors + 8 * h, 0, f);
-            const __m256i f1 = load_factors(factors + 8 * h, 1, f);
-            factor[h][0] = word_pairs(f0, f0);
-            factor[h][1] = word_pairs(f1, f1);
-            bias[h] = _mm256_mullo_epi16(word_pairs(f0, f1), bias[h]);
-            if (f.offset)
-                minor[h] = word_pairs(load_minors(factors + 8 * h, 0, f),
-                                      load_minors(factors + 8 * h, 1, f));
-        }
-    }
+    for (int h = 0; h < 2; h++)
+        if (f.sub == 16)
+            words[h] = load_words(factors + 8 * h, f);
     if (groups_at_once(f) == 8)
         dots_of_nibbles(s, record, a->x + c, a->k, tokens, f);
     else
-        dots_of_groups(s, record, factor, a->x + c, a->k, tokens, f);
+        dots_of_groups(s, record, words, a->x + c, a->k, tokens, f);
     STRATA_UNROLL
     for (int h = 0; h < 2; h++) {
-        const __m256 scale = f.sub == 32 ? scale_of(d[h], factors + 8 * h, 0, f) : d[h];
-        const __m256 offset =
-            f.offset && f.sub == 32 ? offset_of(m[h], factors + 8 * h, 0, f) : m[h];
+        const __m256 d = load_half8(scales + 16 * h);
+        const __m256 m = f.offset ? load_half8(scales + 32 + 16 * h) : d;
+        const __m256 scale = f.sub == 32 ? scale_of(d, factors + 8 * h, 0, f) : d;
+        const __m256 offset = f.offset && f.sub == 32 ? offset_of(m, factors + 8 * h, 0, f) : m;
+        const __m256i bias = f.sub == 32 ? _mm256_set1_epi16((short)-f.bias) : words[h].bias;
         STRATA_UNROLL
         for (int t = 0; t < tokens; t++) {
             const size_t at = ((size_t)t * a->k + c) / 32;
             const __m256 x_scale = _mm256_broadcast_ss(a->xs + at);
             if (f.bias)
-                s[t][h] = _mm256_add_epi32(s[t][h], sums_by(bias[h], a->sum + 2 * at));
+                s[t][h] = _mm256_add_epi32(s[t][h], sums_by(bias, a->sum + 2 * at));
             acc[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s[t][h]), _mm256_mul_ps(scale, x_scale),
                                         acc[t][h]);
             if (f.offset && f.sub == 32) {
                 acc[t][h] = _mm256_fmadd_ps(offset, _mm256_broadcast_ss(a->total + at), acc[t][h]);
             } else if (f.offset) {
-                const __m256 sums = _mm256_cvtepi32_ps(sums_by(minor[h], a->sum + 2 * at));
+                const __m256 sums = _mm256_cvtepi32_ps(sums_by(words[h].minor, a->sum + 2 * at));
                 acc[t][h] = _mm256_fnmadd_ps(sums, _mm256_mul_ps(offset, x_scale), acc[t][h]);
             }
         }
@@ -191,17 +200,11 @@ STRATA_INLINE void multiply_tile(const struct tile *a, int tokens, struct strata
     const uint8_t *record = a->quants, *scales = a->scales;
     const char *ahead = a->ahead;
     for (size_t b = 0, c = 0; b < a->blocks; b++, scales += f.scale_bytes) {
-        const __m256 d[2] = {load_half8(scales), load_half8(scales + 16)};
-        __m256 m[2] = {0};
-        if (f.offset) {
-            m[0] = load_half8(scales + 32);
-            m[1] = load_half8(scales + 48);
-        }
         const uint8_t *factors = scales + (f.offset ? 64 : 32);
         for (int i = 0; i < f.block_elems / 32; i++, c += 32) {
             if (ahead)
                 prefetch_share(&ahead, f);
-            add_record(acc, a, record, factors, c, d, m, tokens, f);
+            add_record(acc, a, record, scales, factors, c, tokens, f);
             record += f.quant_bytes;
             factors += f.factor_bytes;
         }

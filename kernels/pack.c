@@ -28,22 +28,27 @@ static void fifth_bits(uint8_t q[32], const uint8_t qh[4])
 /* 64 bytes of two-bit numbers, shifted to the left. */
 static void crumbs(uint8_t q[256], const uint8_t qs[64], int shift)
 {
-    for (int i = 0; i < 256; i++)
-        q[i] |= (uint8_t)((qs[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3) << shift);
+    for (int run = 0; run < 8; run++) /* of 32 elements */
+        for (int i = 0; i < 32; i++)
+            q[32 * run + i] |= (uint8_t)((qs[32 * (run / 4) + i] >> 2 * (run % 4) & 3) << shift);
 }
 
-/* 128 bytes of nibbles, 32 low and then 32 high ones. */
-static void long_nibbles(uint8_t q[256], const uint8_t qs[128])
+/* 128 bytes of nibbles: `run` of them low, then as many high ones. */
+static void long_nibbles(uint8_t q[256], const uint8_t qs[128], int run)
 {
-    for (int i = 0; i < 256; i++)
-        q[i] = qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
+    for (int at = 0; at < 128; at += run)
+        for (int i = 0; i < run; i++) {
+            q[2 * at + i] = qs[at + i] & 15;
+            q[2 * at + run + i] = qs[at + i] >> 4;
+        }
 }
 
 /* One bit of each of 256 elements, bit i / 32 of byte i % 32, shifted to the left. */
 static void single_bits(uint8_t q[256], const uint8_t bits[32], int shift)
 {
-    for (int i = 0; i < 256; i++)
-        q[i] |= (uint8_t)((bits[i % 32] >> i / 32 & 1) << shift);
+    for (int run = 0; run < 8; run++)
+        for (int i = 0; i < 32; i++)
+            q[32 * run + i] |= (uint8_t)((bits[i] >> run & 1) << shift);
 }
 
 /* The 6-bit scales and minima of Q4_K and Q5_K. */
@@ -136,7 +141,7 @@ static void parts_Q3_K(struct strata_block_parts *out, const void *block)
 static void parts_Q4_K(struct strata_block_parts *out, const void *block)
 {
     LOAD(strata_block_q4_k);
-    long_nibbles(out->q, b.qs);
+    long_nibbles(out->q, b.qs, 32);
     six_bit_pairs(out, b.scales);
     out->d = b.d;
     out->m = b.dmin;
@@ -145,7 +150,7 @@ static void parts_Q4_K(struct strata_block_parts *out, const void *block)
 static void parts_Q5_K(struct strata_block_parts *out, const void *block)
 {
     LOAD(strata_block_q5_k);
-    long_nibbles(out->q, b.qs);
+    long_nibbles(out->q, b.qs, 32);
     single_bits(out->q, b.qh, 4);
     six_bit_pairs(out, b.scales);
     out->d = b.d;
@@ -155,8 +160,7 @@ static void parts_Q5_K(struct strata_block_parts *out, const void *block)
 static void parts_Q6_K(struct strata_block_parts *out, const void *block)
 {
     LOAD(strata_block_q6_k);
-    for (int i = 0; i < 256; i++) /* 128 elements share 64 bytes */
-        out->q[i] = b.ql[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15;
+    long_nibbles(out->q, b.ql, 64);
     crumbs(out->q, b.qh, 4);
     memcpy(out->factor, b.scales, sizeof b.scales);
     out->d = b.d;
@@ -213,37 +217,49 @@ static uint8_t *factor_at(const struct place *at, size_t r, size_t j, bool of_of
     return record + 16 * (j % subs + (of_offset && at->f.sub == 32)) + r;
 }
 
-/* Planes of a record: `bits` bits of the group's quants from bit `from` on, in the vectors at
- * `vectors`; a byte holds 8 / bits groups. */
-struct plane {
-    int from, bits;
-    size_t vectors; /* offset in the record */
-};
-
-/* The planes of a type; returns how many. */
-static int planes_of(struct strata_packed_format f, struct plane planes[2])
+/* Puts the quants of rows q[0..16) of 32 elements each, 256 apart, into one plane of a record, the
+ * four columns of a group at a time. */
+static inline void store_plane(uint8_t *out, int from, int bits, const uint8_t *q)
 {
-    int low = f.bits == 8 ? 8 : f.bits >= 4 ? 4 : 2;
-    planes[0] = (struct plane){0, low, 0};
-    planes[1] = (struct plane){low, f.bits - low, 64 * (size_t)low};
-    return f.bits > low ? 2 : 1;
+    int share = 8 / bits; /* groups a byte */
+    uint32_t mask = ((1u << bits) - 1) * 0x01010101u;
+    for (int first = 0; first < 8; first += share, out += 64)
+        for (size_t r = 0; r < STRATA_PANEL_ROWS; r++) {
+            uint32_t packed = 0;
+            for (int g = 0; g < share; g++) {
+                uint32_t four;
+                memcpy(&four, q + 256 * r + 4 * (size_t)(first + g), sizeof four);
+                packed |= (four >> from & mask) << g * bits;
+            }
+            memcpy(out + 4 * r, &packed, sizeof packed);
+        }
 }
 
-/* Puts the quants of rows q[0..16) of 32 elements each, 256 apart, into one plane of a record. */
-static void store_plane(uint8_t *record, struct plane plane, const uint8_t *q)
+/* All planes of a record.  The calls' constants make loops of known lengths of them. */
+static void store_quants(uint8_t *record, const uint8_t *q, int bits)
 {
-    int share = 8 / plane.bits; /* groups a byte */
-    unsigned mask = (1u << plane.bits) - 1;
-    uint8_t *out = record + plane.vectors;
-    for (int first = 0; first < 8; first += share, out += 64)
-        for (size_t r = 0; r < STRATA_PANEL_ROWS; r++)
-            for (size_t j = 0; j < 4; j++) {
-                unsigned byte = 0;
-                for (int g = 0; g < share; g++)
-                    byte |= (q[256 * r + 4 * (size_t)(first + g) + j] >> plane.from & mask)
-                            << g * plane.bits;
-                out[4 * r + j] = (uint8_t)byte;
-            }
+    switch (bits) {
+    case 2:
+        store_plane(record, 0, 2, q);
+        return;
+    case 3:
+        store_plane(record, 0, 2, q);
+        store_plane(record + 128, 2, 1, q);
+        return;
+    case 4:
+        store_plane(record, 0, 4, q);
+        return;
+    case 5:
+        store_plane(record, 0, 4, q);
+        store_plane(record + 256, 4, 1, q);
+        return;
+    case 6:
+        store_plane(record, 0, 4, q);
+        store_plane(record + 256, 4, 2, q);
+        return;
+    default:
+        store_plane(record, 0, 8, q);
+    }
 }
 
 static void store_scales(const struct place *at, size_t r, const struct strata_block_parts *parts)
@@ -271,8 +287,6 @@ void strata_pack_panel(enum strata_type type, void *panel, const void *src, size
     memset(panel, 0, strata_panel_scale_bytes(strata_packed_format(type), k));
     for (size_t b = 0; b < k / format->block_elems; b++) {
         struct place at = place_of(type, panel, k, b);
-        struct plane planes[2];
-        int n_planes = planes_of(at.f, planes);
         for (size_t r = 0; r < STRATA_PANEL_ROWS; r++) {
             struct strata_block_parts parts;
             const char *row = (const char *)src + r * row_bytes;
@@ -283,9 +297,24 @@ void strata_pack_panel(enum strata_type type, void *panel, const void *src, size
                 memcpy(q + 256 * r, parts.q, format->block_elems);
         }
         for (size_t c = 0; c < format->block_elems; c += 32, at.quants += at.f.quant_bytes)
-            for (int p = 0; p < n_planes; p++)
-                store_plane(at.quants, planes[p], q + c);
+            store_quants(at.quants, q + c, at.f.bits);
     }
+}
+
+/* Planes of a record: `bits` bits of the group's quants from bit `from` on, in the vectors at
+ * `vectors`; a byte holds 8 / bits groups. */
+struct plane {
+    int from, bits;
+    size_t vectors; /* offset in the record */
+};
+
+/* The planes of a type; returns how many. */
+static int planes_of(struct strata_packed_format f, struct plane planes[2])
+{
+    int low = f.bits == 8 ? 8 : f.bits >= 4 ? 4 : 2;
+    planes[0] = (struct plane){0, low, 0};
+    planes[1] = (struct plane){low, f.bits - low, 64 * (size_t)low};
+    return f.bits > low ? 2 : 1;
 }
 
 void strata_parts_of_panel(enum strata_type type, struct strata_block_parts *parts,

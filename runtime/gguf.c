@@ -9,14 +9,10 @@
 
 void strata__gguf_warn(const struct strata__gguf_log *log, const char *format, ...)
 {
-    char line[1024];
     va_list args;
-    if (!log->log)
-        return;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    strata__vlog(log->log, log->user, STRATA_LOG_WARN, format, args);
     va_end(args);
-    log->log(log->user, STRATA_LOG_WARN, line);
 }
 
 /* A string for people, or for comparison with names of ours: escaped, "" when absent. */
@@ -149,4 +145,14 @@ strata_status strata__file_need(const strata_file *file, const char *name, uint6
                                 name, shape[0], shape[1], shape[2], shape[3], cols, rows);
     *out = tensor;
     return STRATA_OK;
+}
+
+const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index)
+{
+    return &file->shards[index].map;
+}
+
+const char *strata__file_opened_path(const strata_file *file)
+{
+    return file->shards[0].path;
 }

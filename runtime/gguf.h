@@ -89,7 +89,12 @@ void strata__meta_array_strings(const struct strata__meta_array *array,
 /* "path:offset" of a key's value or "path" when absent, for messages: fills and returns `out`. */
 const char *strata__file_where(const strata_file *file, const char *key, char *out, size_t cap);
 
-/* Path of the first shard, as given by the caller (escaped for printing). */
+/* Path of the first shard, as given by the caller (escaped for printing), and as it was opened. */
 const char *strata__file_path(const strata_file *file);
+const char *strata__file_opened_path(const strata_file *file);
+
+/* The mapping of a shard; index is below strata_file_info.shards. */
+struct strata__file_map;
+const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index);
 
 #endif

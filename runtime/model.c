@@ -82,7 +82,7 @@ strata_status strata__model_key(struct strata_model *model, const char *key, uns
     return STRATA_OK;
 }
 
-static strata_status build(struct strata_model *model)
+static strata_status build(struct strata_model *model, bool cached)
 {
     char names[256];
     strata_file_info info = strata_file_info_get(model->file);
@@ -98,16 +98,13 @@ static strata_status build(struct strata_model *model)
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
     STRATA_TRY(arch->build(model, arch));
-    STRATA_TRY(strata__packed_open(model));
+    STRATA_TRY(strata__packed_open(model, cached));
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
-    if (unused && model->runtime->log) {
-        char line[512];
-        snprintf(line, sizeof line,
-                 "%s: %zu tensors are none of the %s architecture and have no effect: the text may "
-                 "be wrong",
-                 strata__file_path(model->file), unused, arch->name);
-        model->runtime->log(model->runtime->log_user, STRATA_LOG_WARN, line);
-    }
+    if (unused)
+        strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
+                    "%s: %zu tensors are none of the %s architecture and have no effect: the text "
+                    "may be wrong",
+                    strata__file_path(model->file), unused, arch->name);
     return STRATA_OK;
 }
 
@@ -132,7 +129,7 @@ strata_status strata_model_load(strata_runtime *runtime, const char *path,
     model->compute = options->compute;
     strata_status status = strata_file_open(&model->file, path, runtime->log, runtime->log_user);
     if (status == STRATA_OK)
-        status = build(model);
+        status = build(model, !options->no_pack_cache);
     if (status != STRATA_OK)
         strata_model_unref(&model);
     *out = model;

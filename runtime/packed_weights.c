@@ -1,16 +1,22 @@
-/* Packing a model's matrices, in memory. */
+/* Packing a model's matrices, or taking them from the cache file.
+ *
+ * Everything that is done with all weights, packing and checking, is done in runs of panels that
+ * the threads of the runtime claim. */
 #include "packed_weights.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "checked.h"
+#include "file_map.h"
 #include "memory.h"
 #include "model.h"
+#include "packed_cache.h"
 
-/* Panels that one claim packs: some hundred kilobytes. */
-#define CLAIM_PANELS 16
+/* Panels of a run: some hundred kilobytes. */
+#define RUN_PANELS 16
 
 static bool is_packed(const struct strata__tensor *tensor)
 {
@@ -65,7 +71,49 @@ static strata_status list_matrices(struct strata_model *model)
     return STRATA_OK;
 }
 
-/* ---- packing ---- */
+/* ---- runs of panels ---- */
+
+/* RUN_PANELS panels of a matrix, or what is left at its end. */
+struct run {
+    struct strata__packed_matrix *matrix;
+    uint64_t number; /* in the matrix */
+    unsigned char *panels;
+    size_t panel_bytes, n_panels;
+    const char *source;
+    size_t source_rows;
+};
+
+static struct run run_of(const struct strata__packed_weights *packed, size_t index, uint64_t number)
+{
+    struct strata__packed_matrix *matrix = &packed->matrices[index];
+    const struct strata__tensor *tensor = matrix->tensor;
+    uint64_t first = number * RUN_PANELS, row = first * STRATA_PANEL_ROWS;
+    uint64_t panels = panels_of(tensor) - first, rows = tensor->rows - row;
+    size_t panel_bytes = strata_panel_bytes(tensor->type, tensor->shape[0]);
+    return (struct run){
+        .matrix = matrix,
+        .number = number,
+        .panels = packed->data + matrix->offset + first * panel_bytes,
+        .panel_bytes = panel_bytes,
+        .n_panels = panels < RUN_PANELS ? (size_t)panels : RUN_PANELS,
+        .source = (const char *)tensor->data + row * tensor->row_bytes,
+        .source_rows =
+            rows < RUN_PANELS * STRATA_PANEL_ROWS ? (size_t)rows : RUN_PANELS * STRATA_PANEL_ROWS,
+    };
+}
+
+static void add_checksum(const struct run *run)
+{
+    atomic_fetch_add(
+        &run->matrix->checksum,
+        XXH3_64bits_withSeed(run->panels, run->n_panels * run->panel_bytes, run->number));
+}
+
+static void add_source_hash(const struct run *run)
+{
+    size_t bytes = run->source_rows * run->matrix->tensor->row_bytes;
+    atomic_fetch_add(&run->matrix->source, XXH3_64bits_withSeed(run->source, bytes, run->number));
+}
 
 /* Tells the system that the pages wholly within these bytes of a file's mapping are not needed for
  * now; they come back from the file when they are. */
@@ -78,45 +126,221 @@ static void drop_pages(const void *data, uint64_t bytes)
         madvise((void *)begin, end - begin, MADV_DONTNEED); /* refused: they only stay longer */
 }
 
-/* Packs panels begin .. end - 1 of a matrix. */
-static void pack_panels(unsigned char *data, const struct strata__tensor *tensor, uint64_t begin,
-                        uint64_t end)
+static void drop_source(const struct run *run)
 {
-    size_t k = tensor->shape[0], panel_bytes = strata_panel_bytes(tensor->type, k);
-    const char *first = (const char *)tensor->data + begin * STRATA_PANEL_ROWS * tensor->row_bytes;
-    const char *row = first;
-    for (uint64_t p = begin; p < end; p++) {
-        uint64_t left = tensor->rows - p * STRATA_PANEL_ROWS;
-        size_t rows = left < STRATA_PANEL_ROWS ? (size_t)left : STRATA_PANEL_ROWS;
-        strata_pack_panel(tensor->type, data + p * panel_bytes, row, tensor->row_bytes, rows, k);
-        row += rows * tensor->row_bytes;
-    }
-    drop_pages(first, (uint64_t)(row - first));
+    drop_pages(run->source, run->source_rows * run->matrix->tensor->row_bytes);
 }
 
-/* One thread's part: claims of all matrices, one matrix after the other. */
-static void pack_task(void *context, unsigned thread)
+/* ---- what is done with all of them ---- */
+
+struct work {
+    const struct strata__packed_weights *packed;
+    struct strata__threads *pool;
+    void (*each)(struct work *work, struct run *run, unsigned thread);
+    unsigned char *scratch; /* of each thread scratch_bytes, for panels on their way to the file */
+    size_t scratch_bytes;
+    _Atomic bool failed; /* a thread has given up; the reason, as its last error had it: */
+    char reason[256];
+};
+
+static void pack(const struct run *run)
 {
-    (void)thread;
-    struct strata_model *model = context;
-    const struct strata__packed_weights *packed = &model->packed;
-    struct strata__threads *pool = model->runtime->threads;
-    uint64_t claim = strata__threads_claim(pool), done = 0;
-    for (size_t i = 0; i < packed->count;) {
-        const struct strata__packed_matrix *matrix = &packed->matrices[i];
-        uint64_t panels = panels_of(matrix->tensor);
-        uint64_t claims = (panels + CLAIM_PANELS - 1) / CLAIM_PANELS;
-        if (claim - done >= claims) {
-            done += claims;
+    const struct strata__tensor *tensor = run->matrix->tensor;
+    for (size_t p = 0; p < run->n_panels; p++) {
+        size_t row = p * STRATA_PANEL_ROWS, left = run->source_rows - row;
+        strata_pack_panel(tensor->type, run->panels + p * run->panel_bytes,
+                          run->source + row * tensor->row_bytes, tensor->row_bytes,
+                          left < STRATA_PANEL_ROWS ? left : STRATA_PANEL_ROWS, tensor->shape[0]);
+    }
+}
+
+static void pack_in_memory(struct work *work, struct run *run, unsigned thread)
+{
+    (void)work, (void)thread;
+    pack(run);
+    drop_source(run);
+}
+
+static void pack_to_file(struct work *work, struct run *run, unsigned thread)
+{
+    uint64_t offset = run->matrix->offset + run->number * RUN_PANELS * run->panel_bytes;
+    run->panels = work->scratch + thread * work->scratch_bytes;
+    pack(run);
+    add_checksum(run);
+    add_source_hash(run);
+    drop_source(run);
+    if (strata__cache_write(work->packed->file, run->panels, run->n_panels * run->panel_bytes,
+                            offset) != STRATA_OK &&
+        !atomic_exchange(&work->failed, true))
+        snprintf(work->reason, sizeof work->reason, "%s", strata_last_error());
+}
+
+static void check_panels(struct work *work, struct run *run, unsigned thread)
+{
+    (void)work, (void)thread;
+    add_checksum(run);
+}
+
+static void check_both(struct work *work, struct run *run, unsigned thread)
+{
+    check_panels(work, run, thread);
+    add_source_hash(run);
+    drop_source(run);
+}
+
+/* One thread's part: runs of all matrices, one matrix after the other. */
+static void work_task(void *context, unsigned thread)
+{
+    struct work *work = context;
+    uint64_t claim = strata__threads_claim(work->pool), done = 0;
+    for (size_t i = 0; i < work->packed->count && !atomic_load(&work->failed);) {
+        uint64_t panels = panels_of(work->packed->matrices[i].tensor);
+        uint64_t runs = (panels + RUN_PANELS - 1) / RUN_PANELS;
+        if (claim - done >= runs) {
+            done += runs;
             i++;
             continue;
         }
-        uint64_t begin = (claim - done) * CLAIM_PANELS, end = begin + CLAIM_PANELS;
-        pack_panels(packed->data + matrix->offset, matrix->tensor, begin,
-                    end < panels ? end : panels);
-        claim = strata__threads_claim(pool);
+        struct run run = run_of(work->packed, i, claim - done);
+        work->each(work, &run, thread);
+        claim = strata__threads_claim(work->pool);
     }
 }
+
+static void for_all_runs(struct strata_model *model, struct work *work)
+{
+    work->packed = &model->packed;
+    work->pool = model->runtime->threads;
+    for (size_t i = 0; i < model->packed.count; i++) {
+        atomic_store(&model->packed.matrices[i].checksum, 0);
+        atomic_store(&model->packed.matrices[i].source, 0);
+    }
+    strata__threads_run(work->pool, work_task, work);
+}
+
+/* ---- the cache file ---- */
+
+/* Device, inode, size and time of change of all shards, as one number. */
+static uint64_t identity_of(const strata_file *file)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < strata_file_info_get(file).shards; i++) {
+        const struct strata__file_map *map = strata__file_shard(file, i);
+        const uint64_t parts[] = {map->device, map->inode, map->size,
+                                  (uint64_t)map->modified.tv_sec, (uint64_t)map->modified.tv_nsec};
+        hash = XXH3_64bits_withSeed(parts, sizeof parts, hash);
+    }
+    return hash;
+}
+
+/* The matrix whose panels (or, with `sources`, source) are not what the file promises; NULL: none.
+ */
+static const struct strata__packed_matrix *find_changed(const struct strata__packed_weights *packed,
+                                                        bool sources)
+{
+    for (size_t i = 0; i < packed->count; i++) {
+        const struct strata__packed_matrix *matrix = &packed->matrices[i];
+        if (matrix->checksum != matrix->wanted_checksum ||
+            (sources && matrix->source != matrix->wanted_source))
+            return matrix;
+    }
+    return NULL;
+}
+
+/* Uses the cache file when it passes every check. */
+static bool use_file(struct strata_model *model, uint64_t identity)
+{
+    struct strata__packed_weights *packed = &model->packed;
+    enum strata__cache_state state = strata__cache_open(packed->file, packed, identity);
+    if (state == STRATA__CACHE_NONE) {
+        bool absent = access(packed->file->path, F_OK) != 0;
+        strata__log(model->runtime->log, model->runtime->log_user,
+                    absent ? STRATA_LOG_DEBUG : STRATA_LOG_WARN, "%s; packing the weights again",
+                    strata_last_error());
+        return false;
+    }
+    packed->data = packed->file->map + packed->file->data;
+    struct work work = {.each = state == STRATA__CACHE_OTHER ? check_both : check_panels};
+    for_all_runs(model, &work);
+    const struct strata__packed_matrix *changed =
+        find_changed(packed, state == STRATA__CACHE_OTHER);
+    if (changed) {
+        bool source = changed->checksum == changed->wanted_checksum;
+        strata__log(model->runtime->log, model->runtime->log_user,
+                    source ? STRATA_LOG_INFO : STRATA_LOG_WARN,
+                    "%s: %s of tensor %s; packing the weights again", packed->file->path,
+                    source ? "the model file has changed, first in the data"
+                           : "checksum does not hold for the panels",
+                    changed->tensor->name);
+        strata__cache_close(packed->file);
+        return false;
+    }
+    if (state == STRATA__CACHE_OTHER &&
+        strata__cache_identify(packed->file, packed, identity) != STRATA_OK)
+        strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO, "%s",
+                    strata_last_error());
+    return true;
+}
+
+static strata_status pack_all_to_file(struct strata_model *model, uint64_t identity)
+{
+    struct strata__packed_weights *packed = &model->packed;
+    struct work work = {.each = pack_to_file};
+    for (size_t i = 0; i < packed->count; i++) {
+        struct run run = run_of(packed, i, 0);
+        size_t bytes = run.n_panels * run.panel_bytes; /* a multiple of 64 */
+        work.scratch_bytes = bytes > work.scratch_bytes ? bytes : work.scratch_bytes;
+    }
+    STRATA_TRY(strata__cache_create(packed->file, packed));
+    STRATA_TRY(strata__alloc_aligned(
+        &work.scratch, strata__threads_count(model->runtime->threads) * work.scratch_bytes,
+        "panels on their way to disk"));
+    for_all_runs(model, &work);
+    strata__free(work.scratch);
+    if (work.failed)
+        return strata__fail(STRATA_E_IO, "%s", work.reason);
+    STRATA_TRY(strata__cache_finish(packed->file, packed, identity));
+    packed->data = packed->file->map + packed->file->data;
+    return STRATA_OK;
+}
+
+/* Packs into a new cache file; false when that is not possible. */
+static bool make_file(struct strata_model *model, uint64_t identity)
+{
+    struct strata__packed_weights *packed = &model->packed;
+    strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO,
+                "%s: packing %.0f MB of weights, once", packed->file->path,
+                (double)packed->bytes / 1e6);
+    if (pack_all_to_file(model, identity) == STRATA_OK)
+        return true;
+    strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
+                "%s: the weights are packed in memory, at every start", strata_last_error());
+    strata__cache_close(packed->file);
+    return false;
+}
+
+/* True when the data are in a cache file now. */
+static strata_status try_file(struct strata_model *model, bool *done)
+{
+    struct strata__packed_weights *packed = &model->packed;
+    *done = false;
+    STRATA_TRY(strata__calloc(&packed->file, 1, sizeof *packed->file, "cache file"));
+    if (!strata__cache_path(packed->file, strata__file_opened_path(model->file))) {
+        strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO, "%s",
+                    strata_last_error());
+    } else {
+        uint64_t identity = identity_of(model->file);
+        *done = use_file(model, identity) || make_file(model, identity);
+    }
+    if (!*done) {
+        packed->data = NULL;
+        strata__free(packed->file);
+        packed->file = NULL;
+    }
+    return STRATA_OK;
+}
+
+/* ---- all ---- */
 
 static void set_products(struct strata_model *model)
 {
@@ -128,13 +352,17 @@ static void set_products(struct strata_model *model)
         }
 }
 
-strata_status strata__packed_open(struct strata_model *model)
+strata_status strata__packed_open(struct strata_model *model, bool cached)
 {
     struct strata__packed_weights *packed = &model->packed;
     STRATA_TRY(list_matrices(model));
-    if (packed->count) {
+    bool done = packed->count == 0;
+    if (!done && cached)
+        STRATA_TRY(try_file(model, &done));
+    if (!done) {
         STRATA_TRY(strata__alloc_aligned(&packed->data, packed->bytes, "packed weights"));
-        strata__threads_run(model->runtime->threads, pack_task, model);
+        struct work work = {.each = pack_in_memory};
+        for_all_runs(model, &work);
     }
     set_products(model);
     return STRATA_OK;
@@ -142,7 +370,11 @@ strata_status strata__packed_open(struct strata_model *model)
 
 void strata__packed_close(struct strata__packed_weights *packed)
 {
+    if (packed->file)
+        strata__cache_close(packed->file);
+    else
+        strata__free(packed->data);
+    strata__free(packed->file);
     strata__free(packed->matrices);
-    strata__free(packed->data);
     *packed = (struct strata__packed_weights){0};
 }

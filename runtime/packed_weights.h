@@ -3,24 +3,34 @@
 #ifndef STRATA_PACKED_WEIGHTS_H
 #define STRATA_PACKED_WEIGHTS_H
 
+#include <stdatomic.h>
+
 #include "gguf.h"
 
 struct strata_model;
+struct strata__cache_file;
 
 struct strata__packed_weights {
     struct strata__packed_matrix {
         const struct strata__tensor *tensor;
         uint64_t offset, bytes; /* in data */
+        /* Of the panels and of the rows in the file: XXH3 of each run of panels, and of the rows
+         * that it was made of, seeded with the run's number, added up. */
+        _Atomic uint64_t checksum, source;
+        uint64_t wanted_checksum, wanted_source; /* what the cache file promises */
     } * matrices;
     size_t count;
     unsigned char *data; /* NULL when no matrix is of a block type */
     uint64_t bytes;
+    struct strata__cache_file *file; /* whose mapping holds the data, or NULL: memory of its own */
 };
 
-/* Sets `panels` of every product of the model's steps that is of a block type, packing on the
- * runtime's threads; the source's pages are given back to the system as it goes.  E_NOMEM.  To be
- * closed also after a failure. */
-strata_status strata__packed_open(struct strata_model *model);
+/* Sets `panels` of every product of the model's steps that is of a block type: from the cache file,
+ * after checking it, or by packing on the runtime's threads, into a cache file where that is
+ * possible and `cached`.  The source's pages are given back to the system as it goes.  What is
+ * wrong with a cache file is logged; it never fails the load.  E_NOMEM.  To be closed also after a
+ * failure. */
+strata_status strata__packed_open(struct strata_model *model, bool cached);
 void strata__packed_close(struct strata__packed_weights *packed);
 
 #endif

@@ -82,3 +82,21 @@ const char *strata__escape(char *out, size_t cap, const char *text, size_t size)
     out[at < cap ? at : cap - 1] = 0;
     return out;
 }
+
+void strata__vlog(strata_log_fn *log, void *user, strata_log_level level, const char *format,
+                  va_list args)
+{
+    char line[1024];
+    if (!log)
+        return;
+    vsnprintf(line, sizeof line, format, args);
+    log(user, level, line);
+}
+
+void strata__log(strata_log_fn *log, void *user, strata_log_level level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    strata__vlog(log, user, level, format, args);
+    va_end(args);
+}

@@ -16,6 +16,12 @@ strata_status strata__fail(strata_status status, const char *format, ...)
 strata_status strata__fail_errno(strata_status status, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Gives the log function one line (at most 1023 bytes); does nothing when it is NULL. */
+void strata__log(strata_log_fn *log, void *user, strata_log_level level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void strata__vlog(strata_log_fn *log, void *user, strata_log_level level, const char *format,
+                  va_list args) __attribute__((format(printf, 4, 0)));
+
 /* Writes bytes [0, size) of `text` into `out` (capacity `cap` > 0, always terminated) for use in a
  * message: control bytes and bytes that are not UTF-8 as \xNN, cut with "..." when it does not fit.
  * Returns out. */

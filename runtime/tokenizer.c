@@ -34,14 +34,10 @@ static const char *const end_texts[] = {
 void strata__tokenizer_log(const struct strata__tokenizer_source *source, strata_log_level level,
                            const char *format, ...)
 {
-    if (!source->log)
-        return;
-    char line[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    strata__vlog(source->log, source->log_user, level, format, args);
     va_end(args);
-    source->log(source->log_user, level, line);
 }
 
 /* ---- Building ---- */

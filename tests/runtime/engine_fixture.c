@@ -20,6 +20,7 @@ struct engine engine_open(const char *path, struct engine_options options)
     strata_model_options model;
     strata_model_options_default(&model);
     model.compute = options.compute;
+    model.no_pack_cache = true;
     if (strata_model_load(engine.runtime, path, &model, &engine.model) != STRATA_OK)
         fail_msg("%s", strata_last_error());
     strata_session_options session;

@@ -73,6 +73,12 @@ void *__real_mmap(void *at, size_t size, int protection, int flags, int descript
 void *__wrap_mmap(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
 int __real_munmap(void *at, size_t size);
 int __wrap_munmap(void *at, size_t size);
+ssize_t __real_pwrite(int descriptor, const void *data, size_t size, off_t offset);
+ssize_t __wrap_pwrite(int descriptor, const void *data, size_t size, off_t offset);
+int __real_mkostemp(char *name, int flags);
+int __wrap_mkostemp(char *name, int flags);
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -119,4 +125,19 @@ int __wrap_munmap(void *at, size_t size)
 {
     atomic_fetch_sub(&mappings, 1);
     return __real_munmap(at, size);
+}
+
+ssize_t __wrap_pwrite(int descriptor, const void *data, size_t size, off_t offset)
+{
+    return fails(FAULT_PWRITE) ? -1 : __real_pwrite(descriptor, data, size, offset);
+}
+
+int __wrap_mkostemp(char *name, int flags)
+{
+    return fails(FAULT_NEW_FILE) ? -1 : __real_mkostemp(name, flags);
+}
+
+int __wrap_rename(const char *from, const char *to)
+{
+    return fails(FAULT_RENAME) ? -1 : __real_rename(from, to);
 }

@@ -95,6 +95,70 @@ static void long_prompts_go_in_chunks(void **state)
     engine_close(&engine);
 }
 
+/* Sequences of different lengths that go on together: each has the bits that it has alone. */
+static void batches_equal_single_sessions(void **state)
+{
+    enum { SESSIONS = 5, STEPS = 6 };
+    (void)state;
+    struct engine engine = open_tiny();
+    size_t vocab = vocab_of(&engine);
+    int32_t *ids = some_ids(64, vocab);
+    strata_session *alone = engine.session, *sessions[SESSIONS];
+    float *wanted = malloc(SESSIONS * STEPS * vocab * sizeof *wanted);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        size_t prompt = 1 + 7 * i;
+        assert_int_equal(strata_session_open(engine.model, NULL, &sessions[i]), STRATA_OK);
+        strata_session_eval(sessions[i], ids + i, prompt, STRATA_LOGITS_NONE);
+        strata_session_truncate(alone, 0);
+        strata_session_eval(alone, ids + i, prompt, STRATA_LOGITS_NONE);
+        for (size_t step = 0; step < STEPS; step++) {
+            strata_session_eval(alone, ids + 40 + i + step, 1, STRATA_LOGITS_LAST);
+            memcpy(wanted + (i * STEPS + step) * vocab, strata_session_logits(alone, 0),
+                   vocab * sizeof *wanted);
+        }
+    }
+    for (size_t step = 0; step < STEPS; step++) {
+        assert_int_equal(strata_batch_eval(sessions, ids + 40 + step, SESSIONS), STRATA_OK);
+        for (size_t i = 0; i < SESSIONS; i++) {
+            assert_memory_equal(strata_session_logits(sessions[0], i),
+                                wanted + (i * STEPS + step) * vocab, vocab * sizeof *wanted);
+            assert_int_equal(strata_session_position(sessions[i]), 1 + 7 * i + step + 1);
+            assert_true(i == 0 || !strata_session_logits(sessions[i], 0));
+        }
+    }
+    for (size_t i = 0; i < SESSIONS; i++)
+        strata_session_close(&sessions[i]);
+    free(wanted);
+    free(ids);
+    engine_close(&engine);
+}
+
+static void bad_batches_are_refused(void **state)
+{
+    (void)state;
+    struct engine engine = open_tiny(), other = open_tiny();
+    strata_session *second;
+    assert_int_equal(strata_session_open(engine.model, NULL, &second), STRATA_OK);
+    int32_t ids[2] = {1, 2}, bad[2] = {1, (int32_t)vocab_of(&engine)};
+    strata_session *twice[] = {second, second}, *two_models[] = {second, other.session};
+    strata_session *good[] = {engine.session, second};
+    assert_int_equal(strata_batch_eval(good, ids, 0), STRATA_E_INVALID);
+    assert_int_equal(strata_batch_eval(good, ids, STRATA_BATCH_MAX + 1), STRATA_E_INVALID);
+    assert_int_equal(strata_batch_eval(twice, ids, 2), STRATA_E_INVALID);
+    assert_non_null(strstr(strata_last_error(), "0 and 1"));
+    assert_int_equal(strata_batch_eval(two_models, ids, 2), STRATA_E_INVALID);
+    assert_int_equal(strata_batch_eval(good, bad, 2), STRATA_E_INVALID);
+    assert_non_null(strstr(strata_last_error(), "session 1"));
+    assert_int_equal(strata_session_position(engine.session), 0);
+    strata_session_cancel(second);
+    assert_int_equal(strata_batch_eval(good, ids, 2), STRATA_E_CANCELLED);
+    assert_int_equal(strata_session_position(second), 0);
+    assert_int_equal(strata_batch_eval(good, ids, 2), STRATA_OK);
+    strata_session_close(&second);
+    engine_close(&other);
+    engine_close(&engine);
+}
+
 static void truncation_forgets(void **state)
 {
     (void)state;
@@ -423,6 +487,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_by_one_equals_at_once),
         cmocka_unit_test(long_prompts_go_in_chunks),
+        cmocka_unit_test(batches_equal_single_sessions),
+        cmocka_unit_test(bad_batches_are_refused),
         cmocka_unit_test(truncation_forgets),
         cmocka_unit_test(bad_tokens_are_refused),
         cmocka_unit_test(bad_configurations_are_refused),

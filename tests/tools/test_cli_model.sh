@@ -102,6 +102,18 @@ prints '"phase":"prefill","prompt":8,"new":0,"batch":1,"depth":3,"threads":[0-9]
     '"bytes_per_s":[-0-9.e]+,"of_roofline":null'
 prints '"phase":"decode","prompt":0,"new":4,.*"of_roofline":[0-9.e-]+\}\]\}$'
 expect 2 "$strata" bench -m "$tiny" -p 100000000 -r 1
+expect 0 "$strata" bench -m "$tiny" -p 8 -n 4 -b 3 -r 1 --json
+prints '"phase":"decode","prompt":0,"new":4,"batch":3,'
+
+# Packed weights are kept, and used, and not kept when that is not wanted.
+rm -rf "$STRATA_HOME/packed"
+expect 0 "$strata" generate -m "$tiny" -p x -n 1 --no-pack-cache
+[ ! -e "$STRATA_HOME/packed" ] || fail "--no-pack-cache keeps packed weights"
+expect 0 "$strata" generate -v -m "$tiny" -p x -n 1
+says 'packing [0-9.]+ MB of weights, once'
+expect 0 "$strata" generate -v -m "$tiny" -p x -n 1
+! grep -q packing "$out/stderr" || fail "a second start packs again"
+[ "$(ls "$STRATA_HOME/packed" | wc -l)" -eq 1 ] || fail "not one file of packed weights"
 
 # A template that is not there is refused by name, not guessed.
 expect 1 "$strata" generate -m "$tiny" -p x --chat

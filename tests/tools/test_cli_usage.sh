@@ -44,8 +44,8 @@ expect 2 "$strata" generate -m x --compute q4
 expect 2 "$strata" generate -m x --config file
 says 'not available in this version'
 expect 2 "$strata" bench
-expect 2 "$strata" bench -m x -b 2
-says 'not available in this version'
+expect 2 "$strata" bench -m x -b 65
+says '64'
 expect 2 "$strata" bench -m x -p 0 -n 0
 expect 2 "$strata" perplexity -m x
 says 'f FILE is missing'

@@ -53,6 +53,7 @@ struct lane {
     union {
         struct strata_matmul product;
         struct strata_attention attention;
+        struct strata_attention_parts parts;
         struct strata_q8_rows q8;
         int32_t *index;
     } u;
@@ -198,7 +199,7 @@ static struct cost attention_cost(const struct work *work)
 {
     double depth = (double)work->shape.n, queries = (double)work->shape.m * GROUP_HEADS;
     return (struct cost){
-        .streamed = depth * HEAD_DIM * 2 * 2,
+        .streamed = depth * 2 * (double)row_bytes(work->kernel->type, HEAD_DIM),
         .local = queries * HEAD_DIM * 4 * 2,
         .ops = queries * depth * (4 * HEAD_DIM + 4),
     };
@@ -217,16 +218,17 @@ static void setup_attention(struct lane *lane)
         .q = numbers(lane, vectors * HEAD_DIM),
         .q_token_stride = GROUP_HEADS * HEAD_DIM,
         .q_head_stride = HEAD_DIM,
-        .k_stride = HEAD_DIM,
-        .v_stride = HEAD_DIM,
+        .k_stride = row_bytes(lane->kernel->type, HEAD_DIM),
+        .v_stride = row_bytes(lane->kernel->type, HEAD_DIM),
         .visible = visible,
+        .window = SIZE_MAX,
         .tokens = tokens,
         .heads = GROUP_HEADS,
         .head_dim = HEAD_DIM,
         .scale = 0.125F,
         .scratch = buffer(lane, STRATA_ATTENTION_SCRATCH_BYTES(HEAD_DIM)),
     };
-    lane->step = depth * HEAD_DIM * 2 * 2;
+    lane->step = depth * 2 * lane->u.attention.k_stride;
 }
 
 static void run_attention(void *state)
@@ -234,8 +236,32 @@ static void run_attention(void *state)
     struct lane *lane = state;
     struct strata_attention *a = &lane->u.attention;
     a->k = stream_next(lane);
-    a->v = a->k + lane->shape.n * HEAD_DIM;
-    lane->kernel->fn.attention_f16(a);
+    a->v = (const char *)a->k + lane->shape.n * a->k_stride;
+    lane->kernel->fn.attention(a);
+}
+
+static struct cost merge_cost(const struct work *work)
+{
+    double elements = (double)(work->shape.n * work->shape.m);
+    return (struct cost){.local = 4 * elements, .ops = 2 * elements};
+}
+
+static void setup_merge(struct lane *lane)
+{
+    lane->u.parts = (struct strata_attention_parts){
+        .out = buffer(lane, lane->shape.n * sizeof(float)),
+        .sums = numbers(lane, lane->shape.n * lane->shape.m),
+        .largest = numbers(lane, lane->shape.m),
+        .denominator = numbers(lane, lane->shape.m),
+        .parts = lane->shape.m,
+        .head_dim = lane->shape.n,
+    };
+}
+
+static void run_merge(void *state)
+{
+    struct lane *lane = state;
+    lane->kernel->fn.attention_merge(&lane->u.parts);
 }
 
 /* ---- The others ---- */
@@ -254,7 +280,7 @@ static struct cost vector_cost(const struct work *work)
         double bytes, ops;
     } each[STRATA_OP_COUNT] = {
         [STRATA_OP_quantize_q8] = {4 + 1 + 4.0 / 32 + 2.0 / 16, 4},
-        [STRATA_OP_f32_to_f16] = {6, 1},
+        [STRATA_OP_encode] = {6, 1},
         [STRATA_OP_rms_norm] = {12, 4},
         [STRATA_OP_rope_norm] = {8 * HEAD_DIM, 3 * HEAD_DIM},
         [STRATA_OP_rope_neox] = {8 * HEAD_DIM, 3 * HEAD_DIM},
@@ -310,7 +336,7 @@ static void setup_rope(struct lane *lane)
 
 RUN(dequantize, l->y, stream_next(l), l->shape.n)
 RUN(quantize_q8, &l->u.q8, l->x, l->shape.m, l->shape.n)
-RUN(f32_to_f16, (uint16_t *)(void *)l->y, l->x, l->shape.n)
+RUN(encode, l->y, l->x, l->shape.n)
 RUN(rms_norm, l->y, l->x, l->weight, l->shape.n, 1e-5F)
 RUN(rope_norm, l->x, l->weight, l->shape.n, HEAD_DIM, HEAD_DIM / 2)
 RUN(rope_neox, l->x, l->weight, l->shape.n, HEAD_DIM, HEAD_DIM / 2)
@@ -335,6 +361,7 @@ static const struct shape packed_shapes[] = {{576, 1},   {1536, 1},   {2048, 1},
                                              {576, 512}, {1536, 512}, {2048, 512}, {8192, 512}};
 static const struct shape depth_shapes[] = {{128, 1},  {1024, 1},  {4096, 1},
                                             {128, 16}, {1024, 16}, {4096, 16}};
+static const struct shape part_shapes[] = {{HEAD_DIM, 16}};
 static const struct shape row_shapes[] = {{1536, 0}, {2048, 0}};
 static const struct shape width_shapes[] = {{576, 0}, {2048, 0}};
 static const struct shape inner_shapes[] = {{1536, 0}, {8192, 0}};
@@ -357,7 +384,9 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     PRODUCT(packed_f32, "m", packed_shapes),
     PRODUCT(packed_q8, "m", packed_shapes),
     VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
-    VECTOR(f32_to_f16, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(encode, "n", NULL, width_shapes, setup_vectors),
+    [STRATA_OP_attention_merge] = {"head_dim", "parts", SHAPES(part_shapes), merge_cost,
+                                   setup_merge, run_merge},
     VECTOR(rms_norm, "n", NULL, width_shapes, setup_vectors),
     VECTOR(rope_norm, "heads", NULL, head_shapes, setup_rope),
     VECTOR(rope_neox, "heads", NULL, head_shapes, setup_rope),
@@ -368,7 +397,7 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     VECTOR(top_k, "n", NULL, vocabulary_shapes, setup_vectors),
     [STRATA_OP_dequantize] = {"n", NULL, SHAPES(row_shapes), dequantize_cost, setup_dequantize,
                               run_dequantize},
-    [STRATA_OP_attention_f16] = {"depth", "tokens", SHAPES(depth_shapes), attention_cost,
+    [STRATA_OP_attention] = {"depth", "tokens", SHAPES(depth_shapes), attention_cost,
                                  setup_attention, run_attention},
 };
 /* clang-format on */

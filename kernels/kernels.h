@@ -11,7 +11,7 @@
  *
  * Reference.  The kernels in ref/ are the specification.  Every other level must give, on the same
  * input,
- *   - the same bytes for integer and copying operations (quantize_q8, f32_to_f16, dequantize,
+ *   - the same bytes for integer and copying operations (quantize_q8, encode, dequantize,
  * argmax, top_k);
  *   - for packed_q8: exact integer dot products within each block, whole or in parts; the float
  * sums over blocks and parts may be ordered otherwise (so results are bit-equal whenever all float
@@ -76,13 +76,21 @@ struct strata_matmul {
 #define STRATA_GEMM_SCRATCH_BYTES(k) ((size_t)STRATA_PANEL_ROWS * (size_t)(k)*4 + 256)
 
 /* Attention of `tokens` x `heads` query vectors over one key/value head (grouped heads: the `heads`
- * query heads share it). For t < tokens, h < heads, with n = visible[t] >= 1 positions: s[p] =
- * scale * dot(q[t][h], k[p]);  out[t][h] = sum over p < n of softmax(s)[p] * v[p]. q[t][h] is at q
- * + t * q_token_stride + h * q_head_stride (floats), out likewise; k[p] at k + p * k_stride
- * (binary16 elements), v likewise.  All vectors have head_dim elements.  Computed in tiles of
- * STRATA_ATTENTION_TILE positions with an online softmax (Milakov & Gimelshein 2018; Dao et al.
- * 2022): no full row of scores exists.  tokens * heads is at most STRATA_ATTENTION_ROWS; scratch
- * has STRATA_ATTENTION_SCRATCH_BYTES(head_dim) bytes.
+ * query heads share it).  Token t sees the positions from begin = max(0, visible[t] - window) to
+ * visible[t] - 1, visible[t] >= 1 and window >= 1: s[p] = scale * dot(q[t][h], k[p]);  out[t][h] =
+ * sum over p of softmax(s)[p] * v[p].
+ *
+ * q[t][h] is at q + t * q_token_stride + h * q_head_stride (floats), out likewise; k[p] at (char
+ * *)k + p * k_stride, v likewise: rows of head_dim elements of the operation's type, at any
+ * alignment (Q8_0: head_dim is a multiple of 32).  Computed in tiles of STRATA_ATTENTION_TILE
+ * positions with an online softmax (Milakov & Gimelshein 2018; Dao et al. 2022): no full row of
+ * scores exists.  tokens
+ * * heads is at most STRATA_ATTENTION_ROWS; scratch has STRATA_ATTENTION_SCRATCH_BYTES(head_dim)
+ * bytes.
+ *
+ * Parts.  With `largest` and `denominator` (else both NULL; tokens is 1 then) the result is left
+ * open, so that positions can be shared out and put together by attention_merge: largest[h] = max
+ * s, denominator[h] = sum of exp(s[p] - largest[h]), out[h] = sum of exp(s[p] - largest[h]) * v[p].
  *
  * One token with at most STRATA_ATTENTION_HEADS heads: a head's result is the same, bit for bit,
  * whatever other heads the call has, so that heads may be spread over threads. */
@@ -91,14 +99,23 @@ struct strata_attention {
     size_t out_token_stride, out_head_stride;
     const float *q;
     size_t q_token_stride, q_head_stride;
-    const uint16_t *k;
+    const void *k;
     size_t k_stride;
-    const uint16_t *v;
+    const void *v;
     size_t v_stride;
     const uint32_t *visible;
+    size_t window;
     size_t tokens, heads, head_dim;
     float scale;
+    float *largest, *denominator;
     void *scratch;
+};
+
+/* One head's result from `parts` parts of its positions, in order: sums at sums + i * head_dim. */
+struct strata_attention_parts {
+    float *out;
+    const float *sums, *largest, *denominator;
+    size_t parts, head_dim;
 };
 
 #define STRATA_ATTENTION_TILE 64
@@ -119,6 +136,13 @@ struct strata_attention {
  * without fused multiply-add). */
 typedef void strata_dequantize_fn(float *dst, const void *src, size_t n);
 
+/* dst = x in the type's layout, n elements, n a multiple of the block size.  F16: to nearest even;
+ * overflow gives Inf, NaN stays a NaN (quiet).  Q8_0, for each block with a = max |x|: a not finite
+ * (Inf, or any NaN in the block): d = NaN, all quants 0; a < 2^-100: d = 0, all quants 0; else d =
+ * a / 127 rounded to binary16, quants = round_to_nearest_even(x * (127 / a)).  Bit-exact except for
+ * NaN payloads.  (For the cache of keys and values.) */
+typedef void strata_encode_fn(void *dst, const float *x, size_t n);
+
 /* Float weights by float activations: one token (gemv) or several (gemm).  At level avx512bf16,
  * whose instructions take subnormal numbers for zero, gemv_f32 of BF16 weights may count subnormal
  * weights, and sums below 2^-126, as zero. */
@@ -128,6 +152,9 @@ typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn;
 /* Packed weights by float (f32) or 8-bit activations (q8), any number of tokens. */
 typedef strata_matmul_fn strata_packed_f32_fn, strata_packed_q8_fn;
 
+/* See struct strata_attention. */
+typedef void strata_attention_fn(const struct strata_attention *a);
+
 /* ---- operations without a weight type ---- */
 
 /* Rounds m contiguous rows of k floats to 8 bits (k a multiple of 32).  For each block of 32, with
@@ -136,10 +163,6 @@ typedef strata_matmul_fn strata_packed_f32_fn, strata_packed_q8_fn;
  * lies in -127..127.  Bit-exact. */
 typedef void strata_quantize_q8_fn(const struct strata_q8_rows *out, const float *x, size_t m,
                                    size_t k);
-
-/* dst[i] = x[i] rounded to binary16, to nearest even; overflow gives Inf, NaN stays a NaN (quiet).
- * Bit-exact except for NaN payloads. */
-typedef void strata_f32_to_f16_fn(uint16_t *dst, const float *x, size_t n);
 
 /* y[i] = x[i] * weight[i] / sqrt(mean(x^2) + eps), one row of n > 0.  y may be x.  (Zhang &
  * Sennrich 2019) */
@@ -162,8 +185,8 @@ typedef void strata_silu_mul_fn(float *y, const float *gate, const float *up, si
 /* y[i] += x[i]. */
 typedef void strata_add_fn(float *y, const float *x, size_t n);
 
-/* See struct strata_attention. */
-typedef void strata_attention_f16_fn(const struct strata_attention *a);
+/* See struct strata_attention_parts. */
+typedef void strata_attention_merge_fn(const struct strata_attention_parts *a);
 
 /* Index of the largest of x[0..n), n > 0; the lowest index among equals; NaNs are passed over (0 if
  * all are NaN). */
@@ -175,16 +198,17 @@ typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k)
 
 /* clang-format off */
 /* Slots: X(op) for each array by type, and for each plain slot. */
-#define STRATA_TYPED_OPS(X) X(dequantize) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8)
+#define STRATA_TYPED_OPS(X) \
+    X(dequantize) X(encode) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8) X(attention)
 #define STRATA_PLAIN_OPS(X) \
-    X(quantize_q8) \
-    X(f32_to_f16) X(rms_norm) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
-    X(attention_f16) X(argmax) X(top_k)
+    X(quantize_q8) X(rms_norm) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
+    X(attention_merge) X(argmax) X(top_k)
 /* clang-format on */
 
 /* The table.  Every type that strata computes with has dequantize, and either gemv_f32 and gemm_f32
- * (F32, F16, BF16) or packed_f32 and packed_q8 (the types of packed.h); all other typed slots are
- * NULL.  Plain slots are never NULL. */
+ * (F32, F16, BF16) or packed_f32 and packed_q8 (the types of packed.h); F16 and Q8_0, in which keys
+ * and values are kept, have encode and attention; all other typed slots are NULL.  Plain slots are
+ * never NULL. */
 struct strata_kernels {
 #define X(op) strata_##op##_fn *op[STRATA_TYPE_COUNT];
     STRATA_TYPED_OPS(X)

@@ -18,27 +18,11 @@
 #define CLAIMS_PER_THREAD 4
 #define FEW_TOKENS 32
 
-static const struct strata_kernels *kernels_of(const struct strata__chunk *chunk)
-{
-    return &chunk->model->runtime->kernels;
-}
-
-static struct strata__threads *pool_of(const struct strata__chunk *chunk)
-{
-    return chunk->model->runtime->threads;
-}
-
-static float *row_of(const struct strata__chunk *chunk, enum strata__buffer buffer, size_t token)
-{
-    const struct strata__workspace *ws = chunk->workspace;
-    return ws->buffer[buffer] + token * ws->width[buffer];
-}
-
 /* This thread's share [*begin, *end) of n items in equal parts. */
 static void share_of(const struct strata__chunk *chunk, unsigned thread, size_t n, size_t *begin,
                      size_t *end)
 {
-    size_t threads = strata__threads_count(pool_of(chunk));
+    size_t threads = strata__threads_count(strata__pool_of(chunk));
     *begin = n * thread / threads;
     *end = n * (thread + 1) / threads;
 }
@@ -54,15 +38,15 @@ static void embed(struct strata__chunk *chunk, unsigned thread)
     share_of(chunk, thread, chunk->count, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const char *row = (const char *)table->data + (size_t)chunk->ids[t] * table->row_bytes;
-        kernels_of(chunk)->dequantize[table->type](row_of(chunk, STRATA__BUF_X, t), row,
-                                                   model->hp.embedding);
+        strata__kernels_of(chunk)->dequantize[table->type](strata__row_of(chunk, STRATA__BUF_X, t),
+                                                           row, model->hp.embedding);
         for (size_t i = 0; i < pairs; i++) {
             double angle = (double)(ws->visible[t] - 1) * model->rope_frequency[i];
             ws->rope[(t * pairs + i) * 2] = (float)cos(angle);
             ws->rope[(t * pairs + i) * 2 + 1] = (float)sin(angle);
         }
     }
-    strata__threads_barrier(pool_of(chunk));
+    strata__threads_barrier(strata__pool_of(chunk));
 }
 
 /* ---- Products ---- */
@@ -89,12 +73,12 @@ static void prepare_rows(struct projection *p, const struct strata__input *out, 
                          size_t end)
 {
     const struct strata_model *model = p->chunk->model;
-    const struct strata_kernels *kernels = kernels_of(p->chunk);
+    const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     bool q8 = false;
     for (unsigned i = 0; i < p->step->products; i++)
         q8 |= strata__model_uses_q8(model, p->step->product[i].weight);
     for (size_t t = begin; t < end; t++) {
-        const float *x = row_of(p->chunk, p->step->in, p->first + t);
+        const float *x = strata__row_of(p->chunk, p->step->in, p->first + t);
         if (p->step->norm) {
             float *y = out->norm + t * p->k;
             kernels->rms_norm(y, x, p->step->norm, p->k, model->hp.norm_eps);
@@ -105,7 +89,7 @@ static void prepare_rows(struct projection *p, const struct strata__input *out, 
             kernels->quantize_q8(&row, x, 1, p->k);
         }
     }
-    p->x = p->step->norm ? out->norm : row_of(p->chunk, p->step->in, p->first);
+    p->x = p->step->norm ? out->norm : strata__row_of(p->chunk, p->step->in, p->first);
     p->ldx = p->k;
     p->q8 = out->q8;
 }
@@ -120,7 +104,7 @@ static void prepare(struct projection *p, unsigned thread)
     size_t begin, end;
     share_of(p->chunk, thread, p->m, &begin, &end);
     prepare_rows(p, &ws->shared, begin, end);
-    strata__threads_barrier(pool_of(p->chunk));
+    strata__threads_barrier(strata__pool_of(p->chunk));
 }
 
 /* Float products of several tokens go to OpenBLAS where it is faster than our own kernels: below
@@ -139,7 +123,7 @@ static void multiply(const struct projection *p, unsigned index, size_t begin, s
     const struct strata__product *product = &p->step->product[index];
     const struct strata__tensor *weight = product->weight;
     const struct strata_model *model = p->chunk->model;
-    const struct strata_kernels *kernels = kernels_of(p->chunk);
+    const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     enum strata_type type = weight->type;
     size_t width = p->chunk->workspace->width[product->out];
     float *y = p->chunk->workspace->buffer[product->out];
@@ -175,16 +159,21 @@ static void multiply(const struct projection *p, unsigned index, size_t begin, s
 /* Rows [begin, end) of the step's combined output, once the products have them. */
 static void combine(const struct projection *p, size_t begin, size_t end)
 {
-    const struct strata_kernels *kernels = kernels_of(p->chunk);
+    const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     const struct strata__step *step = p->step;
     size_t n = end - begin;
     for (size_t t = 0; t < p->m && step->combine != STRATA__KEEP; t++) {
-        float *y = row_of(p->chunk, step->product[0].out, t) + begin;
+        float *y = strata__row_of(p->chunk, step->product[0].out, t) + begin;
         if (step->combine == STRATA__ADD_TO_X)
-            kernels->add(row_of(p->chunk, STRATA__BUF_X, p->first + t) + begin, y, n);
+            kernels->add(strata__row_of(p->chunk, STRATA__BUF_X, p->first + t) + begin, y, n);
         else
-            kernels->silu_mul(y, y, row_of(p->chunk, step->product[1].out, t) + begin, n);
+            kernels->silu_mul(y, y, strata__row_of(p->chunk, step->product[1].out, t) + begin, n);
     }
+}
+
+static size_t clip(size_t value, size_t limit)
+{
+    return value < limit ? value : limit;
 }
 
 /* Rows that one claim takes of a step with `rows` in all: whole panels.  With few tokens products
@@ -193,14 +182,9 @@ static void combine(const struct projection *p, size_t begin, size_t end)
 static size_t claim_rows(const struct projection *p, size_t rows)
 {
     size_t panels = (rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
-    size_t claims = strata__threads_count(pool_of(p->chunk)) * CLAIMS_PER_THREAD;
+    size_t claims = strata__threads_count(strata__pool_of(p->chunk)) * CLAIMS_PER_THREAD;
     size_t each = p->m > FEW_TOKENS ? 1 : (panels + claims - 1) / claims;
     return each * STRATA_PANEL_ROWS;
-}
-
-static size_t clip(size_t value, size_t limit)
-{
-    return value < limit ? value : limit;
 }
 
 /* The products of `step` for tokens first .. first + m - 1. */
@@ -222,7 +206,7 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
         total = together ? rows[i] : total + rows[i];
     }
     size_t each = claim_rows(&p, total);
-    for (unsigned i = 0, claim = strata__threads_claim(pool_of(chunk)), done = 0;
+    for (unsigned i = 0, claim = strata__threads_claim(strata__pool_of(chunk)), done = 0;
          i < step->products;) {
         size_t claims = (rows[i] + each - 1) / each;
         if (claim - done >= claims) {
@@ -235,9 +219,9 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
         if (together)
             multiply(&p, i + 1, begin, end);
         combine(&p, begin, end);
-        claim = strata__threads_claim(pool_of(chunk));
+        claim = strata__threads_claim(strata__pool_of(chunk));
     }
-    strata__threads_barrier(pool_of(chunk));
+    strata__threads_barrier(strata__pool_of(chunk));
 }
 
 /* ---- Attention ---- */
@@ -255,7 +239,7 @@ static void rope_store(struct strata__chunk *chunk, const struct strata__step *s
                        unsigned thread)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
-    const struct strata_kernels *kernels = kernels_of(chunk);
+    const struct strata_kernels *kernels = strata__kernels_of(chunk);
     strata_rope_fn *rope = hp->rope_neox ? kernels->rope_neox : kernels->rope_norm;
     size_t begin, end;
     share_of(chunk, thread, chunk->count, &begin, &end);
@@ -263,90 +247,18 @@ static void rope_store(struct strata__chunk *chunk, const struct strata__step *s
         const struct strata__span *span = span_of(chunk, t);
         size_t position = span->position + t - span->first;
         const float *cs = chunk->workspace->rope + t * 2 * hp->rope_pairs;
-        float *k = row_of(chunk, STRATA__BUF_K, t), *v = row_of(chunk, STRATA__BUF_V, t);
-        rope(row_of(chunk, STRATA__BUF_Q, t), cs, hp->heads, hp->head_dim, hp->rope_pairs);
+        float *k = strata__row_of(chunk, STRATA__BUF_K, t),
+              *v = strata__row_of(chunk, STRATA__BUF_V, t);
+        rope(strata__row_of(chunk, STRATA__BUF_Q, t), cs, hp->heads, hp->head_dim, hp->rope_pairs);
         rope(k, cs, hp->kv_heads, hp->head_dim, hp->rope_pairs);
         for (size_t h = 0; h < hp->kv_heads; h++) {
             size_t at = strata__kv_at(span->kv, step->layer, h, position);
-            kernels->f32_to_f16(span->kv->keys + at, k + h * hp->head_dim, hp->head_dim);
-            kernels->f32_to_f16(span->kv->values + at, v + h * hp->head_dim, hp->head_dim);
+            strata_encode_fn *encode = kernels->encode[span->kv->type];
+            encode(span->kv->keys + at, k + h * hp->head_dim, hp->head_dim);
+            encode(span->kv->values + at, v + h * hp->head_dim, hp->head_dim);
         }
     }
-    strata__threads_barrier(pool_of(chunk));
-}
-
-/* How the attention of a span is cut: into tiles of tokens, and groups of the query heads that
- * share a key/value head. */
-struct cut {
-    size_t tile, tiles, group, groups;
-};
-
-static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__span *span)
-{
-    const struct strata__hparams *hp = &chunk->model->hp;
-    size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
-    size_t most = span->count == 1 ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS;
-    struct cut cut = {.group = clip(share, most)};
-    /* The number of threads may change the cut only where the kernel promises equal results. */
-    if (span->count == 1 && hp->kv_heads * chunk->n_spans % chunk->workspace->n_lanes != 0 &&
-        share <= STRATA_ATTENTION_HEADS)
-        cut.group = 1;
-    cut.groups = (share + cut.group - 1) / cut.group;
-    cut.tile = STRATA_ATTENTION_ROWS / cut.group;
-    cut.tiles = (span->count + cut.tile - 1) / cut.tile;
-    return cut;
-}
-
-/* Item `index` of a span: the last tiles, which see the most positions, come first. */
-static void attend_item(struct strata__chunk *chunk, const struct strata__step *step,
-                        const struct strata__span *span, const struct cut *cut, size_t index,
-                        void *scratch)
-{
-    const struct strata__hparams *hp = &chunk->model->hp;
-    struct strata__workspace *ws = chunk->workspace;
-    size_t share = hp->heads / hp->kv_heads, heads = hp->kv_heads * cut->groups;
-    size_t head = index % heads, begin = (cut->tiles - 1 - index / heads) * cut->tile;
-    size_t kv_head = head / cut->groups, sub = head % cut->groups * cut->group;
-    size_t column = (kv_head * share + sub) * hp->head_dim, first = span->first + begin;
-    size_t at = strata__kv_at(span->kv, step->layer, kv_head, 0);
-    struct strata_attention a = {
-        .out = row_of(chunk, STRATA__BUF_MIX, first) + column,
-        .out_token_stride = ws->width[STRATA__BUF_MIX],
-        .out_head_stride = hp->head_dim,
-        .q = row_of(chunk, STRATA__BUF_Q, first) + column,
-        .q_token_stride = ws->width[STRATA__BUF_Q],
-        .q_head_stride = hp->head_dim,
-        .k = span->kv->keys + at,
-        .k_stride = hp->head_dim,
-        .v = span->kv->values + at,
-        .v_stride = hp->head_dim,
-        .visible = ws->visible + first,
-        .tokens = clip(cut->tile, span->count - begin),
-        .heads = clip(cut->group, share - sub),
-        .head_dim = hp->head_dim,
-        .scale = 1 / sqrtf((float)hp->head_dim),
-        .scratch = scratch,
-    };
-    kernels_of(chunk)->attention_f16(&a);
-}
-
-static void attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
-{
-    void *scratch = chunk->workspace->lanes[thread].scratch;
-    size_t claim = strata__threads_claim(pool_of(chunk)), done = 0;
-    for (size_t i = 0; i < chunk->n_spans;) {
-        const struct strata__span *span = &chunk->spans[i];
-        struct cut cut = cut_of(chunk, span);
-        size_t items = cut.tiles * chunk->model->hp.kv_heads * cut.groups;
-        if (claim - done >= items) {
-            done += items;
-            i++;
-            continue;
-        }
-        attend_item(chunk, step, span, &cut, claim - done, scratch);
-        claim = strata__threads_claim(pool_of(chunk));
-    }
-    strata__threads_barrier(pool_of(chunk));
+    strata__threads_barrier(strata__pool_of(chunk));
 }
 
 /* ---- All steps ---- */
@@ -377,8 +289,8 @@ static void watch(struct strata__chunk *chunk, size_t layer)
 {
     bool stop = is_cancelled(chunk);
     if (chunk->find_bad_layer)
-        stop =
-            !all_finite(row_of(chunk, STRATA__BUF_X, 0), chunk->count * chunk->model->hp.embedding);
+        stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0),
+                           chunk->count * chunk->model->hp.embedding);
     if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
         atomic_store(&chunk->stop_layer, layer + 1);
 }
@@ -404,7 +316,7 @@ static void run_steps(void *context, unsigned thread)
             rope_store(chunk, step, thread);
             break;
         case STRATA__STEP_ATTEND:
-            attend(chunk, step, thread);
+            strata__attend(chunk, step, thread);
             break;
         }
     }
@@ -416,7 +328,7 @@ static void run_steps(void *context, unsigned thread)
 strata_status strata__forward(struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
-    struct strata__threads *pool = pool_of(chunk);
+    struct strata__threads *pool = strata__pool_of(chunk);
     for (size_t i = 0; i < chunk->n_spans; i++)
         for (size_t t = 0; t < chunk->spans[i].count; t++)
             chunk->workspace->visible[chunk->spans[i].first + t] =

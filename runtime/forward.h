@@ -9,6 +9,11 @@
  * tokens, short enough that activations stay in the caches. */
 #define STRATA__CHUNK 512
 
+/* Positions that one call of attention takes of a single token: longer contexts are cut into parts
+ * of so many, which threads share, and which are put together in order.  A constant, so that
+ * results depend on nothing but the positions. */
+#define STRATA__ATTENTION_PART 256
+
 /* Buffers for chunks of up to `tokens` tokens, and scratch for every thread.  Belongs to a session.
  */
 struct strata__workspace {
@@ -21,6 +26,13 @@ struct strata__workspace {
         float *norm; /* [tokens][widest input] */
         struct strata_q8_rows q8;
     } shared; /* prepared once for all threads (several tokens) */
+    /* Attention of single tokens in parts: [span][head][part], head_dim sums each; the parts of a
+     * span's key/value head that are done ([span][kv_head], 0 between steps). */
+    struct strata__parts {
+        float *sums, *largest, *denominator;
+        _Atomic uint32_t *done;
+        size_t each; /* parts that a head has room for; 0: none */
+    } parts;
     struct strata__lane {
         struct strata__input input; /* one row: prepared by each thread for itself (one token) */
         void *scratch;
@@ -30,7 +42,8 @@ struct strata__workspace {
 
 /* Frees with strata__workspace_close, also after a failure. */
 strata_status strata__workspace_open(struct strata__workspace *workspace,
-                                     const struct strata_model *model, size_t tokens);
+                                     const struct strata_model *model, size_t tokens,
+                                     size_t context);
 void strata__workspace_close(struct strata__workspace *workspace);
 
 /* Successive tokens of one sequence in a chunk. */
@@ -53,6 +66,26 @@ struct strata__chunk {
     bool find_bad_layer;       /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
+
+static inline const struct strata_kernels *strata__kernels_of(const struct strata__chunk *chunk)
+{
+    return &chunk->model->runtime->kernels;
+}
+
+static inline struct strata__threads *strata__pool_of(const struct strata__chunk *chunk)
+{
+    return chunk->model->runtime->threads;
+}
+
+static inline float *strata__row_of(const struct strata__chunk *chunk, enum strata__buffer buffer,
+                                    size_t token)
+{
+    const struct strata__workspace *ws = chunk->workspace;
+    return ws->buffer[buffer] + token * ws->width[buffer];
+}
+
+/* The attention step, by every thread of a run (attend.c). */
+void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread);
 
 /* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when a span's *cancel
  * became true (within two layers; nothing is to be used then); E_FORMAT naming the first layer

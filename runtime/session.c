@@ -14,13 +14,15 @@ void strata_session_options_default(strata_session_options *options)
     *options = (strata_session_options){.size = sizeof *options};
 }
 
-static strata_status open_session(strata_session *session, size_t context)
+static strata_status open_session(strata_session *session, size_t context, strata_kv_type kv_type)
 {
     const struct strata__hparams *hp = &session->model->hp;
-    STRATA_TRY(strata__kv_open(&session->kv, hp->layers, hp->kv_heads, context, hp->head_dim));
+    enum strata_type type = kv_type == STRATA_KV_Q8_0 ? STRATA_TYPE_Q8_0 : STRATA_TYPE_F16;
+    STRATA_TRY(
+        strata__kv_open(&session->kv, type, hp->layers, hp->kv_heads, context, hp->head_dim));
     STRATA_TRY(strata__calloc(&session->history, context, sizeof *session->history, "history"));
     size_t tokens = context < STRATA__CHUNK ? context : STRATA__CHUNK;
-    return strata__workspace_open(&session->workspace, session->model, tokens);
+    return strata__workspace_open(&session->workspace, session->model, tokens, context);
 }
 
 strata_status strata_session_open(strata_model *model, const strata_session_options *options,
@@ -41,10 +43,13 @@ strata_status strata_session_open(strata_model *model, const strata_session_opti
     if (context > own)
         return strata__fail(STRATA_E_INVALID,
                             "context: %u positions, but the model was made for %u", context, own);
+    if (options->kv_type != STRATA_KV_F16 && options->kv_type != STRATA_KV_Q8_0)
+        return strata__fail(STRATA_E_INVALID, "strata_session_options: kv_type is %d",
+                            (int)options->kv_type);
     strata_session *session;
     STRATA_TRY(strata__calloc(&session, 1, sizeof *session, "session"));
     session->model = strata_model_ref(model);
-    strata_status status = open_session(session, context);
+    strata_status status = open_session(session, context, options->kv_type);
     if (status != STRATA_OK)
         strata_session_close(&session);
     *out = session;
@@ -184,10 +189,18 @@ static strata_status check_batch(strata_session *const *sessions, const int32_t 
     return STRATA_OK;
 }
 
-/* The first session lends its buffers, which hold at least as many tokens as a context has room
- * for; sessions whose context is shorter than a batch are rare, and their batches go in parts. */
-static strata_status eval_batch(strata_session *const *sessions, const int32_t *ids, size_t count,
-                                float *logits)
+/* The session whose context is the longest: its buffers have room for all others' positions. */
+static strata_session *lender_of(strata_session *const *sessions, size_t count)
+{
+    strata_session *lender = sessions[0];
+    for (size_t i = 1; i < count; i++)
+        if (sessions[i]->kv.context > lender->kv.context)
+            lender = sessions[i];
+    return lender;
+}
+
+static strata_status eval_batch(strata_session *lender, strata_session *const *sessions,
+                                const int32_t *ids, size_t count, float *logits)
 {
     struct strata__span spans[STRATA_BATCH_MAX];
     for (size_t i = 0; i < count; i++)
@@ -195,7 +208,7 @@ static strata_status eval_batch(strata_session *const *sessions, const int32_t *
                                          .count = 1, .position = sessions[i]->position};
     struct strata__chunk chunk = {
         .model = sessions[0]->model,
-        .workspace = &sessions[0]->workspace,
+        .workspace = &lender->workspace,
         .spans = spans,
         .n_spans = count,
         .ids = ids,
@@ -213,11 +226,12 @@ strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *
         sessions[i]->logit_rows = 0;
     strata_session *first = sessions[0];
     STRATA_TRY(reserve_logits(first, count));
+    strata_session *lender = lender_of(sessions, count);
     strata_status status = STRATA_OK;
-    for (size_t done = 0; done < count && status == STRATA_OK;) {
-        size_t left = count - done, most = sessions[done]->workspace.tokens;
+    for (size_t done = 0; done < count && status == STRATA_OK;) { /* in parts: tiny contexts only */
+        size_t left = count - done, most = lender->workspace.tokens;
         size_t m = left < most ? left : most;
-        status = eval_batch(sessions + done, ids + done, m,
+        status = eval_batch(lender, sessions + done, ids + done, m,
                             first->logits + done * first->model->hp.vocab);
         done += m;
     }

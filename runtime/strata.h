@@ -301,15 +301,20 @@ STRATA_API const strata_tokenizer *strata_model_tokenizer(const strata_model *mo
 /* A sequence being read and written: a KV cache and the logits of the last evaluation. */
 typedef struct strata_session strata_session;
 
+/* How keys and values are kept: 2 bytes an element, or 34 bytes for 32 of them. */
+typedef enum strata_kv_type { STRATA_KV_F16, STRATA_KV_Q8_0 } strata_kv_type;
+
 typedef struct strata_session_options {
-    size_t size;      /* sizeof(strata_session_options) */
-    unsigned context; /* positions; 0: the model's own, at most 4096 */
+    size_t size;            /* sizeof(strata_session_options) */
+    unsigned context;       /* positions; 0: the model's own, at most 4096 */
+    strata_kv_type kv_type; /* default STRATA_KV_F16 */
 } strata_session_options;
 
 STRATA_API void strata_session_options_default(strata_session_options *options);
 
 /* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
- * reference to the model.  E_INVALID: context above the model's; E_BUDGET: the cache needs more
+ * reference to the model.  E_INVALID: context above the model's, no such kv_type, or Q8_0 with a
+ * head_dim that is no multiple of 32; E_BUDGET: the cache needs more
  * bytes than this host has; E_NOMEM; both name the bytes. */
 STRATA_API strata_status strata_session_open(strata_model *model,
                                              const strata_session_options *options,

@@ -32,8 +32,26 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Room for as many single tokens as a chunk may have, a batch at most. */
+static strata_status open_parts(struct strata__workspace *ws, const struct strata__hparams *hp,
+                                size_t context)
+{
+    struct strata__parts *parts = &ws->parts;
+    if (context <= STRATA__ATTENTION_PART)
+        return STRATA_OK;
+    parts->each = (context + STRATA__ATTENTION_PART - 1) / STRATA__ATTENTION_PART;
+    size_t spans = ws->tokens < STRATA_BATCH_MAX ? ws->tokens : STRATA_BATCH_MAX;
+    size_t n = spans * hp->heads * parts->each;
+    STRATA_TRY(strata__alloc_aligned(&parts->sums, n * hp->head_dim * sizeof(float),
+                                     "parts of attention"));
+    STRATA_TRY(strata__alloc_aligned(&parts->largest, n * sizeof(float), "parts of attention"));
+    STRATA_TRY(strata__alloc_aligned(&parts->denominator, n * sizeof(float), "parts of attention"));
+    return strata__calloc(&parts->done, spans * hp->kv_heads, sizeof *parts->done,
+                          "parts of attention");
+}
+
 strata_status strata__workspace_open(struct strata__workspace *ws, const struct strata_model *model,
-                                     size_t tokens)
+                                     size_t tokens, size_t context)
 {
     const struct strata__hparams *hp = &model->hp;
     size_t heads_width = (size_t)hp->heads * hp->head_dim;
@@ -56,6 +74,7 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
     STRATA_TRY(strata__alloc_aligned(&ws->rope, tokens * 2 * hp->rope_pairs * sizeof(float),
                                      "rope table"));
     STRATA_TRY(strata__alloc_aligned(&ws->visible, tokens * sizeof(uint32_t), "positions"));
+    STRATA_TRY(open_parts(ws, hp, context));
     size_t widest = larger(larger(hp->embedding, heads_width), hp->ffn);
     STRATA_TRY(open_input(&ws->shared, tokens, widest));
     size_t scratch =
@@ -78,6 +97,10 @@ void strata__workspace_close(struct strata__workspace *ws)
     }
     strata__free(ws->lanes);
     close_input(&ws->shared);
+    strata__free(ws->parts.sums);
+    strata__free(ws->parts.largest);
+    strata__free(ws->parts.denominator);
+    strata__free(ws->parts.done);
     strata__free(ws->visible);
     strata__free(ws->rope);
     for (int i = 0; i < STRATA__BUF_LOGITS; i++)

@@ -171,6 +171,7 @@ struct cli_engine {
     strata_runtime *runtime;
     strata_model *model;
     strata_session *session;
+    strata_kv_type kv_type;
     const strata_tokenizer *tokenizer; /* the model's */
 };
 
@@ -180,6 +181,10 @@ int cli_engine_load(struct cli_engine *engine, const struct cli_common *common);
 
 /* Opens a session with `context` positions (0: the default), which Ctrl-C cancels from now on. */
 int cli_engine_session(struct cli_engine *engine, unsigned context);
+
+/* The options of that session, for more of its kind. */
+strata_session_options cli_engine_session_options(const struct cli_engine *engine,
+                                                  unsigned context);
 
 /* Both, with the context of the options. */
 int cli_engine_open(struct cli_engine *engine, const struct cli_common *common);

@@ -29,14 +29,23 @@ int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
     if (result != STRATA_OK)
         return cli_fail(result);
     engine->tokenizer = strata_model_tokenizer(engine->model);
+    bool q8 = common->kv_type && strcmp(common->kv_type, "q8_0") == 0;
+    engine->kv_type = q8 ? STRATA_KV_Q8_0 : STRATA_KV_F16;
     return CLI_DONE;
 }
 
-int cli_engine_session(struct cli_engine *engine, unsigned context)
+strata_session_options cli_engine_session_options(const struct cli_engine *engine, unsigned context)
 {
     strata_session_options options;
     strata_session_options_default(&options);
     options.context = context;
+    options.kv_type = engine->kv_type;
+    return options;
+}
+
+int cli_engine_session(struct cli_engine *engine, unsigned context)
+{
+    strata_session_options options = cli_engine_session_options(engine, context);
     strata_status result = strata_session_open(engine->model, &options, &engine->session);
     if (result != STRATA_OK)
         return cli_fail(result);

@@ -109,7 +109,8 @@ static void summarise(const struct bench *bench, struct phase *phase, size_t cou
 {
     strata_model_info info = strata_model_info_get(bench->engine.model);
     double batch = (double)bench->options->batch;
-    double row = (double)info.layers * info.kv_heads * info.head_dim * 4;
+    double element = bench->engine.kv_type == STRATA_KV_Q8_0 ? 34.0 / 32 : 2;
+    double row = (double)info.layers * info.kv_heads * info.head_dim * 2 * element;
     double seen = (double)bench->options->depth + (double)(count * steps) / 2;
     double bytes = (double)info.weight_bytes * (phase->prompt ? batch : 1) + batch * row * seen;
     qsort(phase->ms, phase->n, sizeof *phase->ms, by_value);
@@ -204,9 +205,7 @@ static int run_suite(char **argv)
 /* Opens the sessions of a batch beside the engine's own. */
 static int open_sessions(struct bench *bench, unsigned context)
 {
-    strata_session_options options;
-    strata_session_options_default(&options);
-    options.context = context;
+    strata_session_options options = cli_engine_session_options(&bench->engine, context);
     int status = cli_engine_session(&bench->engine, context);
     bench->sessions[0] = bench->engine.session;
     for (size_t i = 1; status == CLI_DONE && i < bench->options->batch; i++) {

@@ -1,5 +1,5 @@
-/* Attention over a binary16 cache: scores, online softmax and weighted sum of values, tile after
- * tile of 64 positions (Milakov & Gimelshein 2018; Dao et al. 2022).
+/* Attention over a cache of binary16 or Q8_0 rows: scores, online softmax and weighted sum of
+ * values, tile after tile of 64 positions (Milakov & Gimelshein 2018; Dao et al. 2022).
  *
  * Queries are copied to scratch, scaled, in rows padded with zeros to whole vectors; the running
  * sums O lie there likewise.  Per tile and row: scores s, new maximum M', O = O * exp(M - M') + sum
@@ -20,6 +20,11 @@
 #include "vec_avx2.h"
 
 enum { TILE = STRATA_ATTENTION_TILE };
+
+static size_t clip(size_t value, size_t limit)
+{
+    return value < limit ? value : limit;
+}
 
 /* Where things lie in scratch. */
 struct work {
@@ -65,28 +70,54 @@ static void finish_rows(const struct strata_attention *a, const struct work *w)
         const size_t t = r / a->heads, h = r % a->heads;
         float *out = a->out + t * a->out_token_stride + h * a->out_head_stride;
         const float *sum = w->sum + r * w->padded;
+        const float divisor = a->largest ? 1 : w->denominator[r];
         for (size_t i = 0; i < a->head_dim; i++)
-            out[i] = sum[i] / w->denominator[r];
+            out[i] = sum[i] / divisor;
+        if (a->largest) {
+            a->largest[h] = w->max[r];
+            a->denominator[h] = w->denominator[r];
+        }
     }
 }
 
-/* Eight elements of a cache vector from i on; past head_dim zeros. */
-STRATA_INLINE __m256 cache8(const uint16_t *p, size_t i, size_t head_dim)
+/* Eight elements of a row of the cache from i on; past head_dim zeros, unless `whole` says that
+ * there is nothing past it.  `type` and `whole` are constants where this is inlined. */
+STRATA_INLINE __m256 cache8(enum strata_type type, int whole, const void *row, size_t i,
+                            size_t head_dim)
 {
-    return head_dim - i >= 8 ? load_half8(p + i) : load_half_tail(p + i, head_dim - i);
+    if (type == STRATA_TYPE_Q8_0) {
+        const char *block = (const char *)row + i / 32 * sizeof(struct strata_block_q8_0);
+        uint16_t d;
+        memcpy(&d, block, sizeof d);
+        const __m128i q = _mm_loadl_epi64((const void *)(block + 2 + i % 32));
+        return _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(d)),
+                             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
+    }
+    const uint16_t *p = row;
+    return whole || head_dim - i >= 8 ? load_half8(p + i) : load_half_tail(p + i, head_dim - i);
+}
+
+STRATA_INLINE const void *key_at(const struct strata_attention *a, size_t p)
+{
+    return (const char *)a->k + p * a->k_stride;
+}
+
+STRATA_INLINE const void *value_at(const struct strata_attention *a, size_t p)
+{
+    return (const char *)a->v + p * a->v_stride;
 }
 
 /* Keys and values of n positions as floats; missing keys up to a multiple of 16 are zeros. */
-static void convert_tile(const struct strata_attention *a, const struct work *w, size_t first,
-                         size_t n)
+STRATA_INLINE void convert_tile(const struct strata_attention *a, const struct work *w,
+                                enum strata_type type, size_t first, size_t n)
 {
     for (size_t p = 0; p < (n + 15) / 16 * 16; p += 8) {
         for (size_t i = 0; i < w->padded; i += 8) {
             __m256i v[8];
             STRATA_UNROLL
             for (size_t j = 0; j < 8; j++) {
-                const uint16_t *k = a->k + (first + p + j) * a->k_stride;
-                v[j] = p + j < n ? _mm256_castps_si256(cache8(k, i, a->head_dim))
+                const void *k = key_at(a, first + p + j);
+                v[j] = p + j < n ? _mm256_castps_si256(cache8(type, 0, k, i, a->head_dim))
                                  : _mm256_setzero_si256();
             }
             transpose8x8(v);
@@ -98,7 +129,7 @@ static void convert_tile(const struct strata_attention *a, const struct work *w,
     for (size_t p = 0; p < n; p++)
         for (size_t i = 0; i < w->padded; i += 8)
             _mm256_storeu_ps(w->values + p * w->padded + i,
-                             cache8(a->v + (first + p) * a->v_stride, i, a->head_dim));
+                             cache8(type, 0, value_at(a, first + p), i, a->head_dim));
 }
 
 /* ---- scores ---- */
@@ -131,22 +162,24 @@ STRATA_INLINE void tile_scores(const struct work *w, size_t r, int rows, size_t 
     }
 }
 
-/* Scores of rows r..r + rows - 1 at the four positions of k. */
-STRATA_INLINE void direct_scores4(const struct strata_attention *a, const struct work *w, size_t r,
-                                  int rows, const uint16_t *const k[4], size_t p)
+/* Scores of rows r..r + rows - 1 at four positions p.., `k` the first and stride bytes between
+ * them. */
+STRATA_INLINE void direct_scores4(const struct work *w, enum strata_type type, int whole, size_t r,
+                                  int rows, const char *const k[4], size_t head_dim, size_t p)
 {
-    const float *q = w->q + r * w->padded;
+    const size_t padded = w->padded;
+    const float *q = w->q + r * padded;
     __m256 acc[3][4];
     STRATA_UNROLL
     for (int i = 0; i < rows; i++)
         acc[i][0] = acc[i][1] = acc[i][2] = acc[i][3] = _mm256_setzero_ps();
-    for (size_t e = 0; e < w->padded; e += 8) {
+    for (size_t e = 0; e < padded; e += 8) {
         STRATA_UNROLL
         for (int j = 0; j < 4; j++) {
-            const __m256 x = cache8(k[j], e, a->head_dim);
+            const __m256 x = cache8(type, whole, k[j], e, head_dim);
             STRATA_UNROLL
             for (int i = 0; i < rows; i++) {
-                const __m256 qi = _mm256_loadu_ps(q + (size_t)i * w->padded + e);
+                const __m256 qi = _mm256_loadu_ps(q + (size_t)i * padded + e);
                 acc[i][j] = _mm256_fmadd_ps(qi, x, acc[i][j]);
             }
         }
@@ -158,25 +191,30 @@ STRATA_INLINE void direct_scores4(const struct strata_attention *a, const struct
 }
 
 /* The same at n positions from `first` on; the last one is repeated to fill a group of four. */
-STRATA_INLINE void direct_scores(const struct strata_attention *a, const struct work *w, size_t r,
-                                 int rows, size_t first, size_t n)
+STRATA_INLINE void direct_scores(const struct strata_attention *a, const struct work *w,
+                                 enum strata_type type, int whole, size_t r, int rows, size_t first,
+                                 size_t n)
 {
+    const size_t head_dim = a->head_dim, stride = a->k_stride;
+    const char *base = key_at(a, first);
     for (size_t p = 0; p < n; p += 4) {
-        const uint16_t *k[4];
+        const char *k[4];
         for (size_t j = 0; j < 4; j++)
-            k[j] = a->k + (first + (p + j < n ? p + j : n - 1)) * a->k_stride;
-        direct_scores4(a, w, r, rows, k, p);
+            k[j] = base + clip(p + j, n - 1) * stride;
+        direct_scores4(w, type, whole, r, rows, k, head_dim, p);
     }
 }
 
 /* ---- softmax ---- */
 
-/* Turns the first n scores of row r into weights exp(s - max) and updates maximum, denominator and
- * the factor that shrinks what was summed before. */
-static void weigh(const struct work *w, size_t r, size_t n)
+/* Turns the scores of row r at positions from .. n - 1 of the tile into weights exp(s - max) and
+ * updates maximum, denominator and the factor that shrinks what was summed before. */
+static void weigh(const struct work *w, size_t r, size_t from, size_t n)
 {
     float *s = w->scores + r * TILE;
     __m256 largest = _mm256_set1_ps(w->max[r]);
+    for (size_t p = 0; p < from; p++)
+        s[p] = -INFINITY;
     for (size_t p = n; p % 8 != 0; p++)
         s[p] = -INFINITY;
     for (size_t p = 0; p < n; p += 8)
@@ -197,33 +235,48 @@ static void weigh(const struct work *w, size_t r, size_t n)
 
 /* ---- sums of values ---- */
 
-/* sum = sum * shrink (unless positions from > 0 on continue an earlier call) + weights from..to - 1
- * times values, for rows r..r + rows - 1 and 8 * vectors elements from e on.  Values come from the
- * converted tile, or, when direct, from the cache at `first`. */
-STRATA_INLINE void sum_values(const struct strata_attention *a, const struct work *w, size_t r,
-                              int rows, size_t e, int vectors, size_t from, size_t to, int direct,
-                              size_t first)
+/* Positions from .. to - 1 of a tile; with `shrink` the sums are shrunk before they are added. */
+struct part {
+    size_t from, to;
+    int shrink;
+};
+
+/* Where values lie: row `first` of the cache (direct), or of the converted tile. */
+struct source {
+    const char *rows;
+    size_t stride, head_dim;
+    enum strata_type type; /* F32: converted */
+    int whole;
+};
+
+/* sum = sum * shrink + weights times values, for rows r..r + rows - 1 and 8 * vectors elements from
+ * e on. */
+STRATA_INLINE void sum_values(const struct work *w, struct source from, size_t r, int rows,
+                              size_t e, int vectors, struct part part)
 {
+    const size_t padded = w->padded;
+    float *sums = w->sum + r * padded + e;
+    const float *weights = w->scores + r * TILE;
     __m256 acc[4][4];
     STRATA_UNROLL
     for (int i = 0; i < rows; i++) {
-        const __m256 shrink = _mm256_set1_ps(from == 0 ? w->shrink[r + (size_t)i] : 1);
+        const __m256 shrink = _mm256_set1_ps(part.shrink ? w->shrink[r + (size_t)i] : 1);
         STRATA_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            const float *sum = w->sum + (r + (size_t)i) * w->padded + e + 8 * j;
-            acc[i][j] = _mm256_mul_ps(_mm256_loadu_ps(sum), shrink);
-        }
+        for (int j = 0; j < vectors; j++)
+            acc[i][j] = _mm256_mul_ps(_mm256_loadu_ps(sums + (size_t)i * padded + 8 * j), shrink);
     }
-    for (size_t p = from; p < to; p++) {
+    const char *row = from.rows + part.from * from.stride;
+    for (size_t p = part.from; p < part.to; p++, row += from.stride) {
         __m256 x[4];
         STRATA_UNROLL
         for (int i = 0; i < rows; i++)
-            x[i] = _mm256_broadcast_ss(w->scores + (r + (size_t)i) * TILE + p);
+            x[i] = _mm256_broadcast_ss(weights + (size_t)i * TILE + p);
         STRATA_UNROLL
         for (int j = 0; j < vectors; j++) {
             const size_t at = e + 8 * (size_t)j;
-            const __m256 v = direct ? cache8(a->v + (first + p) * a->v_stride, at, a->head_dim)
-                                    : _mm256_loadu_ps(w->values + p * w->padded + at);
+            const __m256 v = from.type == STRATA_TYPE_F32
+                                 ? _mm256_loadu_ps((const float *)(const void *)row + at)
+                                 : cache8(from.type, from.whole, row, at, from.head_dim);
             STRATA_UNROLL
             for (int i = 0; i < rows; i++)
                 acc[i][j] = _mm256_fmadd_ps(x[i], v, acc[i][j]);
@@ -233,84 +286,145 @@ STRATA_INLINE void sum_values(const struct strata_attention *a, const struct wor
     for (int i = 0; i < rows; i++) {
         STRATA_UNROLL
         for (int j = 0; j < vectors; j++)
-            _mm256_storeu_ps(w->sum + (r + (size_t)i) * w->padded + e + 8 * j, acc[i][j]);
+            _mm256_storeu_ps(sums + (size_t)i * padded + 8 * j, acc[i][j]);
     }
 }
 
 /* All elements, `wide` vectors at a time. */
-STRATA_INLINE void sum_all(const struct strata_attention *a, const struct work *w, size_t r,
-                           int rows, int wide, size_t from, size_t to, int direct, size_t first)
+STRATA_INLINE void sum_all(const struct work *w, struct source from, size_t r, int rows, int wide,
+                           struct part part)
 {
     const size_t step = 8 * (size_t)wide;
     size_t e = 0;
     for (; e + step <= w->padded; e += step)
-        sum_values(a, w, r, rows, e, wide, from, to, direct, first);
+        sum_values(w, from, r, rows, e, wide, part);
     for (; e < w->padded; e += 8)
-        sum_values(a, w, r, rows, e, 1, from, to, direct, first);
+        sum_values(w, from, r, rows, e, 1, part);
 }
 
 /* ---- groups of rows ---- */
 
-/* Positions of the tile from `first` on that row r sees. */
-STRATA_INLINE size_t seen(const struct strata_attention *a, size_t r, size_t first)
+/* Positions of the tile from `first` on that row r sees: from .. to - 1, none when to <= from. */
+STRATA_INLINE struct part seen(const struct strata_attention *a, size_t r, size_t first)
 {
     const size_t visible = a->visible[r / a->heads];
-    const size_t left = visible > first ? visible - first : 0;
-    return left < TILE ? left : TILE;
+    const size_t begin = visible > a->window ? visible - a->window : 0;
+    return (struct part){begin > first ? begin - first : 0,
+                         visible > first ? clip(visible - first, TILE) : 0, 1};
 }
 
-/* Takes a tile into rows r..r + rows - 1: what all of them see together, the rest row by row. */
-STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work *w, size_t r,
-                             int rows, size_t first, int direct)
+/* Takes a tile into rows r..r + rows - 1: what all of them see together, the rest row by row.
+ * `type` F32: the tile was converted. */
+STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work *w,
+                             enum strata_type type, int whole, size_t r, int rows, size_t first)
 {
-    size_t n[4], least = TILE, most = 0;
+    const int direct = type != STRATA_TYPE_F32;
+    const struct source from = {direct ? value_at(a, first) : (const char *)w->values,
+                                direct ? a->v_stride : w->padded * sizeof(float), a->head_dim, type,
+                                whole};
+    struct part part[4], common = {0, TILE, 1};
+    size_t most = 0;
     for (int i = 0; i < rows; i++) {
-        n[i] = seen(a, r + (size_t)i, first);
-        least = n[i] < least ? n[i] : least;
-        most = n[i] > most ? n[i] : most;
+        part[i] = seen(a, r + (size_t)i, first);
+        common.from = part[i].from > common.from ? part[i].from : common.from;
+        common.to = clip(part[i].to, common.to);
+        if (part[i].to > part[i].from)
+            most = part[i].to > most ? part[i].to : most;
     }
     if (most == 0)
         return;
     if (direct)
-        direct_scores(a, w, r, rows, first, most);
+        direct_scores(a, w, type, whole, r, rows, first, most);
     else
         tile_scores(w, r, rows, most);
     for (int i = 0; i < rows; i++)
-        if (n[i] > 0)
-            weigh(w, r + (size_t)i, n[i]);
-    if (least > 0)
-        sum_all(a, w, r, rows, direct ? 4 : 2, 0, least, direct, first);
-    for (int i = 0; i < rows; i++)
-        if (n[i] > least)
-            sum_all(a, w, r + (size_t)i, 1, 4, least, n[i], direct, first);
+        if (part[i].to > part[i].from)
+            weigh(w, r + (size_t)i, part[i].from, part[i].to);
+    const int together = common.to > common.from;
+    if (together)
+        sum_all(w, from, r, rows, direct ? 4 : 2, common);
+    if (direct) /* of one token: all rows see the same */
+        return;
+    for (int i = 0; i < rows; i++) {
+        struct part before = {part[i].from, together ? common.from : part[i].to, !together};
+        struct part after = {together ? common.to : part[i].to, part[i].to, 0};
+        if (before.to > before.from)
+            sum_all(w, from, r + (size_t)i, 1, 4, before);
+        if (after.to > after.from)
+            sum_all(w, from, r + (size_t)i, 1, 4, after);
+    }
 }
 
-void strata_attention_f16_avx2(const struct strata_attention *a)
+/* The rows of a tile: few of one token read the cache, others what was converted. */
+STRATA_INLINE void take_rows(const struct strata_attention *a, const struct work *w,
+                             enum strata_type type, int whole, size_t rows, size_t first)
+{
+    const int most = type == STRATA_TYPE_F32 ? 4 : 3;
+    size_t r = 0;
+    for (; r + (size_t)most <= rows; r += (size_t)most)
+        take_tile(a, w, type, whole, r, most, first);
+    if (type != STRATA_TYPE_F32 && rows - r == 2) {
+        take_tile(a, w, type, whole, r, 2, first);
+        r += 2;
+    }
+    for (; r < rows; r++)
+        take_tile(a, w, type, whole, r, 1, first);
+}
+
+STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type type)
 {
     const size_t rows = a->tokens * a->heads;
-    const int direct = rows <= STRATA_ATTENTION_HEADS;
+    const int direct = a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS;
     assert(rows <= STRATA_ATTENTION_ROWS);
     const struct work w = lay_out(a->scratch, a->head_dim);
-    size_t most = 0;
-    for (size_t t = 0; t < a->tokens; t++)
-        most = a->visible[t] > most ? a->visible[t] : most;
+    size_t most = 0, least = SIZE_MAX;
+    for (size_t t = 0; t < a->tokens; t++) {
+        const size_t visible = a->visible[t];
+        most = visible > most ? visible : most;
+        least = clip(visible > a->window ? visible - a->window : 0, least);
+    }
     start_rows(a, &w);
-    for (size_t first = 0; first < most; first += TILE) {
-        size_t r = 0;
-        if (direct) {
-            for (; r + 3 <= rows; r += 3)
-                take_tile(a, &w, r, 3, first, 1);
-            if (rows - r == 2)
-                take_tile(a, &w, r, 2, first, 1);
-            else if (rows - r == 1)
-                take_tile(a, &w, r, 1, first, 1);
-            continue;
+    for (size_t first = least / TILE * TILE; first < most; first += TILE) {
+        if (!direct) {
+            convert_tile(a, &w, type, first, clip(most - first, TILE));
+            take_rows(a, &w, STRATA_TYPE_F32, 1, rows, first);
+        } else if (a->head_dim % 8 == 0) {
+            take_rows(a, &w, type, 1, rows, first);
+        } else {
+            take_rows(a, &w, type, 0, rows, first);
         }
-        convert_tile(a, &w, first, most - first < TILE ? most - first : TILE);
-        for (; r + 4 <= rows; r += 4)
-            take_tile(a, &w, r, 4, first, 0);
-        for (; r < rows; r++)
-            take_tile(a, &w, r, 1, first, 0);
     }
     finish_rows(a, &w);
+}
+
+void strata_attention_F16_avx2(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_F16);
+}
+
+void strata_attention_Q8_0_avx2(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_Q8_0);
+}
+
+void strata_attention_merge_avx2(const struct strata_attention_parts *a)
+{
+    float largest = -INFINITY, denominator = 0;
+    for (size_t p = 0; p < a->parts; p++)
+        largest = a->largest[p] > largest ? a->largest[p] : largest;
+    for (size_t i = 0; i < a->head_dim; i++)
+        a->out[i] = 0;
+    for (size_t p = 0; p < a->parts; p++) {
+        const __m256 weight = exp_ps(_mm256_set1_ps(a->largest[p] - largest));
+        const float *sums = a->sums + p * a->head_dim;
+        denominator += _mm256_cvtss_f32(weight) * a->denominator[p];
+        size_t i = 0;
+        for (; i + 8 <= a->head_dim; i += 8)
+            _mm256_storeu_ps(a->out + i, _mm256_fmadd_ps(weight, _mm256_loadu_ps(sums + i),
+                                                         _mm256_loadu_ps(a->out + i)));
+        for (; i < a->head_dim; i++)
+            a->out[i] += _mm256_cvtss_f32(weight) * sums[i];
+    }
+    for (size_t i = 0; i < a->head_dim; i++)
+        a->out[i] /= denominator;
 }

@@ -78,8 +78,9 @@ void strata_quantize_q8_avx2(const struct strata_q8_rows *out, const float *x, s
                        x + 32 * b);
 }
 
-void strata_f32_to_f16_avx2(uint16_t *dst, const float *x, size_t n)
+void strata_encode_F16_avx2(void *out, const float *x, size_t n)
 {
+    uint16_t *dst = out;
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         const __m256 v = _mm256_loadu_ps(x + i);
@@ -90,5 +91,18 @@ void strata_f32_to_f16_avx2(uint16_t *dst, const float *x, size_t n)
         const __m256 v = _mm256_maskload_ps(x + i, first_lanes(n - i));
         _mm_storeu_si128((void *)half, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
         memcpy(dst + i, half, (n - i) * sizeof *dst);
+    }
+}
+
+void strata_encode_Q8_0_avx2(void *dst, const float *x, size_t n)
+{
+    assert(n % 32 == 0);
+    for (size_t b = 0; b < n / 32; b++) {
+        struct strata_block_q8_0 block;
+        float scale, total;
+        int16_t sum[2];
+        quantize_block(block.qs, &scale, sum, &total, x + 32 * b);
+        block.d = _cvtss_sh(scale, _MM_FROUND_TO_NEAREST_INT);
+        memcpy((char *)dst + b * sizeof block, &block, sizeof block);
     }
 }

@@ -37,9 +37,33 @@ struct tile {
     float *largest, *denominator; /* [rows] */
     size_t padded;                /* head_dim, up to a multiple of 16 */
     const float *q[ROWS];
-    size_t visible[ROWS];
+    size_t begin[ROWS], visible[ROWS]; /* positions that a row sees */
     size_t rows;
 };
+
+/* `type` is a constant where these are inlined. */
+INLINE const char *key_at(const struct strata_attention *a, size_t p)
+{
+    return (const char *)a->k + p * a->k_stride;
+}
+
+INLINE const char *value_at(const struct strata_attention *a, size_t p)
+{
+    return (const char *)a->v + p * a->v_stride;
+}
+
+/* 16 elements of a row of the cache from d on; lanes outside mask are 0 (Q8_0: rows have none). */
+INLINE __m512 cache16(enum strata_type type, const char *row, size_t d, __mmask16 mask)
+{
+    if (type == STRATA_TYPE_F16)
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * d));
+    const char *block = row + d / 32 * sizeof(struct strata_block_q8_0);
+    uint16_t half;
+    memcpy(&half, block, sizeof half);
+    __m512 scale = _mm512_cvtph_ps(_mm256_set1_epi16((short)half));
+    return _mm512_mul_ps(scale,
+                         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load128(block + 2 + d % 32))));
+}
 
 /* Row of query vector (t, h) is t * heads + h. */
 static void open_tile(struct tile *tile, const struct strata_attention *a)
@@ -59,6 +83,7 @@ static void open_tile(struct tile *tile, const struct strata_attention *a)
             size_t row = t * a->heads + h;
             tile->q[row] = a->q + t * a->q_token_stride + h * a->q_head_stride;
             tile->visible[row] = a->visible[t];
+            tile->begin[row] = a->visible[t] > a->window ? a->visible[t] - a->window : 0;
             tile->largest[row] = -INFINITY;
             tile->denominator[row] = 0;
         }
@@ -66,11 +91,21 @@ static void open_tile(struct tile *tile, const struct strata_attention *a)
 }
 
 /* Keys of positions first .. first + 15 (the last one again from n on) to columns of the tile. */
-static void load_keys(const struct strata_attention *a, float *keys, size_t first, size_t n)
+INLINE void load_keys(const struct strata_attention *a, enum strata_type type, float *keys,
+                      size_t first, size_t n)
 {
     const uint16_t *k[16];
+    if (type != STRATA_TYPE_F16) {
+        for (size_t d = 0; d < a->head_dim; d += 16) {
+            __m512 rows[16];
+            UNROLL for (size_t p = 0; p < 16; p++) rows[p] =
+                cache16(type, key_at(a, first + min_size(p, n - 1)), d, 0xffff);
+            store_transposed(keys + d * TILE, TILE, rows, 16);
+        }
+        return;
+    }
     for (size_t p = 0; p < 16; p++)
-        k[p] = a->k + (first + min_size(p, n - 1)) * a->k_stride;
+        k[p] = (const uint16_t *)(const void *)key_at(a, first + min_size(p, n - 1));
     for (size_t d = 0; d < a->head_dim; d += 8) {
         __mmask8 mask = (__mmask8)first16(a->head_dim - d);
         __m512i v[4];
@@ -96,15 +131,13 @@ static void load_keys(const struct strata_attention *a, float *keys, size_t firs
     }
 }
 
-static void load_values(const struct strata_attention *a, const struct tile *tile, size_t first,
-                        size_t n)
+INLINE void load_values(const struct strata_attention *a, enum strata_type type,
+                        const struct tile *tile, size_t first, size_t n)
 {
     for (size_t p = 0; p < n; p++)
-        for (size_t d = 0; d < a->head_dim; d += 16) {
-            const uint16_t *v = a->v + (first + p) * a->v_stride + d;
-            __m256i half = _mm256_maskz_loadu_epi16(first16(a->head_dim - d), v);
-            _mm512_storeu_ps(tile->values + p * tile->padded + d, _mm512_cvtph_ps(half));
-        }
+        for (size_t d = 0; d < a->head_dim; d += 16)
+            _mm512_storeu_ps(tile->values + p * tile->padded + d,
+                             cache16(type, value_at(a, first + p), d, first16(a->head_dim - d)));
 }
 
 /* Scores of `rows` rows (a constant) against 16 * `vectors` (a constant) positions. */
@@ -142,15 +175,18 @@ INLINE void score_all(const struct tile *tile, size_t vectors, size_t head_dim)
         score_rows(tile, row, 1, vectors, head_dim);
 }
 
-/* Brings row's running state to a tile of which it sees n >= 1 positions: scores become weights. */
-static void soften_row(const struct tile *tile, size_t row, size_t n, float scale)
+/* Brings row's running state to a tile of which it sees positions from .. to - 1, at least one:
+ * scores become weights. */
+static void soften_row(const struct tile *tile, size_t row, size_t from, size_t to, float scale)
 {
     const __m512 lowest = _mm512_set1_ps(-INFINITY), factor = _mm512_set1_ps(scale);
     float *scores = tile->scores + row * TILE;
     __m512 s[4], sum = _mm512_setzero_ps(), top = _mm512_set1_ps(tile->largest[row]);
     UNROLL for (size_t i = 0; i < 4; i++)
     {
-        __mmask16 mask = 16 * i < n ? first16(n - 16 * i) : 0;
+        __mmask16 mask = 16 * i < to ? first16(to - 16 * i) : 0;
+        if (from > 16 * i)
+            mask &= (__mmask16)~first16(from - 16 * i);
         s[i] =
             _mm512_mask_mul_ps(lowest, mask, _mm512_maskz_loadu_ps(mask, scores + 16 * i), factor);
         top = _mm512_max_ps(s[i], top); /* a NaN score gives top, and a NaN weight below */
@@ -210,41 +246,59 @@ INLINE void add_all_elements(const struct tile *tile, size_t row, size_t rows, s
         add_values(tile, row, rows, d, 1, from, to);
 }
 
-/* Positions that a row sees of a tile of n that begins at first. */
-INLINE size_t seen(const struct tile *tile, size_t row, size_t first, size_t n)
+/* Positions that a row sees of a tile of n that begins at first: from .. to - 1. */
+struct part {
+    size_t from, to;
+};
+
+INLINE struct part seen(const struct tile *tile, size_t row, size_t first, size_t n)
 {
-    size_t visible = tile->visible[row];
-    return visible > first ? min_size(visible - first, n) : 0;
+    size_t begin = tile->begin[row], visible = tile->visible[row];
+    return (struct part){begin > first ? begin - first : 0,
+                         visible > first ? min_size(visible - first, n) : 0};
+}
+
+INLINE void add_part(const struct tile *tile, size_t row, size_t from, size_t to)
+{
+    if (to > from)
+        add_all_elements(tile, row, 1, from, to);
 }
 
 /* Rows row .. row + rows - 1: what all of them see together, then the rest of each. */
 INLINE void add_rows(const struct tile *tile, size_t row, size_t rows, size_t first, size_t n)
 {
-    size_t common = n;
-    for (size_t r = 0; r < rows; r++)
-        common = min_size(common, seen(tile, row + r, first, n));
-    add_all_elements(tile, row, rows, 0, common);
-    for (size_t r = 0; r < rows; r++)
-        if (seen(tile, row + r, first, n) > common)
-            add_all_elements(tile, row + r, 1, common, seen(tile, row + r, first, n));
+    struct part common = {0, n};
+    for (size_t r = 0; r < rows; r++) {
+        struct part part = seen(tile, row + r, first, n);
+        common.from = part.from > common.from ? part.from : common.from;
+        common.to = min_size(common.to, part.to);
+    }
+    if (common.to <= common.from)
+        common.from = common.to = 0;
+    add_all_elements(tile, row, rows, common.from, common.to);
+    for (size_t r = 0; r < rows; r++) {
+        struct part part = seen(tile, row + r, first, n);
+        if (common.to == 0) {
+            add_part(tile, row + r, part.from, part.to);
+            continue;
+        }
+        add_part(tile, row + r, part.from, common.from);
+        add_part(tile, row + r, common.to, part.to);
+    }
 }
 
 /* Scores of `rows` rows (a constant) against four positions of the tile, `at` and up (the last of
  * its n again past the end), as dot products. */
-INLINE void score_four(const struct strata_attention *a, const struct tile *tile, size_t row,
-                       size_t rows, size_t first, size_t at, size_t n)
+INLINE void score_four(const struct tile *tile, enum strata_type type, size_t row, size_t rows,
+                       const char *const k[4], size_t head_dim, size_t at)
 {
     __m512 sum[3][4];
     UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t p = 0; p < 4; p++) sum[r][p] =
         _mm512_setzero_ps();
-    for (size_t d = 0; d < a->head_dim; d += 16) {
-        __mmask16 mask = first16(a->head_dim - d);
+    for (size_t d = 0; d < head_dim; d += 16) {
+        __mmask16 mask = first16(head_dim - d);
         __m512 key[4];
-        UNROLL for (size_t p = 0; p < 4; p++)
-        {
-            const uint16_t *k = a->k + (first + min_size(at + p, n - 1)) * a->k_stride + d;
-            key[p] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, k));
-        }
+        UNROLL for (size_t p = 0; p < 4; p++) key[p] = cache16(type, k[p], d, mask);
         UNROLL for (size_t r = 0; r < rows; r++)
         {
             __m512 q = _mm512_maskz_loadu_ps(mask, tile->q[row + r] + d);
@@ -262,66 +316,76 @@ INLINE void score_four(const struct strata_attention *a, const struct tile *tile
     }
 }
 
-/* What add_all_elements does for all n positions, with values straight from the cache. */
-INLINE void add_few(const struct strata_attention *a, const struct tile *tile, size_t row,
-                    size_t rows, size_t first, size_t n)
+/* What add_all_elements does, with values straight from the cache: rows at `values`, stride bytes
+ * apart. */
+INLINE void add_few(const struct tile *tile, enum strata_type type, size_t row, size_t rows,
+                    const char *values, size_t stride, size_t head_dim, struct part part)
 {
-    for (size_t d = 0; d < a->head_dim; d += 64) {
-        float *sums = tile->sums + row * tile->padded + d;
+    const size_t padded = tile->padded;
+    const float *weights = tile->scores + row * TILE;
+    for (size_t d = 0; d < head_dim; d += 64) {
+        float *sums = tile->sums + row * padded + d;
         __mmask16 mask[4];
         __m512 sum[3][4];
         UNROLL for (size_t i = 0; i < 4; i++)
         {
-            mask[i] = d + 16 * i < a->head_dim ? first16(a->head_dim - d - 16 * i) : 0;
+            mask[i] = d + 16 * i < head_dim ? first16(head_dim - d - 16 * i) : 0;
             UNROLL for (size_t r = 0; r < rows; r++) sum[r][i] =
-                _mm512_maskz_loadu_ps(mask[i], sums + r * tile->padded + 16 * i);
+                _mm512_maskz_loadu_ps(mask[i], sums + r * padded + 16 * i);
         }
-        for (size_t p = 0; p < n; p++) {
-            const uint16_t *v = a->v + (first + p) * a->v_stride + d;
+        const char *v = values + part.from * stride;
+        for (size_t p = part.from; p < part.to; p++, v += stride) {
             __m512 value[4];
             UNROLL for (size_t i = 0; i < 4; i++) value[i] =
-                _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask[i], v + 16 * i));
+                type == STRATA_TYPE_F16 || mask[i] ? cache16(type, v, d + 16 * i, mask[i])
+                                                   : _mm512_setzero_ps();
             UNROLL for (size_t r = 0; r < rows; r++)
             {
-                __m512 weight = _mm512_set1_ps(tile->scores[(row + r) * TILE + p]);
+                __m512 weight = _mm512_set1_ps(weights[r * TILE + p]);
                 UNROLL for (size_t i = 0; i < 4; i++) sum[r][i] =
                     _mm512_fmadd_ps(weight, value[i], sum[r][i]);
             }
         }
         UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t i = 0; i < 4; i++)
-            _mm512_mask_storeu_ps(sums + r * tile->padded + 16 * i, mask[i], sum[r][i]);
+            _mm512_mask_storeu_ps(sums + r * padded + 16 * i, mask[i], sum[r][i]);
     }
 }
 
-INLINE void take_tile_rows(const struct strata_attention *a, const struct tile *tile, size_t row,
-                           size_t rows, size_t first, size_t n)
+INLINE void take_tile_rows(const struct strata_attention *a, enum strata_type type,
+                           const struct tile *tile, size_t row, size_t rows, size_t first, size_t n)
 {
-    for (size_t at = 0; at < n; at += 4)
-        score_four(a, tile, row, rows, first, at, n);
+    struct part part = seen(tile, row, first, n); /* one token: all its heads see the same */
+    const char *keys = key_at(a, first);
+    for (size_t at = 0; at < n; at += 4) {
+        const char *k[4];
+        for (size_t p = 0; p < 4; p++)
+            k[p] = keys + min_size(at + p, n - 1) * a->k_stride;
+        score_four(tile, type, row, rows, k, a->head_dim, at);
+    }
     for (size_t r = 0; r < rows; r++)
-        soften_row(tile, row + r, n, a->scale);
-    add_few(a, tile, row, rows, first, n);
+        soften_row(tile, row + r, part.from, part.to, a->scale);
+    add_few(tile, type, row, rows, value_at(a, first), a->v_stride, a->head_dim, part);
 }
 
 /* A tile of one token. */
-static void take_tile_few(const struct strata_attention *a, const struct tile *tile, size_t first,
-                          size_t n)
+INLINE void take_tile_few(const struct strata_attention *a, enum strata_type type,
+                          const struct tile *tile, size_t first, size_t n)
 {
     size_t row = 0;
     for (; row + 3 <= tile->rows; row += 3)
-        take_tile_rows(a, tile, row, 3, first, n);
+        take_tile_rows(a, type, tile, row, 3, first, n);
     if (tile->rows - row == 2)
-        take_tile_rows(a, tile, row, 2, first, n);
+        take_tile_rows(a, type, tile, row, 2, first, n);
     else if (row < tile->rows)
-        take_tile_rows(a, tile, row, 1, first, n);
+        take_tile_rows(a, type, tile, row, 1, first, n);
 }
 
-static void take_tile(const struct strata_attention *a, const struct tile *tile, size_t first,
-                      size_t n)
+INLINE void take_tile(const struct strata_attention *a, enum strata_type type,
+                      const struct tile *tile, size_t first, size_t n)
 {
     for (size_t p = 0; p < n; p += 16)
-        load_keys(a, tile->keys + p, first + p, n - p);
-    load_values(a, tile, first, n);
+        load_keys(a, type, tile->keys + p, first + p, n - p);
+    load_values(a, type, tile, first, n);
     if (n > 48)
         score_all(tile, 4, a->head_dim);
     else if (n > 32)
@@ -330,9 +394,11 @@ static void take_tile(const struct strata_attention *a, const struct tile *tile,
         score_all(tile, 2, a->head_dim);
     else
         score_all(tile, 1, a->head_dim);
-    for (size_t row = 0; row < tile->rows; row++)
-        if (seen(tile, row, first, n))
-            soften_row(tile, row, seen(tile, row, first, n), a->scale);
+    for (size_t row = 0; row < tile->rows; row++) {
+        struct part part = seen(tile, row, first, n);
+        if (part.to > part.from)
+            soften_row(tile, row, part.from, part.to, a->scale);
+    }
     size_t row = 0;
     for (; row + 6 <= tile->rows; row += 6)
         add_rows(tile, row, 6, first, n);
@@ -344,24 +410,50 @@ static void take_tile(const struct strata_attention *a, const struct tile *tile,
         add_rows(tile, row, 1, first, n);
 }
 
-void strata_attention_f16_avx512(const struct strata_attention *a)
+/* Results, or what attention_merge makes them of. */
+static void finish(const struct strata_attention *a, const struct tile *tile)
+{
+    for (size_t row = 0; row < tile->rows; row++) {
+        size_t t = row / a->heads, h = row % a->heads;
+        float *out = a->out + t * a->out_token_stride + h * a->out_head_stride;
+        __m512 total = _mm512_set1_ps(a->largest ? 1 : tile->denominator[row]);
+        for (size_t d = 0; d < a->head_dim; d += 16) {
+            __m512 v = _mm512_loadu_ps(tile->sums + row * tile->padded + d);
+            _mm512_mask_storeu_ps(out + d, first16(a->head_dim - d), _mm512_div_ps(v, total));
+        }
+        if (a->largest) {
+            a->largest[h] = tile->largest[row];
+            a->denominator[h] = tile->denominator[row];
+        }
+    }
+}
+
+INLINE void attention(const struct strata_attention *a, enum strata_type type)
 {
     struct tile tile;
     open_tile(&tile, a);
-    size_t visible = 0;
-    for (size_t t = 0; t < a->tokens; t++)
-        visible = a->visible[t] > visible ? a->visible[t] : visible;
+    size_t visible = 0, begin = SIZE_MAX;
+    for (size_t row = 0; row < tile.rows; row++) {
+        visible = tile.visible[row] > visible ? tile.visible[row] : visible;
+        begin = min_size(begin, tile.begin[row]);
+    }
     int few = a->tokens == 1 && a->heads <= FEW_ROWS;
-    for (size_t first = 0; first < visible; first += TILE)
-        (few ? take_tile_few : take_tile)(a, &tile, first, min_size(visible - first, TILE));
-    for (size_t t = 0; t < a->tokens; t++)
-        for (size_t h = 0; h < a->heads; h++) {
-            size_t row = t * a->heads + h;
-            float *out = a->out + t * a->out_token_stride + h * a->out_head_stride;
-            __m512 total = _mm512_set1_ps(tile.denominator[row]);
-            for (size_t d = 0; d < a->head_dim; d += 16) {
-                __m512 v = _mm512_loadu_ps(tile.sums + row * tile.padded + d);
-                _mm512_mask_storeu_ps(out + d, first16(a->head_dim - d), _mm512_div_ps(v, total));
-            }
-        }
+    for (size_t first = begin / TILE * TILE; first < visible; first += TILE) {
+        size_t n = min_size(visible - first, TILE);
+        if (few)
+            take_tile_few(a, type, &tile, first, n);
+        else
+            take_tile(a, type, &tile, first, n);
+    }
+    finish(a, &tile);
+}
+
+void strata_attention_F16_avx512(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_F16);
+}
+
+void strata_attention_Q8_0_avx512(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_Q8_0);
 }

@@ -11,29 +11,6 @@
 
 #define TOKENS 8
 
-/* 16 x 16 floats: rows[r] lane c becomes column[c] lane r, stored at out + 16 c for c < n. */
-INLINE void store_transposed(float *out, __m512 rows[16], size_t n)
-{
-    __m512i t[16];
-    UNROLL for (int i = 0; i < 4; i++)
-    { /* t[4 i + j], lane l: row 4 i.., column 4 l + j */
-        UNROLL for (int j = 0; j < 4; j++) t[4 * i + j] = _mm512_castps_si512(rows[4 * i + j]);
-        transpose_lanes(t + 4 * i);
-    }
-    UNROLL for (int j = 0; j < 4; j++)
-    {
-        __m512i a = _mm512_shuffle_i32x4(t[j], t[4 + j], 0x44);
-        __m512i b = _mm512_shuffle_i32x4(t[j], t[4 + j], 0xee);
-        __m512i c = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0x44);
-        __m512i d = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0xee);
-        const __m512i column[4] = {
-            _mm512_shuffle_i32x4(a, c, 0x88), _mm512_shuffle_i32x4(a, c, 0xdd),
-            _mm512_shuffle_i32x4(b, d, 0x88), _mm512_shuffle_i32x4(b, d, 0xdd)};
-        UNROLL for (size_t l = 0; l < 4; l++) if (4 * l + (size_t)j < n)
-            _mm512_storeu_ps(out + 16 * (4 * l + (size_t)j), _mm512_castsi512_ps(column[l]));
-    }
-}
-
 /* Dequantises rows i..i+15 (the last row again past the end). */
 INLINE void unpack_panel(float *panel, const struct strata_matmul *a, size_t i,
                          enum strata_type type)
@@ -44,7 +21,7 @@ INLINE void unpack_panel(float *panel, const struct strata_matmul *a, size_t i,
     for (size_t c = 0; c < a->k; c += 16) {
         __m512 value[16];
         UNROLL for (int r = 0; r < 16; r++) value[r] = decode16(type, row[r], c, first16(a->k - c));
-        store_transposed(panel + 16 * c, value, min_size(a->k - c, 16));
+        store_transposed(panel + 16 * c, 16, value, min_size(a->k - c, 16));
     }
 }
 

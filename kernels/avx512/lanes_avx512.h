@@ -75,6 +75,29 @@ INLINE void transpose_lanes(__m512i v[4])
     v[3] = _mm512_unpackhi_epi64(b, d);
 }
 
+/* 16 x 16 floats: rows[r] lane c becomes column[c] lane r, stored at out + stride * c for c < n. */
+INLINE void store_transposed(float *out, size_t stride, __m512 rows[16], size_t n)
+{
+    __m512i t[16];
+    UNROLL for (int i = 0; i < 4; i++)
+    { /* t[4 i + j], lane l: row 4 i.., column 4 l + j */
+        UNROLL for (int j = 0; j < 4; j++) t[4 * i + j] = _mm512_castps_si512(rows[4 * i + j]);
+        transpose_lanes(t + 4 * i);
+    }
+    UNROLL for (int j = 0; j < 4; j++)
+    {
+        __m512i a = _mm512_shuffle_i32x4(t[j], t[4 + j], 0x44);
+        __m512i b = _mm512_shuffle_i32x4(t[j], t[4 + j], 0xee);
+        __m512i c = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0x44);
+        __m512i d = _mm512_shuffle_i32x4(t[8 + j], t[12 + j], 0xee);
+        const __m512i column[4] = {
+            _mm512_shuffle_i32x4(a, c, 0x88), _mm512_shuffle_i32x4(a, c, 0xdd),
+            _mm512_shuffle_i32x4(b, d, 0x88), _mm512_shuffle_i32x4(b, d, 0xdd)};
+        UNROLL for (size_t l = 0; l < 4; l++) if (4 * l + (size_t)j < n)
+            _mm512_storeu_ps(out + stride * (4 * l + (size_t)j), _mm512_castsi512_ps(column[l]));
+    }
+}
+
 /* The 16 even and the 16 odd words of v, as binary16, to float. */
 INLINE void halves_to_floats(__m512i v, __m512 *even, __m512 *odd)
 {

@@ -2,6 +2,7 @@
  */
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 #include "half.h"
 #include "kernel_list.h"
@@ -38,8 +39,23 @@ void strata_quantize_q8_ref(const struct strata_q8_rows *out, const float *x, si
                        x + 32 * b);
 }
 
-void strata_f32_to_f16_ref(uint16_t *dst, const float *x, size_t n)
+void strata_encode_F16_ref(void *dst, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = strata_float_to_half(x[i]);
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = strata_float_to_half(x[i]);
+        memcpy((char *)dst + 2 * i, &half, sizeof half);
+    }
+}
+
+void strata_encode_Q8_0_ref(void *dst, const float *x, size_t n)
+{
+    assert(n % 32 == 0);
+    for (size_t b = 0; b < n / 32; b++) {
+        struct strata_block_q8_0 block;
+        float scale, total;
+        int16_t sum[2];
+        quantize_block(block.qs, &scale, sum, &total, x + 32 * b);
+        block.d = strata_float_to_half(scale);
+        memcpy((char *)dst + b * sizeof block, &block, sizeof block);
+    }
 }

@@ -49,7 +49,7 @@ struct check_buffer {
  * NaN and Inf in activations; HOSTILE_WEIGHTS: in weights or their scales. */
 enum check_mode { CHECK_PLAIN, CHECK_EXACT, CHECK_EXTREME, CHECK_HOSTILE, CHECK_HOSTILE_WEIGHTS };
 
-#define CHECK_MAX_BUFFERS 7
+#define CHECK_MAX_BUFFERS 8
 /* Indices of the buffers of each operation. */
 enum {
     BUF_Y,
@@ -61,7 +61,8 @@ enum {
     BUF_SUM,
     BUF_TOTAL
 }; /* products */
-enum { ATT_OUT, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
+enum { ATT_OUT, ATT_LARGEST, ATT_DENOMINATOR, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
+enum { MERGE_OUT, MERGE_SUMS, MERGE_LARGEST, MERGE_DENOMINATOR };
 enum { VEC_Y, VEC_A, VEC_B };                                   /* the rest: output, then inputs */
 enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_TOTAL, QUANT_X }; /* quantize_q8 */
 
@@ -71,8 +72,10 @@ struct check_case {
     enum check_mode mode;
     size_t rows, m, k;                                /* products; k: length of the others */
     size_t tokens, heads, head_dim, pairs, positions; /* attention and rope */
-    size_t best;                                      /* top_k's k */
-    float number;                                     /* eps of rms_norm, scale of attention */
+    size_t window;
+    bool open;    /* attention leaves its result open, for attention_merge */
+    size_t best;  /* top_k's k */
+    float number; /* eps of rms_norm, scale of attention */
     int alias;    /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
     bool flushes; /* the kernel's instructions may take subnormal weights and sums for zero */
     unsigned char *rows_of_w; /* products: the weights as a file has them, for the oracle */

@@ -142,12 +142,6 @@ static void fill_f32(struct check_buffer *b, enum check_mode mode, struct check_
     }
 }
 
-static void fill_f16(struct check_buffer *b, enum check_mode mode, struct check_random *random)
-{
-    for (size_t i = 0; i < check_elements(b); i++) /* a row of F16 weights has the same values */
-        check_fill_weights(STRATA_TYPE_F16, b->image + check_offset(b, i), 1, mode, random);
-}
-
 /* Activations in 8 bits: quants -127..127 (small ones in EXACT), scales of every kind, right sums.
  */
 static void fill_q8(struct check_case *c, struct check_random *random)
@@ -260,6 +254,37 @@ static void make_dequantize(struct check_case *c, struct check_random *random)
     check_fill_weights(c->type, src->image, c->k, c->mode, random);
 }
 
+/* Activations that try the rounding to 8 bits: of all sizes, and ties. */
+static void fill_for_rounding(struct check_buffer *x, enum check_mode mode,
+                              struct check_random *random)
+{
+    float *value = (float *)x->image;
+    fill_f32(x, mode, random);
+    for (size_t b = 0; b < x->cols / 32 && mode != CHECK_EXACT; b++) {
+        int exponent = mode == CHECK_EXTREME ? (int)check_between(random, 0, 256) - 130 : 0;
+        for (size_t i = 32 * b; i < 32 * b + 32; i++)
+            value[i] = mode == CHECK_EXTREME ? ldexpf(check_unit(random), exponent) : value[i];
+    }
+    for (size_t i = 0; i < x->cols && mode == CHECK_EXACT; i++) /* halves: ties */
+        value[i] = i % 32 == 0 ? 127 : (float)check_between(random, 0, 506) / 2 - 126.5f;
+}
+
+static void make_encode(struct check_case *c, struct check_random *random)
+{
+    const struct strata_block_format *format = strata_block_format(c->type);
+    bool half = c->type == STRATA_TYPE_F16;
+    c->k = half ? random_length(random) : 32 * check_between(random, 1, 20);
+    add_vector(c, "dst", CHECK_OUT, half ? CHECK_F16 : CHECK_BYTES, half ? 2 : 1,
+               half ? c->k : c->k / 32 * format->block_bytes)
+        ->any_alignment = !half;
+    struct check_buffer *x = add_vector(c, "x", CHECK_IN, CHECK_F32, 4, c->k);
+    fill_for_rounding(x, c->mode, random);
+    for (size_t i = 0; i < c->k && half && c->mode == CHECK_EXTREME; i++) {
+        uint32_t bits = (uint32_t)check_next(random); /* everything that rounds, ties and NaNs */
+        memcpy(x->image + 4 * i, &bits, 4);
+    }
+}
+
 static void make_quantize(struct check_case *c, struct check_random *random)
 {
     c->m = check_between(random, 1, 4);
@@ -269,15 +294,7 @@ static void make_quantize(struct check_case *c, struct check_random *random)
     add_vector(c, "sum", CHECK_OUT, CHECK_BYTES, 2, c->m * c->k / 16);
     add_vector(c, "total", CHECK_OUT, CHECK_F32, 4, c->m * c->k / 32);
     struct check_buffer *x = add_vector(c, "x", CHECK_IN, CHECK_F32, 4, c->m * c->k);
-    float *value = (float *)x->image;
-    fill_f32(x, c->mode, random);
-    for (size_t b = 0; b < c->m * c->k / 32 && c->mode != CHECK_EXACT; b++) {
-        int exponent = c->mode == CHECK_EXTREME ? (int)check_between(random, 0, 256) - 130 : 0;
-        for (size_t i = 32 * b; i < 32 * b + 32; i++)
-            value[i] = c->mode == CHECK_EXTREME ? ldexpf(check_unit(random), exponent) : value[i];
-    }
-    for (size_t i = 0; i < c->m * c->k && c->mode == CHECK_EXACT; i++) /* halves: ties */
-        value[i] = i % 32 == 0 ? 127 : (float)check_between(random, 0, 506) / 2 - 126.5f;
+    fill_for_rounding(x, c->mode, random);
 }
 
 static void make_rope(struct check_case *c, struct check_random *random)
@@ -296,30 +313,25 @@ static void make_rope(struct check_case *c, struct check_random *random)
     }
 }
 
-/* silu_mul, rms_norm, add, softmax, f32_to_f16: one output and up to two inputs of one length. */
+/* silu_mul, rms_norm, add, softmax: one output and up to two inputs of one length. */
 static void make_vector(struct check_case *c, struct check_random *random)
 {
     bool in_place = c->op == STRATA_OP_softmax || c->op == STRATA_OP_add;
     bool may_alias = c->op == STRATA_OP_rms_norm || c->op == STRATA_OP_silu_mul;
-    bool half = c->op == STRATA_OP_f32_to_f16;
     c->k = random_length(random);
     if (may_alias && check_one_in(random, 2))
         c->alias = c->op == STRATA_OP_silu_mul ? (int)check_between(random, VEC_A, VEC_B) : VEC_A;
-    struct check_buffer *y = add_vector(c, "y", in_place ? CHECK_INOUT : CHECK_OUT,
-                                        half ? CHECK_F16 : CHECK_F32, half ? 2 : 4, c->k);
+    struct check_buffer *y =
+        add_vector(c, "y", in_place ? CHECK_INOUT : CHECK_OUT, CHECK_F32, 4, c->k);
     if (in_place)
         fill_f32(y, c->mode, random);
     if (c->op != STRATA_OP_softmax)
         fill_f32(add_vector(c, "a", CHECK_IN, CHECK_F32, 4, c->k), c->mode, random);
     if (may_alias)
         fill_f32(add_vector(c, "b", CHECK_IN, CHECK_F32, 4, c->k), c->mode, random);
-    for (size_t i = 0; i < c->k && c->mode == CHECK_EXTREME; i++) {
-        uint32_t bits = (uint32_t)check_next(random);
-        if (half) /* any bits: everything that rounds, ties and NaNs */
-            memcpy(c->buffer[VEC_A].image + 4 * i, &bits, 4);
-        else if (c->op == STRATA_OP_softmax && check_one_in(random, 30))
+    for (size_t i = 0; i < c->k && c->mode == CHECK_EXTREME; i++)
+        if (c->op == STRATA_OP_softmax && check_one_in(random, 30))
             ((float *)y->image)[i] = -INFINITY;
-    }
     if (c->alias >= 0) { /* the output's image is that input's */
         memcpy(y->image, c->buffer[c->alias].image, 4 * c->k);
         y->role = CHECK_INOUT;
@@ -342,15 +354,34 @@ static void make_order(struct check_case *c, struct check_random *random)
             ((float *)x->image)[i] = check_one_in(random, 3) ? -INFINITY : NAN;
 }
 
+/* Rows of keys or values, pad bytes apart. */
+static void add_cache(struct check_case *c, const char *name, size_t pad, enum check_mode mode,
+                      struct check_random *random)
+{
+    const struct strata_block_format *format = strata_block_format(c->type);
+    size_t bytes = c->head_dim / format->block_elems * format->block_bytes;
+    struct check_buffer *b =
+        add_rows(c, name, CHECK_IN, CHECK_BYTES, 1, c->positions, bytes + pad, bytes);
+    b->any_alignment = true;
+    for (size_t p = 0; p < c->positions; p++)
+        check_fill_weights(c->type, b->image + p * b->inner_stride, c->head_dim, mode, random);
+}
+
 static void make_attention(struct check_case *c, struct check_random *random)
 {
     c->head_dim = check_between(random, 1, check_one_in(random, 2) ? 130 : 20);
     if (check_one_in(random, 3))
         c->head_dim = 16 * check_between(random, 1, 8);
+    if (c->type == STRATA_TYPE_Q8_0)
+        c->head_dim = 32 * check_between(random, 1, 4);
+    c->open = check_one_in(random, 4);
     c->heads = check_between(random, 1, 4);
     c->tokens = check_between(random, 1, check_one_in(random, 4) ? 64 / c->heads : 5);
+    if (c->open || check_one_in(random, 3))
+        c->tokens = 1;
     size_t d = c->head_dim, longest = check_between(random, 1, 200), pad[4];
     c->number = check_one_in(random, 2) ? 0.125f : 1 / sqrtf((float)d);
+    c->window = check_one_in(random, 2) ? SIZE_MAX : check_between(random, 1, longest);
     for (int i = 0; i < 4; i++)
         pad[i] = check_one_in(random, 2) ? check_between(random, 1, 20) : 0;
     uint32_t visible[STRATA_ATTENTION_ROWS];
@@ -362,15 +393,34 @@ static void make_attention(struct check_case *c, struct check_random *random)
     }
     const size_t out[5] = {c->tokens, c->heads * (d + pad[0]) + pad[1], c->heads, d + pad[0], d};
     const size_t q[5] = {c->tokens, c->heads * (d + pad[1]) + pad[0], c->heads, d + pad[1], d};
+    enum check_role role = c->open ? CHECK_OUT : CHECK_IN; /* not touched unless open */
     add_buffer(c, "out", CHECK_OUT, CHECK_F32, 4, out);
+    add_vector(c, "largest", role, CHECK_F32, 4, c->heads);
+    add_vector(c, "denominator", role, CHECK_F32, 4, c->heads);
     enum check_mode queries = c->mode == CHECK_HOSTILE ? CHECK_HOSTILE : CHECK_PLAIN;
-    enum check_mode halves = c->mode == CHECK_EXTREME ? CHECK_EXTREME : CHECK_PLAIN;
+    enum check_mode cache = c->mode == CHECK_EXTREME ? CHECK_EXTREME : CHECK_PLAIN;
     fill_f32(add_buffer(c, "q", CHECK_IN, CHECK_F32, 4, q), queries, random);
-    fill_f16(add_rows(c, "k", CHECK_IN, CHECK_F16, 2, c->positions, d + pad[2], d), halves, random);
-    fill_f16(add_rows(c, "v", CHECK_IN, CHECK_F16, 2, c->positions, d + pad[3], d), halves, random);
+    add_cache(c, "k", pad[2], cache, random);
+    add_cache(c, "v", pad[3], cache, random);
     struct check_buffer *b = add_vector(c, "visible", CHECK_IN, CHECK_BYTES, 4, c->tokens);
     memcpy(b->image, visible, 4 * c->tokens);
     add_vector(c, "scratch", CHECK_SCRATCH, CHECK_BYTES, 1, STRATA_ATTENTION_SCRATCH_BYTES(d));
+}
+
+static void make_merge(struct check_case *c, struct check_random *random)
+{
+    c->head_dim = check_between(random, 1, 130);
+    c->m = check_between(random, 1, 20); /* parts */
+    enum check_mode mode = c->mode == CHECK_HOSTILE ? CHECK_HOSTILE : CHECK_PLAIN;
+    add_vector(c, "out", CHECK_OUT, CHECK_F32, 4, c->head_dim);
+    fill_f32(add_vector(c, "sums", CHECK_IN, CHECK_F32, 4, c->m * c->head_dim), mode, random);
+    struct check_buffer *largest = add_vector(c, "largest", CHECK_IN, CHECK_F32, 4, c->m);
+    struct check_buffer *sum = add_vector(c, "denominator", CHECK_IN, CHECK_F32, 4, c->m);
+    for (size_t p = 0; p < c->m; p++) {
+        ((float *)largest->image)[p] =
+            check_unit(random) * (c->mode == CHECK_EXTREME && check_one_in(random, 3) ? 500 : 10);
+        ((float *)sum->image)[p] = 1 + fabsf(check_unit(random)) * 100;
+    }
 }
 
 void check_case_make(struct check_case *c, enum strata_op op, enum strata_type type,
@@ -389,8 +439,12 @@ void check_case_make(struct check_case *c, enum strata_op op, enum strata_type t
         make_quantize(c, random);
     else if (op == STRATA_OP_rope_norm || op == STRATA_OP_rope_neox)
         make_rope(c, random);
-    else if (op == STRATA_OP_attention_f16)
+    else if (op == STRATA_OP_attention)
         make_attention(c, random);
+    else if (op == STRATA_OP_attention_merge)
+        make_merge(c, random);
+    else if (op == STRATA_OP_encode)
+        make_encode(c, random);
     else if (op == STRATA_OP_argmax || op == STRATA_OP_top_k)
         make_order(c, random);
     else
@@ -441,9 +495,12 @@ void check_case_slice(struct check_case *out, const struct check_case *c, size_t
 void check_case_text(const struct check_case *c, char *text, size_t size)
 {
     static const char *const modes[] = {"plain", "exact", "extreme", "hostile", "hostile weights"};
-    if (c->op == STRATA_OP_attention_f16)
-        snprintf(text, size, "tokens %zu, heads %zu, head_dim %zu, positions %zu, %s", c->tokens,
-                 c->heads, c->head_dim, c->positions, modes[c->mode]);
+    if (c->op == STRATA_OP_attention)
+        snprintf(text, size, "tokens %zu, heads %zu, head_dim %zu, positions %zu, window %zu, %s%s",
+                 c->tokens, c->heads, c->head_dim, c->positions, c->window, c->open ? "open, " : "",
+                 modes[c->mode]);
+    else if (c->op == STRATA_OP_attention_merge)
+        snprintf(text, size, "head_dim %zu, parts %zu, %s", c->head_dim, c->m, modes[c->mode]);
     else if (check_is_product(c->op))
         snprintf(text, size, "rows %zu, m %zu, k %zu, %s", c->rows, c->m, c->k, modes[c->mode]);
     else

@@ -17,16 +17,17 @@
 static const struct {
     double constant, per_root;
 } bounds[STRATA_OP_COUNT] = {
-    [STRATA_OP_gemv_f32] = {3, 2},       /* terms: k */
-    [STRATA_OP_gemm_f32] = {3, 2},       /* terms: k */
-    [STRATA_OP_packed_f32] = {3, 2},     /* terms: k */
-    [STRATA_OP_packed_q8] = {4, 2},      /* terms: blocks of 32 */
-    [STRATA_OP_rms_norm] = {5, 1},       /* terms: n */
-    [STRATA_OP_rope_norm] = {2, 0},      /* magnitude |a cos| + |b sin| */
-    [STRATA_OP_rope_neox] = {2, 0},      /* likewise */
-    [STRATA_OP_softmax] = {8, 1},        /* magnitude y * (1 + |x - max|): exp's argument rounds */
-    [STRATA_OP_silu_mul] = {10, 0},      /* an exp of 2 ulp, a sum, a division, a product */
-    [STRATA_OP_attention_f16] = {10, 2}, /* terms: head_dim + visible; see attention() */
+    [STRATA_OP_gemv_f32] = {3, 2},   /* terms: k */
+    [STRATA_OP_gemm_f32] = {3, 2},   /* terms: k */
+    [STRATA_OP_packed_f32] = {3, 2}, /* terms: k */
+    [STRATA_OP_packed_q8] = {4, 2},  /* terms: blocks of 32 */
+    [STRATA_OP_rms_norm] = {5, 1},   /* terms: n */
+    [STRATA_OP_rope_norm] = {2, 0},  /* magnitude |a cos| + |b sin| */
+    [STRATA_OP_rope_neox] = {2, 0},  /* likewise */
+    [STRATA_OP_softmax] = {8, 1},    /* magnitude y * (1 + |x - max|): exp's argument rounds */
+    [STRATA_OP_silu_mul] = {10, 0},  /* an exp of 2 ulp, a sum, a division, a product */
+    [STRATA_OP_attention] = {10, 2}, /* terms: head_dim + visible; see attention() */
+    [STRATA_OP_attention_merge] = {10, 1}, /* terms: parts; see merge() */
 };
 
 static double bound_of(enum strata_op op, double terms, double magnitude, bool strict)
@@ -52,13 +53,6 @@ static double f32_at(const struct check_buffer *b, size_t index)
     float value;
     memcpy(&value, b->image + check_offset(b, index), 4);
     return (double)value;
-}
-
-static double f16_at(const struct check_buffer *b, size_t index)
-{
-    uint16_t value;
-    memcpy(&value, b->image + check_offset(b, index), 2);
-    return check_half(value);
 }
 
 /* ---- products ---- */
@@ -192,10 +186,32 @@ static double round_to_half(double x)
     return fabs(rounded) > 65504 ? copysign(INFINITY, x) : rounded;
 }
 
-static void to_half(const struct check_case *c, struct check_expected *out)
+static void encode(const struct check_case *c, struct check_expected *out)
 {
-    for (size_t i = 0; i < c->k; i++)
-        out->value[i] = round_to_half(f32_at(&c->buffer[VEC_A], i));
+    const float *x = (const float *)c->buffer[VEC_A].image;
+    if (c->type == STRATA_TYPE_F16) {
+        for (size_t i = 0; i < c->k; i++)
+            out->value[i] = round_to_half((double)x[i]);
+        return;
+    }
+    for (size_t b = 0; b < c->k / 32; b++) { /* 2 bytes scale, 32 quants */
+        bool finite = true;
+        float largest = 0;
+        for (size_t i = 32 * b; i < 32 * b + 32; i++) {
+            finite = finite && isfinite(x[i]);
+            largest = fmaxf(largest, fabsf(x[i]));
+        }
+        bool zero = !finite || largest < 0x1p-100f;
+        unsigned bits = finite ? 0 : 0x7e00; /* NaN */
+        double scale = zero ? 0 : round_to_half((double)(largest / 127));
+        while (scale > 0 && check_half((uint16_t)bits) < scale) /* by search: bits are ordered */
+            bits += check_half((uint16_t)(bits + 0x400)) <= scale ? 0x400 : 1;
+        out->value[34 * b] = (double)(int8_t)bits;
+        out->value[34 * b + 1] = (double)(int8_t)(bits >> 8);
+        for (size_t i = 0; i < 32; i++)
+            out->value[34 * b + 2 + i] =
+                zero ? 0 : nearest_even((double)(x[32 * b + i] * (127 / largest)));
+    }
 }
 
 static void dequantize(const struct check_case *c, struct check_expected *out)
@@ -301,49 +317,110 @@ static void top(const struct check_case *c, struct check_expected *out)
 
 /* ---- attention ---- */
 
-/* The whole softmax at once.  An error d of the scores changes each weight by the factor exp(d),
- * and the result by at most twice that times sum of weight * |v|. */
-static void attend(const struct check_case *c, struct check_expected *out, size_t t, size_t h,
-                   double *scores, bool strict)
+static double cache_at(const struct check_case *c, int index, size_t p, size_t i)
 {
-    const struct check_buffer *b = c->buffer;
-    size_t d = c->head_dim, row = t * c->heads + h;
-    uint32_t visible = ((const uint32_t *)b[ATT_VISIBLE].image)[t];
-    double largest = -INFINITY, sum = 0, size = 0;
-    for (size_t p = 0; p < visible; p++) {
+    const struct check_buffer *b = &c->buffer[index];
+    struct check_element e = check_weight(c->type, b->image + p * b->inner_stride, i);
+    return e.scale * e.q;
+}
+
+/* A query's scores, the largest of them, and the sum of exp(score - largest). */
+struct scores {
+    double *value, largest, sum;
+    double size; /* of a score's terms, at most */
+    size_t begin, end;
+};
+
+static void score(const struct check_case *c, size_t t, size_t h, struct scores *s)
+{
+    uint32_t visible = ((const uint32_t *)c->buffer[ATT_VISIBLE].image)[t];
+    size_t row = t * c->heads + h, d = c->head_dim;
+    s->begin = visible > c->window ? visible - c->window : 0;
+    s->end = visible;
+    s->largest = -INFINITY;
+    s->sum = s->size = 0;
+    for (size_t p = s->begin; p < s->end; p++) {
         double products = 0;
-        scores[p] = 0;
+        s->value[p] = 0;
         for (size_t i = 0; i < d; i++) {
-            double product = f32_at(&b[ATT_Q], row * d + i) * f16_at(&b[ATT_K], p * d + i);
-            scores[p] += product * (double)c->number;
+            double product = f32_at(&c->buffer[ATT_Q], row * d + i) * cache_at(c, ATT_K, p, i);
+            s->value[p] += product * (double)c->number;
             products += fabs(product) * (double)c->number;
         }
-        size = fmax(size, products);
-        largest = fmax(largest, scores[p]);
+        s->size = fmax(s->size, products);
+        s->largest = fmax(s->largest, s->value[p]);
     }
-    for (size_t p = 0; p < visible; p++)
-        sum += scores[p] = exp(scores[p] - largest);
-    for (size_t i = 0; i < d; i++) {
+    for (size_t p = s->begin; p < s->end; p++)
+        s->sum += exp(s->value[p] - s->largest);
+    for (size_t p = s->begin; p < s->end; p++)
+        if (isnan(s->value[p]))
+            s->sum = NAN;
+}
+
+/* The whole softmax at once.  An error d of the scores changes each weight by the factor exp(d),
+ * and the result by at most twice that times sum of weight * |v|.  A result that stays open is not
+ * divided by the sum. */
+static void attend(const struct check_case *c, struct check_expected *out, size_t row,
+                   const struct scores *s, bool strict)
+{
+    double terms = (double)(c->head_dim + s->end - s->begin), divisor = c->open ? 1 : s->sum;
+    for (size_t i = 0; i < c->head_dim; i++) {
         double value = 0, magnitude = 0;
-        for (size_t p = 0; p < visible; p++) {
-            double v = f16_at(&b[ATT_V], p * d + i);
-            value += scores[p] / sum * v;
-            magnitude += scores[p] / sum * fabs(v);
+        for (size_t p = s->begin; p < s->end; p++) {
+            double weight = exp(s->value[p] - s->largest) / divisor, v = cache_at(c, ATT_V, p, i);
+            value += weight * v;
+            magnitude += weight * fabs(v);
         }
-        double error = bound_of(c->op, (double)(d + visible), magnitude * (1 + size), strict);
-        put(out, row * d + i, value, error + (strict ? 0 : visible * 65504 * (double)FLT_MIN));
+        double error = bound_of(c->op, terms, magnitude * (1 + s->size), strict);
+        double flushed = (double)(s->end - s->begin) * 65504 * 127 * (double)FLT_MIN;
+        put(out, row * c->head_dim + i, value, error + (strict ? 0 : flushed));
     }
 }
 
-static void attention(const struct check_case *c, struct check_expected *out, bool strict)
+static void attention(const struct check_case *c, int index, struct check_expected *out,
+                      bool strict)
 {
-    double *scores = malloc(c->positions * sizeof *scores);
-    if (!scores)
+    struct scores s = {.value = malloc(c->positions * sizeof *s.value)};
+    if (!s.value)
         exit(2);
     for (size_t t = 0; t < c->tokens; t++)
-        for (size_t h = 0; h < c->heads; h++)
-            attend(c, out, t, h, scores, strict);
-    free(scores);
+        for (size_t h = 0; h < c->heads; h++) {
+            score(c, t, h, &s);
+            double terms = (double)(c->head_dim + s.end - s.begin);
+            if (index == ATT_OUT)
+                attend(c, out, t * c->heads + h, &s, strict);
+            else if (index == ATT_LARGEST)
+                put(out, h, s.largest, bound_of(c->op, terms, s.size, strict));
+            else
+                put(out, h, s.sum, bound_of(c->op, terms, s.sum * (1 + s.size), strict));
+            if (index == ATT_LARGEST && isnan(s.sum))
+                out->tolerance[h] = INFINITY; /* of scores with NaNs any will do */
+        }
+    free(s.value);
+}
+
+/* Weights exp(largest - all parts' largest), whose argument rounds. */
+static void merge(const struct check_case *c, struct check_expected *out, bool strict)
+{
+    const struct check_buffer *b = c->buffer;
+    double largest = -INFINITY, lowest = INFINITY, sum = 0;
+    for (size_t p = 0; p < c->m; p++) {
+        largest = fmax(largest, f32_at(&b[MERGE_LARGEST], p));
+        lowest = fmin(lowest, f32_at(&b[MERGE_LARGEST], p));
+    }
+    for (size_t p = 0; p < c->m; p++)
+        sum += exp(f32_at(&b[MERGE_LARGEST], p) - largest) * f32_at(&b[MERGE_DENOMINATOR], p);
+    for (size_t i = 0; i < c->head_dim; i++) {
+        double value = 0, magnitude = 0;
+        for (size_t p = 0; p < c->m; p++) {
+            double weight = exp(f32_at(&b[MERGE_LARGEST], p) - largest) / sum;
+            value += weight * f32_at(&b[MERGE_SUMS], p * c->head_dim + i);
+            magnitude += weight * fabs(f32_at(&b[MERGE_SUMS], p * c->head_dim + i));
+        }
+        double range = fmin(largest - lowest, 110); /* beyond, weights are 0 */
+        double error = bound_of(c->op, (double)c->m, magnitude * (1 + range), strict);
+        put(out, i, value, error + (strict ? 0 : (double)c->m * 100 * (double)FLT_MIN));
+    }
 }
 
 void check_expect(const struct check_case *c, int index, bool strict, struct check_expected *out)
@@ -368,8 +445,8 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
     case STRATA_OP_quantize_q8:
         quantize(c, index, out);
         break;
-    case STRATA_OP_f32_to_f16:
-        to_half(c, out);
+    case STRATA_OP_encode:
+        encode(c, out);
         break;
     case STRATA_OP_rms_norm:
         rms_norm(c, out, strict);
@@ -387,8 +464,11 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
     case STRATA_OP_add:
         add(c, out);
         break;
-    case STRATA_OP_attention_f16:
-        attention(c, out, strict);
+    case STRATA_OP_attention:
+        attention(c, index, out, strict);
+        break;
+    case STRATA_OP_attention_merge:
+        merge(c, out, strict);
         break;
     case STRATA_OP_argmax:
     case STRATA_OP_top_k:

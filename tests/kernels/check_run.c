@@ -109,10 +109,13 @@ static void call_attention(const struct check_case *c, const struct strata_kerne
         .q = (const float *)b[ATT_Q].placed,
         .q_token_stride = b[ATT_Q].outer_stride,
         .q_head_stride = b[ATT_Q].inner_stride,
-        .k = (const uint16_t *)b[ATT_K].placed,
+        .k = b[ATT_K].placed,
         .k_stride = b[ATT_K].inner_stride,
-        .v = (const uint16_t *)b[ATT_V].placed,
+        .v = b[ATT_V].placed,
         .v_stride = b[ATT_V].inner_stride,
+        .window = c->window,
+        .largest = c->open ? (float *)b[ATT_LARGEST].placed : NULL,
+        .denominator = c->open ? (float *)b[ATT_DENOMINATOR].placed : NULL,
         .visible = (const uint32_t *)b[ATT_VISIBLE].placed,
         .tokens = c->tokens,
         .heads = c->heads,
@@ -120,7 +123,21 @@ static void call_attention(const struct check_case *c, const struct strata_kerne
         .scale = c->number,
         .scratch = b[ATT_SCRATCH].placed,
     };
-    kernel->fn.attention_f16(&a);
+    kernel->fn.attention(&a);
+}
+
+static void call_merge(const struct check_case *c, const struct strata_kernel *kernel)
+{
+    const struct check_buffer *b = c->buffer;
+    struct strata_attention_parts a = {
+        .out = (float *)b[MERGE_OUT].placed,
+        .sums = (const float *)b[MERGE_SUMS].placed,
+        .largest = (const float *)b[MERGE_LARGEST].placed,
+        .denominator = (const float *)b[MERGE_DENOMINATOR].placed,
+        .parts = c->m,
+        .head_dim = c->head_dim,
+    };
+    kernel->fn.attention_merge(&a);
 }
 
 static void call_vector(const struct check_case *c, const struct strata_kernel *kernel)
@@ -140,8 +157,8 @@ static void call_vector(const struct check_case *c, const struct strata_kernel *
         kernel->fn.quantize_q8(&out, (const float *)b[QUANT_X].placed, c->m, c->k);
         break;
     }
-    case STRATA_OP_f32_to_f16:
-        kernel->fn.f32_to_f16(y, p, c->k);
+    case STRATA_OP_encode:
+        kernel->fn.encode(y, p, c->k);
         break;
     case STRATA_OP_rms_norm:
         kernel->fn.rms_norm(y, p, q, c->k, c->number);
@@ -177,8 +194,10 @@ static void call(const struct check_case *c, const struct strata_kernel *kernel)
 {
     if (check_is_product(c->op))
         call_product(c, kernel);
-    else if (c->op == STRATA_OP_attention_f16)
+    else if (c->op == STRATA_OP_attention)
         call_attention(c, kernel);
+    else if (c->op == STRATA_OP_attention_merge)
+        call_merge(c, kernel);
     else
         call_vector(c, kernel);
 }
@@ -190,7 +209,7 @@ static void flip_bit(const struct check_case *c, struct check_buffer *b, size_t 
 {
     bool rounded = b->kind == CHECK_F32 && c->op != STRATA_OP_dequantize &&
                    c->op != STRATA_OP_add && c->op != STRATA_OP_quantize_q8 &&
-                   c->mode != CHECK_EXACT;
+                   c->op != STRATA_OP_encode && c->mode != CHECK_EXACT;
     b->placed[check_offset(b, index) + (rounded ? 1 : 0)] ^= rounded ? 64 : 1;
 }
 

@@ -112,6 +112,9 @@ static void every_level_has_a_full_table(void **state)
             assert_true((kernels.gemm_f32[t] != NULL) == (known && !blocks));
             assert_true((kernels.packed_f32[t] != NULL) == blocks);
             assert_true((kernels.packed_q8[t] != NULL) == blocks);
+            bool cache = t == STRATA_TYPE_F16 || t == STRATA_TYPE_Q8_0;
+            assert_true((kernels.encode[t] != NULL) == cache);
+            assert_true((kernels.attention[t] != NULL) == cache);
             assert_true((strata_packed_format((enum strata_type)t).bits != 0) == blocks);
             types += known;
         }
@@ -254,14 +257,15 @@ static void attention_heads_are_independent(void **state)
         strata_kernels_select(&kernels, (enum strata_level)level);
         for (uint32_t visible = 1; visible <= POSITIONS; visible += 13) {
             struct strata_attention a = {
+                .window = SIZE_MAX,
                 .out = together,
                 .out_head_stride = DIM,
                 .q = q,
                 .q_head_stride = DIM,
                 .k = k,
-                .k_stride = DIM,
+                .k_stride = 2 * DIM,
                 .v = v,
-                .v_stride = DIM,
+                .v_stride = 2 * DIM,
                 .tokens = 1,
                 .heads = HEADS,
                 .head_dim = DIM,
@@ -269,12 +273,12 @@ static void attention_heads_are_independent(void **state)
                 .scratch = scratch,
                 .visible = &visible,
             };
-            kernels.attention_f16(&a);
+            kernels.attention[STRATA_TYPE_F16](&a);
             a.heads = 1;
             for (size_t h = 0; h < HEADS; h++) {
                 a.q = q + h * DIM;
                 a.out = alone + h * DIM;
-                kernels.attention_f16(&a);
+                kernels.attention[STRATA_TYPE_F16](&a);
             }
             assert_memory_equal(together, alone, sizeof alone);
         }

@@ -34,8 +34,6 @@ for t in -1 nan inf 1e999 x ''; do
     says 'temp: .* is not a number from 0'
 done
 expect 2 "$strata" generate -m x --seed -1
-expect 2 "$strata" generate -m x --kv-type q8_0
-says 'kv-type q8_0: not available in this version'
 expect 2 "$strata" generate -m x --kv-type f1
 says "'f1' is none of f16"
 expect 2 "$strata" generate -m x --device cuda

@@ -2,13 +2,15 @@
 """Compares strata with llama.cpp: same GGUF, same threads, same cores, alternating in one run.
 
     bench/peers/setup                            once: the environment of llama.cpp
-    bench/peers/llama_cpp.py -m MODEL.gguf [--json FILE]
+    bench/peers/llama_cpp.py -m MODEL.gguf [-p N] [-n N] [-d DEPTH] [-b BATCH] [--json FILE]
 
-Prefill and decode: each repetition runs, one after the other and each in a process of its own that
+Prefill and decode (-p 0 or -n 0 leaves one out), after DEPTH tokens, of BATCH sequences (prompts one
+after the other, single tokens together): each repetition runs, one after the other and each in a process of its own that
 is bound to the same cores, `strata bench` and llama.cpp without and with flash attention; a process
 warms up and then measures only the evaluation.  The ratio is the median over the repetitions of
 strata's speed over llama.cpp's in the same repetition, against whichever of its two ways is faster.
-Also: time from process start to the first token of `strata generate`, and its peak memory.
+Also: time from process start to the first token of `strata generate`, and its peak memory; beside
+them llama.cpp's, without Python's own: from before the model is loaded, and what is taken since.
 """
 
 import argparse
@@ -25,7 +27,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PEER = "llama-cpp-python"
 FLASH = ("off", "on")
-PHASES = ("prefill", "decode")
 PROMPT = "The capital of France is a city that lies on the banks of the river"
 RATIO_WANTED = 1.2
 FIRST_TOKEN_WANTED_MS = 250
@@ -58,10 +59,11 @@ def kv_cache_bytes(inspected, context):
     return inspected["layers"] * context * (keys + values) * 2
 
 
-def memory_result(peak, file_bytes, kv_bytes):
+def memory_result(peak, peer_peak, file_bytes, kv_bytes):
     limit = file_bytes + kv_bytes + MEMORY_ALLOWANCE
     return {
         "peak_rss_bytes": peak,
+        "peer_peak_rss_bytes": peer_peak,
         "file_bytes": file_bytes,
         "kv_bytes": kv_bytes,
         "limit_bytes": limit,
@@ -70,14 +72,16 @@ def memory_result(peak, file_bytes, kv_bytes):
     }
 
 
-def first_token_result(threads, samples):
+def first_token_result(threads, samples, peer_samples):
     median = statistics.median(samples)
     return {
         "threads": threads,
         "ms_p50": median,
+        "peer_ms_p50": statistics.median(peer_samples),
         "limit_ms": FIRST_TOKEN_WANTED_MS,
         "within": median <= FIRST_TOKEN_WANTED_MS,
         "samples": samples,
+        "peer_samples": peer_samples,
     }
 
 
@@ -104,34 +108,40 @@ def output_of(command, threads):
 
 def run_strata(args, threads):
     command = [args.strata, "bench", "-m", args.model, "-p", args.prompt, "-n", args.new]
-    found = output_of([*command, "-t", threads, "-r", 1, "--json"], threads)
+    command += ["-d", args.depth, "-b", args.batch, "-t", threads, "-r", 1, "--json"]
+    found = output_of(command, threads)
     return found["host"], {row["phase"]: row["tokens_per_s"] for row in found["results"]}
 
 
-def run_peer(args, threads, flash):
+def run_peer(args, threads, *words):
     worker = HERE / "llama_cpp_worker.py"
-    command = [args.python, "-I", worker, args.model, threads, flash, args.prompt, args.new]
-    return output_of(command, threads)
+    return output_of([args.python, "-I", worker, *words], threads)
+
+
+def phases(args):
+    return [name for name, n in (("prefill", args.prompt), ("decode", args.new)) if n]
 
 
 def compare_speed(args, threads, said):
-    """Results of both phases; what the engines say about themselves goes into `said`."""
-    strata = {phase: [] for phase in PHASES}
-    peer = {phase: {flash: [] for flash in FLASH} for phase in PHASES}
+    """Results of the phases; what the engines say about themselves goes into `said`."""
+    strata = {phase: [] for phase in phases(args)}
+    peer = {phase: {flash: [] for flash in FLASH} for phase in phases(args)}
     for repetition in range(args.repetitions):
         progress(f"{threads} threads, repetition {repetition + 1} of {args.repetitions}")
         said["strata"], speeds = run_strata(args, threads)
-        for phase in PHASES:
+        for phase in strata:
             strata[phase].append(speeds[phase])
         for flash in FLASH:
-            speeds = run_peer(args, threads, flash)
+            sizes = (args.prompt, args.new, args.depth, args.batch)
+            speeds = run_peer(args, threads, "speed", args.model, threads, flash, *sizes)
             said["peer"] = speeds["system"]
-            for phase in PHASES:
+            for phase in peer:
                 peer[phase][flash].append(speeds[phase])
     rows = []
-    for phase in PHASES:
+    for phase in strata:
         row = {"phase": phase, "tokens": args.prompt if phase == "prefill" else args.new}
-        rows.append(row | {"threads": threads} | compare(strata[phase], peer[phase]))
+        row |= {"threads": threads, "depth": args.depth, "batch": args.batch}
+        rows.append(row | compare(strata[phase], peer[phase]))
     return rows
 
 
@@ -155,14 +165,19 @@ def measure_generate(args):
     """First-token results by thread count, and the memory result."""
     inspected = output_of([args.strata, "inspect", args.model, "--json"], 1)
     kv_bytes = kv_cache_bytes(inspected, MEMORY_CONTEXT)
-    first, peak = [], 0
+    first, peak, peer_peak = [], 0, 0
     for threads in args.threads:
         progress(f"{threads} threads, first token")
-        generate(args, threads, 1)  # warms the page cache
-        runs = [generate(args, threads, 32) for _ in range(args.repetitions)]
-        first.append(first_token_result(threads, [run[0] for run in runs]))
+        generate(args, threads, 1)  # warms the page cache, and packs the weights the first time
+        runs, peers = [], []
+        for _ in range(args.repetitions):
+            runs.append(generate(args, threads, 32))
+            peers.append(run_peer(args, threads, "start", args.model, threads, MEMORY_CONTEXT, 32))
+        peer_ms = [found["first_token_ms"] for found in peers]
+        first.append(first_token_result(threads, [run[0] for run in runs], peer_ms))
         peak = max(peak, *(run[1] for run in runs))
-    return first, memory_result(peak, inspected["file_bytes"], kv_bytes)
+        peer_peak = max(peer_peak, *(found["peak_rss_bytes"] for found in peers))
+    return first, memory_result(peak, peer_peak, inspected["file_bytes"], kv_bytes)
 
 
 # ---- Reporting
@@ -200,12 +215,13 @@ def print_table(report):
         )
     for row in report["first_token"]:
         print(
-            f"first token of generate, {row['threads']} threads: {row['ms_p50']:.0f} ms,"
-            f" wanted <= {row['limit_ms']} ms"
+            f"first token of generate, {row['threads']} threads: {row['ms_p50']:.0f} ms (llama.cpp"
+            f" {row['peer_ms_p50']:.0f}), wanted <= {row['limit_ms']} ms"
         )
     memory = report["memory"]
     print(
-        f"peak memory of generate: {memory['peak_rss_bytes'] / 1e6:.1f} MB, wanted <="
+        f"peak memory of generate: {memory['peak_rss_bytes'] / 1e6:.1f} MB (llama.cpp"
+        f" {memory['peer_peak_rss_bytes'] / 1e6:.1f}), wanted <="
         f" {memory['limit_bytes'] / 1e6:.1f} MB (file {memory['file_bytes'] / 1e6:.1f},"
         f" KV cache {memory['kv_bytes'] / 1e6:.1f}, {MEMORY_ALLOWANCE / 1e6:.0f} more)"
     )
@@ -223,11 +239,15 @@ def path(text):
     return Path(text).absolute()
 
 
-def whole_positive(text):
+def whole(text, least=0):
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is not at least {least}")
     return number
+
+
+def whole_positive(text):
+    return whole(text, 1)
 
 
 def thread_list(text):
@@ -240,8 +260,10 @@ def thread_list(text):
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--model", type=path, required=True, help="GGUF file")
-    parser.add_argument("-p", "--prompt", type=whole_positive, default=512, help="prefill tokens")
-    parser.add_argument("-n", "--new", type=whole_positive, default=128, help="decode tokens")
+    parser.add_argument("-p", "--prompt", type=whole, default=512, help="prefill tokens")
+    parser.add_argument("-n", "--new", type=whole, default=128, help="decode tokens")
+    parser.add_argument("-d", "--depth", type=whole, default=0, help="tokens before them")
+    parser.add_argument("-b", "--batch", type=whole_positive, default=1, help="sequences")
     parser.add_argument("-t", "--threads", type=thread_list, default=None, help="such as 1,2")
     parser.add_argument("-r", "--repetitions", type=whole_positive, default=5)
     parser.add_argument("--strata", type=path, default=HERE.parents[1] / "build" / "strata")
@@ -255,6 +277,8 @@ def read_arguments():
     ):
         if not needed.exists():
             parser.error(f"{needed} is not there: {remedy}")
+    if not args.prompt and not args.new:
+        parser.error("-p 0 and -n 0 leave nothing to measure")
     args.threads = args.threads or [n for n in (1, 2) if n <= len(os.sched_getaffinity(0))]
     return args
 

@@ -39,8 +39,12 @@ from pathlib import Path
 if "-c" in sys.argv:
     print('"0.0"')
     sys.exit()
-_, _, model, threads, flash, prompt, new = sys.argv[1:]
-assert (prompt, new) == ("512", "128")
+_, _, what, model, threads, flash, *sizes = sys.argv[1:]
+if what == "start":
+    assert (flash, *sizes) == ("1024", "32")
+    print('{{"first_token_ms": 70.0, "peak_rss_bytes": 123000000}}')
+    sys.exit()
+assert sizes == ["512", "128", "0", "1"]
 Path({folder!r}, "log").open("a").write("peer " + flash + "\\n")
 speeds = {{"prefill": 200.0 if flash == "on" else 100.0, "decode": 30.0 if flash == "on" else 60.0}}
 print(json.dumps({{"system": "stand-in"}} | {{k: v * int(threads) for k, v in speeds.items()}}))
@@ -68,10 +72,10 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(script.kv_cache_bytes(inspected, 1024), 30 * 1024 * 192 * 4)
 
     def test_limits(self):
-        self.assertTrue(script.memory_result(80_000_003, 1, 2)["within"])
-        self.assertFalse(script.memory_result(80_000_004, 1, 2)["within"])
-        self.assertTrue(script.first_token_result(1, [900.0, 250.0, 1.0])["within"])
-        self.assertFalse(script.first_token_result(1, [900.0, 251.0, 1.0])["within"])
+        self.assertTrue(script.memory_result(80_000_003, 9, 1, 2)["within"])
+        self.assertFalse(script.memory_result(80_000_004, 9, 1, 2)["within"])
+        self.assertTrue(script.first_token_result(1, [900.0, 250.0, 1.0], [1.0])["within"])
+        self.assertFalse(script.first_token_result(1, [900.0, 251.0, 1.0], [1.0])["within"])
 
 
 class WholeRun(unittest.TestCase):
@@ -112,6 +116,8 @@ class WholeRun(unittest.TestCase):
         self.assertEqual(report["memory"]["kv_bytes"], 30 * 1024 * 192 * 4)
         self.assertGreater(report["memory"]["peak_rss_bytes"], 1_000_000)
         self.assertEqual(len(report["first_token"][0]["samples"]), 2)
+        self.assertEqual(report["first_token"][0]["peer_ms_p50"], 70)
+        self.assertEqual(report["memory"]["peer_peak_rss_bytes"], 123000000)
         self.assertEqual(report["peer"]["version"], "0.0")
         self.assertIn("1.50", done.stdout)
         turns = (self.folder / "log").read_text().splitlines()
@@ -122,6 +128,11 @@ class WholeRun(unittest.TestCase):
         done = self.stand_ins("-t", str(len(os.sched_getaffinity(0)) + 1))
         self.assertEqual(done.returncode, 2)
         self.assertIn("more threads than cores", done.stderr)
+
+    def test_nothing_to_measure_is_refused(self):
+        done = self.stand_ins("-p", "0", "-n", "0")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("nothing to measure", done.stderr)
 
     def test_missing_parts_are_named(self):
         done = self.run_script("-m", "none.gguf")

@@ -7,7 +7,7 @@
  *
  * Two ways to the same sums, chosen by the number of rows (tokens * heads):
  *   many rows   keys become floats once a tile, transposed (element by element, 64 positions each),
- *               values become floats; scores of 4 rows x 16 positions and sums of 4 rows x 16
+ *               values become floats; scores of 6 rows x 16 positions and sums of 6 rows x 16
  *               elements are register tiles whose loads serve several rows.
  *   few rows    (decode) keys and values are converted in registers as they are read: 3 rows x 4
  *               positions with their lanes summed at the end, 3 rows x 32 elements of the sums. It
@@ -19,7 +19,7 @@
 #include "../kernel_list.h"
 #include "vec_avx2.h"
 
-enum { TILE = STRATA_ATTENTION_TILE };
+enum { TILE = STRATA_ATTENTION_TILE, MOST_ROWS = 6 };
 
 static size_t clip(size_t value, size_t limit)
 {
@@ -139,7 +139,7 @@ STRATA_INLINE void tile_scores(const struct work *w, size_t r, int rows, size_t 
 {
     const float *q = w->q + r * w->padded;
     for (size_t p = 0; p < n; p += 16) {
-        __m256 acc[4][2];
+        __m256 acc[MOST_ROWS][2];
         STRATA_UNROLL
         for (int i = 0; i < rows; i++)
             acc[i][0] = acc[i][1] = _mm256_setzero_ps();
@@ -212,25 +212,26 @@ STRATA_INLINE void direct_scores(const struct strata_attention *a, const struct 
 static void weigh(const struct work *w, size_t r, size_t from, size_t n)
 {
     float *s = w->scores + r * TILE;
-    __m256 largest = _mm256_set1_ps(w->max[r]);
+    __m256 largest = _mm256_set1_ps(w->max[r]), sum[2] = {_mm256_setzero_ps()};
     for (size_t p = 0; p < from; p++)
         s[p] = -INFINITY;
-    for (size_t p = n; p % 8 != 0; p++)
+    for (size_t p = n; p < TILE; p++)
         s[p] = -INFINITY;
-    for (size_t p = 0; p < n; p += 8)
+    for (size_t p = 0; p < TILE; p += 8)
         largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest);
-    const float max = max_lanes(largest);
+    const float max = max_lanes(largest), old = w->max[r];
     const __m256 base = _mm256_set1_ps(max == -INFINITY ? 0 : max);
-    const __m256 old = _mm256_set1_ps(w->max[r]);
-    w->shrink[r] = _mm256_cvtss_f32(exp_ps(_mm256_sub_ps(old, base)));
-    __m256 sum = _mm256_setzero_ps();
-    for (size_t p = 0; p < n; p += 8) {
+    /* A whole tile, however little of it is seen: exponentials of known number overlap. */
+    STRATA_UNROLL
+    for (size_t p = 0; p < TILE; p += 8) {
         const __m256 e = exp_ps(_mm256_sub_ps(_mm256_loadu_ps(s + p), base));
         _mm256_storeu_ps(s + p, e);
-        sum = _mm256_add_ps(sum, e);
+        sum[p / 8 % 2] = _mm256_add_ps(sum[p / 8 % 2], e);
     }
+    w->shrink[r] =
+        max == old ? 1 : _mm256_cvtss_f32(exp_ps(_mm256_sub_ps(_mm256_set1_ps(old), base)));
     w->max[r] = max;
-    w->denominator[r] = w->denominator[r] * w->shrink[r] + sum_lanes(sum);
+    w->denominator[r] = w->denominator[r] * w->shrink[r] + sum_lanes(_mm256_add_ps(sum[0], sum[1]));
 }
 
 /* ---- sums of values ---- */
@@ -249,6 +250,39 @@ struct source {
     int whole;
 };
 
+/* One position: many rows, few elements, which are held in registers; and the other way round. */
+STRATA_INLINE void add_many(__m256 acc[MOST_ROWS][4], const char *row, size_t e,
+                            const float *weight, int rows, int vectors)
+{
+    __m256 v[4];
+    STRATA_UNROLL
+    for (int j = 0; j < vectors; j++)
+        v[j] = _mm256_loadu_ps((const float *)(const void *)row + e + 8 * (size_t)j);
+    STRATA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        const __m256 x = _mm256_broadcast_ss(weight + (size_t)i * TILE);
+        STRATA_UNROLL
+        for (int j = 0; j < vectors; j++)
+            acc[i][j] = _mm256_fmadd_ps(x, v[j], acc[i][j]);
+    }
+}
+
+STRATA_INLINE void add_few(__m256 acc[MOST_ROWS][4], const struct source *from, const char *row,
+                           size_t e, const float *weight, int rows, int vectors)
+{
+    __m256 x[MOST_ROWS];
+    STRATA_UNROLL
+    for (int i = 0; i < rows; i++)
+        x[i] = _mm256_broadcast_ss(weight + (size_t)i * TILE);
+    STRATA_UNROLL
+    for (int j = 0; j < vectors; j++) {
+        const __m256 v = cache8(from->type, from->whole, row, e + 8 * (size_t)j, from->head_dim);
+        STRATA_UNROLL
+        for (int i = 0; i < rows; i++)
+            acc[i][j] = _mm256_fmadd_ps(x[i], v, acc[i][j]);
+    }
+}
+
 /* sum = sum * shrink + weights times values, for rows r..r + rows - 1 and 8 * vectors elements from
  * e on. */
 STRATA_INLINE void sum_values(const struct work *w, struct source from, size_t r, int rows,
@@ -257,7 +291,7 @@ STRATA_INLINE void sum_values(const struct work *w, struct source from, size_t r
     const size_t padded = w->padded;
     float *sums = w->sum + r * padded + e;
     const float *weights = w->scores + r * TILE;
-    __m256 acc[4][4];
+    __m256 acc[MOST_ROWS][4];
     STRATA_UNROLL
     for (int i = 0; i < rows; i++) {
         const __m256 shrink = _mm256_set1_ps(part.shrink ? w->shrink[r + (size_t)i] : 1);
@@ -267,20 +301,11 @@ STRATA_INLINE void sum_values(const struct work *w, struct source from, size_t r
     }
     const char *row = from.rows + part.from * from.stride;
     for (size_t p = part.from; p < part.to; p++, row += from.stride) {
-        __m256 x[4];
-        STRATA_UNROLL
-        for (int i = 0; i < rows; i++)
-            x[i] = _mm256_broadcast_ss(weights + (size_t)i * TILE + p);
-        STRATA_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            const size_t at = e + 8 * (size_t)j;
-            const __m256 v = from.type == STRATA_TYPE_F32
-                                 ? _mm256_loadu_ps((const float *)(const void *)row + at)
-                                 : cache8(from.type, from.whole, row, at, from.head_dim);
-            STRATA_UNROLL
-            for (int i = 0; i < rows; i++)
-                acc[i][j] = _mm256_fmadd_ps(x[i], v, acc[i][j]);
-        }
+        const float *weight = weights + p;
+        if (from.type == STRATA_TYPE_F32)
+            add_many(acc, row, e, weight, rows, vectors);
+        else
+            add_few(acc, &from, row, e, weight, rows, vectors);
     }
     STRATA_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -322,7 +347,7 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
     const struct source from = {direct ? value_at(a, first) : (const char *)w->values,
                                 direct ? a->v_stride : w->padded * sizeof(float), a->head_dim, type,
                                 whole};
-    struct part part[4], common = {0, TILE, 1};
+    struct part part[MOST_ROWS], common = {0, TILE, 1};
     size_t most = 0;
     for (int i = 0; i < rows; i++) {
         part[i] = seen(a, r + (size_t)i, first);
@@ -359,15 +384,14 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
 STRATA_INLINE void take_rows(const struct strata_attention *a, const struct work *w,
                              enum strata_type type, int whole, size_t rows, size_t first)
 {
-    const int most = type == STRATA_TYPE_F32 ? 4 : 3;
     size_t r = 0;
-    for (; r + (size_t)most <= rows; r += (size_t)most)
-        take_tile(a, w, type, whole, r, most, first);
-    if (type != STRATA_TYPE_F32 && rows - r == 2) {
+    for (; type == STRATA_TYPE_F32 && r + MOST_ROWS <= rows; r += MOST_ROWS)
+        take_tile(a, w, type, whole, r, MOST_ROWS, first);
+    for (; r + 3 <= rows; r += 3)
+        take_tile(a, w, type, whole, r, 3, first);
+    if (rows - r == 2)
         take_tile(a, w, type, whole, r, 2, first);
-        r += 2;
-    }
-    for (; r < rows; r++)
+    else if (rows - r == 1)
         take_tile(a, w, type, whole, r, 1, first);
 }
 

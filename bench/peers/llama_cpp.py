@@ -4,11 +4,12 @@
     bench/peers/setup                            once: the environment of llama.cpp
     bench/peers/llama_cpp.py -m MODEL.gguf [-p N] [-n N] [-d DEPTH] [-b BATCH] [--json FILE]
 
-Prefill and decode (-p 0 or -n 0 leaves one out), after DEPTH tokens, of BATCH sequences (prompts one
-after the other, single tokens together): each repetition runs, one after the other and each in a process of its own that
-is bound to the same cores, `strata bench` and llama.cpp without and with flash attention; a process
-warms up and then measures only the evaluation.  The ratio is the median over the repetitions of
-strata's speed over llama.cpp's in the same repetition, against whichever of its two ways is faster.
+Prefill and decode (-p 0 or -n 0 leaves one out), after DEPTH tokens, of BATCH sequences (prompts
+one after the other, single tokens together): each repetition runs, one after the other and each in
+a process of its own that is bound to the same cores, `strata bench` and llama.cpp without and with
+flash attention; a process warms up and then measures only the evaluation.  The ratio is the median
+over the repetitions of strata's speed over llama.cpp's in the same repetition, against whichever of
+its two ways is faster.
 Also: time from process start to the first token of `strata generate`, and its peak memory; beside
 them llama.cpp's, without Python's own: from before the model is loaded, and what is taken since.
 """

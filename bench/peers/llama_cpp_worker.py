@@ -6,8 +6,8 @@
 (-I, because the script beside it has the name of the module.)
 
 speed: evaluates PROMPT tokens at once, then NEW tokens one at a time, each after DEPTH tokens and
-for BATCH sequences (prompts one after the other, single tokens together); each phase once to warm up
-and once measured, as `strata bench -r 1` does with the same token ids, through llama_decode: the
+for BATCH sequences (prompts one after the other, single tokens together); each phase once to warm
+up and once measured, as `strata bench -r 1` does with the same token ids, through llama_decode: the
 interface above it copies all logits in Python.  FLASH is "on" or "off"; PROMPT or NEW may be 0.
 
 start: from before the model is loaded (Python and its modules are running already) to the logits of

@@ -72,13 +72,15 @@ INLINE void add_record(__m512 acc[TILE_TOKENS], const struct tile *a, const uint
                        format f)
 {
     __m512 part[TILE_TOKENS];
-    UNROLL for (int s = 0; s < 32 / f.sub; s++)
+    const int subs = 32 / f.sub, groups = 8 / subs; /* of the record, of a sub-block */
+    UNROLL for (int s = 0; s < subs; s++)
     {
         struct dots dot[TILE_TOKENS];
         UNROLL for (size_t t = 0; t < tokens; t++)
             dots_init(&dot[t], start_of(a->sum + (t * a->k + c) / 16, s, f));
-        UNROLL for (int g = s * f.sub / 4; g < (s + 1) * f.sub / 4; g++)
+        UNROLL for (int i = 0; i < groups; i++)
         {
+            const int g = s * groups + i;
             const __m512i w = unsigned_quants(record, g, f);
             UNROLL for (size_t t = 0; t < tokens; t++) dots_step(
                 &dot[t], w, _mm512_set1_epi32(load_i32(a->x + t * a->k + c + 4 * (size_t)g)),

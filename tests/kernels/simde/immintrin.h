@@ -115,15 +115,28 @@ LANE_BY_LANE(cvtepi32_epi8, __m128i, uint8_t, __m512i, uint32_t, 16)
 #define _mm512_cvtepi64_epi16(v) emulated_cvtepi64_epi16(v)
 #define _mm512_cvtepi32_epi8(v) emulated_cvtepi32_epi8(v)
 
+/* Shifts by numbers that are constants only once everything is inlined, which SIMDe's macros want
+ * to see at once. */
+#define SHIFT(name)                                                                 \
+    EMULATED __m512i emulated_##name(__m512i vector, int n)                         \
+    {                                                                               \
+        __m256i half[2];                                                            \
+        TO_LANES(half, vector);                                                     \
+        __m256i result[2] = {_mm256_##name(half[0], n), _mm256_##name(half[1], n)}; \
+        return FROM_LANES(__m512i, result);                                         \
+    }
+SHIFT(srai_epi32)
+SHIFT(slli_epi32)
+SHIFT(slli_epi16)
+SHIFT(srli_epi16)
 #undef _mm512_srai_epi32
-#define _mm512_srai_epi32(v, n)                    \
-    ({                                             \
-        __m256i half_[2];                          \
-        TO_LANES(half_, v);                        \
-        half_[0] = _mm256_srai_epi32(half_[0], n); \
-        half_[1] = _mm256_srai_epi32(half_[1], n); \
-        FROM_LANES(__m512i, half_);                \
-    })
+#undef _mm512_slli_epi32
+#undef _mm512_slli_epi16
+#undef _mm512_srli_epi16
+#define _mm512_srai_epi32(v, n) emulated_srai_epi32(v, n)
+#define _mm512_slli_epi32(v, n) emulated_slli_epi32(v, n)
+#define _mm512_slli_epi16(v, n) emulated_slli_epi16(v, n)
+#define _mm512_srli_epi16(v, n) emulated_srli_epi16(v, n)
 
 EMULATED float emulated_cvtss_f32(__m512 vector)
 {

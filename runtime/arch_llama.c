@@ -71,6 +71,8 @@ static strata_status read_hparams(struct strata_model *model)
     STRATA_TRY(strata__model_key(model, "attention.value_length", 1, 1024, true, &value_dim));
     if (value_dim != hp->head_dim)
         return broken_rule(model, "value_length must equal key_length", value_dim, hp->head_dim);
+    STRATA_TRY(
+        strata__model_key(model, "attention.sliding_window", 0, INT32_MAX, true, &hp->window));
     unsigned experts = 0;
     STRATA_TRY(strata__model_key(model, "expert_count", 0, INT32_MAX, true, &experts));
     if (experts)

@@ -5,6 +5,7 @@
  * are taken together, so that each row is read once.  Whatever the cut, results depend on neither
  * threads nor the other sequences. */
 #include <math.h>
+#include <string.h>
 
 #include "forward.h"
 
@@ -13,11 +14,41 @@ static size_t clip(size_t value, size_t limit)
     return value < limit ? value : limit;
 }
 
+void strata__rope(const struct strata__chunk *chunk, size_t t, float *x, size_t heads)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    const struct strata_kernels *kernels = strata__kernels_of(chunk);
+    const float *cs = chunk->workspace->rope + t * 2 * hp->rope_pairs;
+    (hp->rope_neox ? kernels->rope_neox : kernels->rope_norm)(x, cs, heads, hp->head_dim,
+                                                              hp->rope_pairs);
+}
+
+void strata__store(const struct strata__chunk *chunk, const struct strata__step *step,
+                   const struct strata__span *span, size_t t, size_t h)
+{
+    size_t dim = chunk->model->hp.head_dim;
+    float *k = strata__row_of(chunk, STRATA__BUF_K, t) + h * dim;
+    const float *v = strata__row_of(chunk, STRATA__BUF_V, t) + h * dim;
+    size_t at = strata__kv_at(span->kv, step->layer, h, span->position + t - span->first);
+    strata_encode_fn *encode = strata__kernels_of(chunk)->encode[span->kv->type];
+    strata__rope(chunk, t, k, 1);
+    encode(span->kv->keys + at, k, dim);
+    encode(span->kv->values + at, v, dim);
+}
+
 /* How the attention of a span is cut: several tokens into tiles, one token into parts of its
  * positions; and into groups of the query heads that share a key/value head. */
 struct cut {
-    size_t tile, tiles, part, parts, group, groups;
+    size_t tile, tiles, group, groups;
+    size_t parts, first_part; /* parts: 1 when the token's positions are not cut */
 };
+
+/* The first position that the only token of a span sees. */
+static size_t first_seen(const struct strata__chunk *chunk, const struct strata__span *span)
+{
+    size_t window = chunk->model->hp.window;
+    return window && span->position >= window ? span->position + 1 - window : 0;
+}
 
 static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__span *span)
 {
@@ -25,14 +56,13 @@ static struct cut cut_of(const struct strata__chunk *chunk, const struct strata_
     size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
     bool single = span->count == 1;
     struct cut cut = {.group = clip(share, single ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS),
-                      .part = SIZE_MAX,
                       .parts = 1};
     cut.groups = (share + cut.group - 1) / cut.group;
     cut.tile = STRATA_ATTENTION_ROWS / cut.group;
     cut.tiles = (span->count + cut.tile - 1) / cut.tile;
-    if (single && span->position + 1 > STRATA__ATTENTION_PART) {
-        cut.part = STRATA__ATTENTION_PART;
-        cut.parts = span->position / cut.part + 1;
+    if (single) {
+        cut.first_part = first_seen(chunk, span) / STRATA__ATTENTION_PART;
+        cut.parts = span->position / STRATA__ATTENTION_PART + 1 - cut.first_part;
     }
     return cut;
 }
@@ -61,7 +91,7 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
         .v = span->kv->values + at,
         .v_stride = span->kv->row_bytes,
         .visible = ws->visible + first,
-        .window = SIZE_MAX,
+        .window = hp->window ? hp->window : SIZE_MAX,
         .tokens = clip(cut->tile, span->count - begin),
         .heads = clip(cut->group, share - sub),
         .head_dim = hp->head_dim,
@@ -103,8 +133,12 @@ static void attend_part(struct strata__chunk *chunk, const struct strata__span *
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__parts *ws = &chunk->workspace->parts;
-    size_t from = part * cut->part, share = hp->heads / hp->kv_heads;
-    uint32_t visible = (uint32_t)clip(span->position + 1 - from, cut->part);
+    size_t from = (cut->first_part + part) * STRATA__ATTENTION_PART,
+           begin = first_seen(chunk, span);
+    size_t end = clip(span->position + 1, from + STRATA__ATTENTION_PART);
+    from = from > begin ? from : begin;
+    size_t share = hp->heads / hp->kv_heads;
+    uint32_t visible = (uint32_t)(end - from);
     struct strata_attention open = a;
     float largest[STRATA_ATTENTION_HEADS], denominator[STRATA_ATTENTION_HEADS];
     open.out = ws->sums + (part_at(chunk, span, head) + part) * a.head_dim;
@@ -132,14 +166,22 @@ static void attend_part(struct strata__chunk *chunk, const struct strata__span *
 /* Item `index` of a span; of several tokens the last tiles, which see the most, come first. */
 static void attend_item(struct strata__chunk *chunk, const struct strata__step *step,
                         const struct strata__span *span, const struct cut *cut, size_t index,
-                        void *scratch)
+                        unsigned thread)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     size_t groups = hp->kv_heads * cut->groups, group = index % groups, piece = index / groups;
     size_t kv_head = group / cut->groups, sub = group % cut->groups * cut->group;
     size_t begin = cut->parts > 1 ? 0 : (cut->tiles - 1 - piece) * cut->tile;
     struct strata_attention a = attention_of(chunk, step, span, cut, begin, kv_head, sub);
-    a.scratch = scratch;
+    struct strata__lane *lane = &chunk->workspace->lanes[thread];
+    a.scratch = lane->scratch;
+    if (strata__attends_alone(chunk)) {
+        memcpy(lane->queries, a.q, a.heads * a.head_dim * sizeof *a.q);
+        strata__rope(chunk, span->first, lane->queries, a.heads);
+        a.q = lane->queries;
+        if (piece + 1 == cut->parts)
+            strata__store(chunk, step, span, span->first, kv_head);
+    }
     if (cut->parts > 1)
         attend_part(chunk, span, cut, a, kv_head * (hp->heads / hp->kv_heads) + sub, piece);
     else
@@ -148,7 +190,6 @@ static void attend_item(struct strata__chunk *chunk, const struct strata__step *
 
 void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
 {
-    void *scratch = chunk->workspace->lanes[thread].scratch;
     size_t claim = strata__threads_claim(strata__pool_of(chunk)), done = 0;
     for (size_t i = 0; i < chunk->n_spans;) {
         const struct strata__span *span = &chunk->spans[i];
@@ -159,7 +200,7 @@ void strata__attend(struct strata__chunk *chunk, const struct strata__step *step
             i++;
             continue;
         }
-        attend_item(chunk, step, span, &cut, claim - done, scratch);
+        attend_item(chunk, step, span, &cut, claim - done, thread);
         claim = strata__threads_claim(strata__pool_of(chunk));
     }
     strata__threads_barrier(strata__pool_of(chunk));

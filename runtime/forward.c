@@ -4,7 +4,9 @@
  * results do not depend on who computes them (rows of a product, tokens, heads), so that the logits
  * are the same for any number of threads; a barrier ends it.  With a single token every thread
  * normalises and quantises the input for itself: that costs less than the barrier it saves, and
- * leaves six barriers a layer (five steps and rope; see struct strata__step).
+ * leaves five barriers a layer, one a step, where data pass from all threads to all: keys and
+ * values are rotated and stored by the thread that attends to them (see attend.c).  Chunks of
+ * several tokens take six, and three more that end the preparation of inputs.
  */
 #include "forward.h"
 
@@ -17,6 +19,12 @@
  * different speeds, few enough that a claim's cost is lost in its work. */
 #define CLAIMS_PER_THREAD 4
 #define FEW_TOKENS 32
+
+/* Quantised activations of a piece, at most, and what its tokens are a multiple of (OpenBLAS's
+ * tiles, see gemm_blas.h). */
+#define ACTIVATION_BYTES ((size_t)256 << 10)
+#define TOKEN_UNIT 64
+_Static_assert(TOKEN_UNIT % STRATA_BLAS_TOKENS == 0, "pieces are whole tiles of OpenBLAS");
 
 /* This thread's share [*begin, *end) of n items in equal parts. */
 static void share_of(const struct strata__chunk *chunk, unsigned thread, size_t n, size_t *begin,
@@ -117,8 +125,13 @@ static bool use_blas(const strata_runtime *runtime, size_t m)
     return runtime->blas == STRATA__BLAS_ON || runtime->level == STRATA_LEVEL_ref;
 }
 
-/* Rows [begin, end) of product `index`, for all tokens; `begin` begins a panel. */
-static void multiply(const struct projection *p, unsigned index, size_t begin, size_t end)
+/* A piece of a step's output: rows begin .. end - 1 of its products, `begin` beginning a panel, for
+ * `tokens` tokens of the projection from `first` on. */
+struct piece {
+    size_t begin, end, first, tokens;
+};
+
+static void multiply(const struct projection *p, unsigned index, struct piece piece)
 {
     const struct strata__product *product = &p->step->product[index];
     const struct strata__tensor *weight = product->weight;
@@ -130,15 +143,15 @@ static void multiply(const struct projection *p, unsigned index, size_t begin, s
     if (product->out == STRATA__BUF_LOGITS)
         y = p->chunk->logits;
     struct strata_matmul a = {
-        .y = y + begin,
+        .y = y + piece.first * width + piece.begin,
         .ldy = width,
-        .w = (const char *)weight->data + begin * weight->row_bytes,
+        .w = (const char *)weight->data + piece.begin * weight->row_bytes,
         .row_bytes = weight->row_bytes,
-        .rows = end - begin,
-        .x = p->x,
+        .rows = piece.end - piece.begin,
+        .x = p->x + piece.first * p->ldx,
         .ldx = p->ldx,
-        .xq = p->q8,
-        .m = p->m,
+        .xq = q8_from(&p->q8, piece.first, p->k),
+        .m = piece.tokens,
         .k = p->k,
         .scratch = p->scratch,
     };
@@ -146,28 +159,29 @@ static void multiply(const struct projection *p, unsigned index, size_t begin, s
     if (!q8 && use_blas(model->runtime, p->m)) {
         strata_gemm_f32_blas(&a, kernels->dequantize[type]);
     } else if (product->panels) {
-        a.w = product->panels + begin / STRATA_PANEL_ROWS * strata_panel_bytes(type, p->k);
+        a.w = product->panels + piece.begin / STRATA_PANEL_ROWS * strata_panel_bytes(type, p->k);
         (q8 ? kernels->packed_q8 : kernels->packed_f32)[type](&a);
     } else {
         (p->m == 1 ? kernels->gemv_f32 : kernels->gemm_f32)[type](&a);
     }
     if (product->bias)
-        for (size_t t = 0; t < p->m; t++)
-            kernels->add(a.y + t * width, product->bias + begin, end - begin);
+        for (size_t t = 0; t < piece.tokens; t++)
+            kernels->add(a.y + t * width, product->bias + piece.begin, a.rows);
 }
 
-/* Rows [begin, end) of the step's combined output, once the products have them. */
-static void combine(const struct projection *p, size_t begin, size_t end)
+/* A piece of the step's combined output, once the products have it. */
+static void combine(const struct projection *p, struct piece piece)
 {
     const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     const struct strata__step *step = p->step;
-    size_t n = end - begin;
-    for (size_t t = 0; t < p->m && step->combine != STRATA__KEEP; t++) {
-        float *y = strata__row_of(p->chunk, step->product[0].out, t) + begin;
+    size_t n = piece.end - piece.begin;
+    for (size_t t = piece.first; t < piece.first + piece.tokens; t++) {
+        float *y = strata__row_of(p->chunk, step->product[0].out, t) + piece.begin;
         if (step->combine == STRATA__ADD_TO_X)
-            kernels->add(strata__row_of(p->chunk, STRATA__BUF_X, p->first + t) + begin, y, n);
-        else
-            kernels->silu_mul(y, y, strata__row_of(p->chunk, step->product[1].out, t) + begin, n);
+            kernels->add(strata__row_of(p->chunk, STRATA__BUF_X, p->first + t) + piece.begin, y, n);
+        else if (step->combine == STRATA__SILU_GATE)
+            kernels->silu_mul(y, y, strata__row_of(p->chunk, step->product[1].out, t) + piece.begin,
+                              n);
     }
 }
 
@@ -176,15 +190,29 @@ static size_t clip(size_t value, size_t limit)
     return value < limit ? value : limit;
 }
 
-/* Rows that one claim takes of a step with `rows` in all: whole panels.  With few tokens products
- * wait for memory, which threads should read in long runs (kernels prefetch beyond the panel at
- * hand); with many, small claims even out the threads. */
-static size_t claim_rows(const struct projection *p, size_t rows)
+/* How a step's products are cut into pieces that threads claim. */
+struct grid {
+    size_t rows;         /* of a piece */
+    size_t tokens, runs; /* of a piece; so many runs of tokens are all */
+};
+
+/* With few tokens products wait for memory, which threads should read in long runs (kernels
+ * prefetch beyond the panel at hand).  With many, small pieces even out the threads, and the tokens
+ * of a piece are as many as have their activations in the second-level cache, so that all of a
+ * thread's panels find them there. */
+static struct grid grid_of(const struct projection *p, size_t rows)
 {
     size_t panels = (rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
     size_t claims = strata__threads_count(strata__pool_of(p->chunk)) * CLAIMS_PER_THREAD;
-    size_t each = p->m > FEW_TOKENS ? 1 : (panels + claims - 1) / claims;
-    return each * STRATA_PANEL_ROWS;
+    struct grid grid = {.rows = STRATA_PANEL_ROWS, .tokens = p->m, .runs = 1};
+    if (p->m <= FEW_TOKENS) {
+        grid.rows *= (panels + claims - 1) / claims;
+        return grid;
+    }
+    size_t fitting = ACTIVATION_BYTES / p->k / TOKEN_UNIT * TOKEN_UNIT;
+    grid.tokens = clip(fitting > TOKEN_UNIT ? fitting : TOKEN_UNIT, p->m);
+    grid.runs = (p->m + grid.tokens - 1) / grid.tokens;
+    return grid;
 }
 
 /* The products of `step` for tokens first .. first + m - 1. */
@@ -205,20 +233,23 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
         rows[i] = step->product[i].weight->rows;
         total = together ? rows[i] : total + rows[i];
     }
-    size_t each = claim_rows(&p, total);
-    for (unsigned i = 0, claim = strata__threads_claim(strata__pool_of(chunk)), done = 0;
-         i < step->products;) {
-        size_t claims = (rows[i] + each - 1) / each;
+    struct grid grid = grid_of(&p, total);
+    size_t run = 0, done = 0, claim = strata__threads_claim(strata__pool_of(chunk));
+    for (unsigned i = 0; run < grid.runs;) {
+        size_t claims = (rows[i] + grid.rows - 1) / grid.rows;
         if (claim - done >= claims) {
-            done += (unsigned)claims;
-            i = together ? step->products : i + 1;
+            done += claims;
+            i = together || i + 1 == step->products ? 0 : i + 1;
+            run += i == 0;
             continue;
         }
-        size_t begin = (claim - done) * each, end = clip(begin + each, rows[i]);
-        multiply(&p, i, begin, end);
+        struct piece piece = {.begin = (claim - done) * grid.rows, .first = run * grid.tokens};
+        piece.end = clip(piece.begin + grid.rows, rows[i]);
+        piece.tokens = clip(grid.tokens, m - piece.first);
+        multiply(&p, i, piece);
         if (together)
-            multiply(&p, i + 1, begin, end);
-        combine(&p, begin, end);
+            multiply(&p, i + 1, piece);
+        combine(&p, piece);
         claim = strata__threads_claim(strata__pool_of(chunk));
     }
     strata__threads_barrier(strata__pool_of(chunk));
@@ -226,37 +257,20 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
 
 /* ---- Attention ---- */
 
-/* The span of token t. */
-static const struct strata__span *span_of(const struct strata__chunk *chunk, size_t t)
-{
-    const struct strata__span *span = chunk->spans;
-    while (t >= span->first + span->count)
-        span++;
-    return span;
-}
-
+/* Rotates queries and keys of all tokens and stores keys and values. */
 static void rope_store(struct strata__chunk *chunk, const struct strata__step *step,
                        unsigned thread)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
-    const struct strata_kernels *kernels = strata__kernels_of(chunk);
-    strata_rope_fn *rope = hp->rope_neox ? kernels->rope_neox : kernels->rope_norm;
     size_t begin, end;
     share_of(chunk, thread, chunk->count, &begin, &end);
+    const struct strata__span *span = chunk->spans;
     for (size_t t = begin; t < end; t++) {
-        const struct strata__span *span = span_of(chunk, t);
-        size_t position = span->position + t - span->first;
-        const float *cs = chunk->workspace->rope + t * 2 * hp->rope_pairs;
-        float *k = strata__row_of(chunk, STRATA__BUF_K, t),
-              *v = strata__row_of(chunk, STRATA__BUF_V, t);
-        rope(strata__row_of(chunk, STRATA__BUF_Q, t), cs, hp->heads, hp->head_dim, hp->rope_pairs);
-        rope(k, cs, hp->kv_heads, hp->head_dim, hp->rope_pairs);
-        for (size_t h = 0; h < hp->kv_heads; h++) {
-            size_t at = strata__kv_at(span->kv, step->layer, h, position);
-            strata_encode_fn *encode = kernels->encode[span->kv->type];
-            encode(span->kv->keys + at, k + h * hp->head_dim, hp->head_dim);
-            encode(span->kv->values + at, v + h * hp->head_dim, hp->head_dim);
-        }
+        while (t >= span->first + span->count)
+            span++;
+        strata__rope(chunk, t, strata__row_of(chunk, STRATA__BUF_Q, t), hp->heads);
+        for (size_t h = 0; h < hp->kv_heads; h++)
+            strata__store(chunk, step, span, t, h);
     }
     strata__threads_barrier(strata__pool_of(chunk));
 }
@@ -313,7 +327,8 @@ static void run_steps(void *context, unsigned thread)
             project(chunk, step, 0, chunk->count, thread);
             break;
         case STRATA__STEP_ROPE_STORE:
-            rope_store(chunk, step, thread);
+            if (!strata__attends_alone(chunk))
+                rope_store(chunk, step, thread);
             break;
         case STRATA__STEP_ATTEND:
             strata__attend(chunk, step, thread);

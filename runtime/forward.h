@@ -35,6 +35,7 @@ struct strata__workspace {
     } parts;
     struct strata__lane {
         struct strata__input input; /* one row: prepared by each thread for itself (one token) */
+        float *queries;             /* of a key/value head, rotated: STRATA_ATTENTION_HEADS */
         void *scratch;
     } * lanes; /* one a thread */
     size_t n_lanes;
@@ -84,7 +85,21 @@ static inline float *strata__row_of(const struct strata__chunk *chunk, enum stra
     return ws->buffer[buffer] + token * ws->width[buffer];
 }
 
-/* The attention step, by every thread of a run (attend.c). */
+/* Rotates `heads` vectors at x by the position of token t; stores key and value of token t, of the
+ * span, and key/value head h in the cache, the key rotated (attend.c). */
+void strata__rope(const struct strata__chunk *chunk, size_t t, float *x, size_t heads);
+void strata__store(const struct strata__chunk *chunk, const struct strata__step *step,
+                   const struct strata__span *span, size_t t, size_t h);
+
+/* True when all spans have one token and whoever attends to the newest position of a key/value head
+ * can rotate and store it too, so that no step and barrier of its own is needed. */
+static inline bool strata__attends_alone(const struct strata__chunk *chunk)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    return chunk->n_spans == chunk->count && hp->heads / hp->kv_heads <= STRATA_ATTENTION_HEADS;
+}
+
+/* The attention step, by every thread of a run. */
 void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread);
 
 /* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when a span's *cancel

@@ -59,6 +59,7 @@ struct strata__step {
 struct strata__hparams {
     unsigned layers, embedding, ffn, heads, kv_heads, head_dim, vocab, context;
     float norm_eps;
+    unsigned window;     /* positions that a token sees, its own among them; 0: all before it */
     unsigned rope_pairs; /* dimensions rotated / 2 */
     bool rope_neox;      /* else adjacent pairs */
 };

@@ -84,6 +84,9 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
     ws->n_lanes = lanes;
     for (size_t i = 0; i < lanes; i++) {
         STRATA_TRY(open_input(&ws->lanes[i].input, 1, widest));
+        STRATA_TRY(strata__alloc_aligned(&ws->lanes[i].queries,
+                                         STRATA_ATTENTION_HEADS * hp->head_dim * sizeof(float),
+                                         "thread buffers"));
         STRATA_TRY(strata__alloc_aligned(&ws->lanes[i].scratch, scratch, "thread scratch"));
     }
     return STRATA_OK;
@@ -93,6 +96,7 @@ void strata__workspace_close(struct strata__workspace *ws)
 {
     for (size_t i = 0; i < ws->n_lanes; i++) {
         close_input(&ws->lanes[i].input);
+        strata__free(ws->lanes[i].queries);
         strata__free(ws->lanes[i].scratch);
     }
     strata__free(ws->lanes);

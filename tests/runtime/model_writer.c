@@ -38,7 +38,9 @@ static void keys(struct gguf_writer *w, const struct model_spec *spec)
     static const int32_t types[VOCAB] = {1, 1, 1, 1, 1, 1, 1, 3};
     gguf_key_string(w, "general.architecture", spec->architecture ? spec->architecture : "llama");
     number(w, spec, "block_count", LAYERS);
-    number(w, spec, "context_length", 128);
+    number(w, spec, "context_length", spec->context ? spec->context : 128);
+    if (spec->window)
+        number(w, spec, "attention.sliding_window", spec->window);
     number(w, spec, "embedding_length", EMBEDDING);
     number(w, spec, "feed_forward_length", FFN);
     number(w, spec, "attention.head_count", HEADS);

@@ -18,6 +18,7 @@ struct model_spec {
     const char *retyped;       /* a tensor written as I8, or NULL */
     const char *extra;         /* a vector that is added, or NULL */
     const float *rope_factors; /* rope_freqs.weight (4 values), or NULL */
+    uint32_t context, window;  /* 0: 128, and no key */
 };
 
 /* Saves the model under `name` in the test's folder and returns its path. */

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -36,6 +37,30 @@ void engine_close(struct engine *engine)
     strata_session_close(&engine->session);
     strata_model_unref(&engine->model);
     strata_runtime_close(&engine->runtime);
+}
+
+struct engine engine_open_tiny(void)
+{
+    return engine_open(ENGINE_TINY, (struct engine_options){.threads = 2});
+}
+
+struct engine engine_open_tiny_f32(void)
+{
+    return engine_open(ENGINE_TINY,
+                       (struct engine_options){.threads = 2, .compute = STRATA_COMPUTE_F32});
+}
+
+size_t engine_vocab(const struct engine *engine)
+{
+    return strata_model_info_get(engine->model).vocab;
+}
+
+int32_t *engine_some_ids(size_t n, size_t vocab)
+{
+    int32_t *ids = malloc(n * sizeof *ids);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)((i * 7919 + i * i * 31 + 17) % vocab);
+    return ids;
 }
 
 const char *const *host_levels(size_t *n)

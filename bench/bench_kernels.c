@@ -506,7 +506,7 @@ static bool run_works(const struct suite_options *options, struct work *works, s
                       const struct stream *stream)
 {
     struct roofline peaks[STRATA_LEVEL_COUNT] = {0};
-    if (!measure_peaks(options, works, count, stream, peaks))
+    if (!options->no_roofline && !measure_peaks(options, works, count, stream, peaks))
         return false;
     for (size_t i = 0; i < count; i++) {
         struct cost cost = op_benches[works[i].kernel->op].cost(&works[i]);
@@ -521,7 +521,8 @@ static bool run_works(const struct suite_options *options, struct work *works, s
             .teardown = close_lane,
             .bytes = cost.streamed + cost.local,
             .ops = cost.ops,
-            .ideal_s = ideal_seconds(&works[i], &peaks[works[i].kernel->level]),
+            .ideal_s =
+                options->no_roofline ? 0 : ideal_seconds(&works[i], &peaks[works[i].kernel->level]),
             .threads = options->threads,
         });
     }
@@ -532,6 +533,25 @@ static bool run_works(const struct suite_options *options, struct work *works, s
     return bench_run(&how);
 }
 
+static bool measure_works(const struct suite_options *options, struct work *works, size_t count)
+{
+    struct stream stream;
+    if (!stream_open(&stream, options->threads))
+        return false;
+    bool done = run_works(options, works, count, &stream);
+    stream_close(&stream);
+    return done;
+}
+
+static void list_works(const struct work *works, size_t count)
+{
+    char name[128];
+    for (size_t i = 0; i < count; i++) {
+        work_name(&works[i], name, sizeof name);
+        puts(name);
+    }
+}
+
 bool suite_kernels(const struct suite_options *options)
 {
     size_t count = find_works(options, NULL);
@@ -539,18 +559,17 @@ bool suite_kernels(const struct suite_options *options)
         fputs("strata-bench: no benchmark has a name that the filter matches\n", stderr);
         return false;
     }
-    struct stream stream;
-    if (!stream_open(&stream, options->threads))
-        return false;
     struct work *works = calloc(count, sizeof *works);
-    bool done = works != NULL;
-    if (done) {
-        find_works(options, works);
-        done = run_works(options, works, count, &stream);
-    } else {
+    if (!works) {
         fputs("strata-bench: out of memory\n", stderr);
+        return false;
     }
+    find_works(options, works);
+    bool done = true;
+    if (options->list)
+        list_works(works, count);
+    else
+        done = measure_works(options, works, count);
     free(works);
-    stream_close(&stream);
     return done;
 }

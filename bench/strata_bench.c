@@ -22,6 +22,8 @@ static const char usage[] =
     "      --filter RE        only names in which the extended regular expression is found\n"
     "      --min-time SECONDS of each repetition (default 0.1)\n"
     "  -r, --repetitions N    show mean, median and spread of N repetitions (default 1)\n"
+    "      --list             only print the names, one a line\n"
+    "      --no-roofline      do not measure the peaks and leave of_roofline out\n"
     "roofline   peaks of this host at each level: bytes read from memory and from the first-level\n"
     "           cache, float and 8-bit operations; on one thread and on N\n"
     "  -t, --threads N        (default: the cores that this process may use)\n"
@@ -43,6 +45,8 @@ static const struct option kernels_options[] = {
     {"filter", required_argument, NULL, 'f'},
     {"min-time", required_argument, NULL, 'm'},
     {"repetitions", required_argument, NULL, 'r'},
+    {"list", no_argument, NULL, 'l'},
+    {"no-roofline", no_argument, NULL, 'n'},
     COMMON_OPTIONS
 };
 static const struct option roofline_options[] = {COMMON_OPTIONS};
@@ -109,6 +113,12 @@ static int parse(const struct suite *suite, int argc, char **argv, struct suite_
         case 'f':
             if (!read_filter(out))
                 return USAGE;
+            break;
+        case 'l':
+            out->list = true;
+            break;
+        case 'n':
+            out->no_roofline = true;
             break;
         case 'j':
             out->json = true;

@@ -15,6 +15,8 @@ struct suite_options {
     regex_t filter;     /* when filtered: found in the names to measure */
     double min_seconds; /* of a repetition */
     int repetitions;
+    bool list;        /* names only */
+    bool no_roofline; /* without of_roofline, which takes a second to get ready for */
 };
 
 /* Each prints its results to stdout and returns true, or a message to stderr and returns false. */

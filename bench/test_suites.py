@@ -58,6 +58,16 @@ class Kernels(unittest.TestCase):
         names = [r["name"] for r in kernels("--filter", "^add_", STRATA_CPU="ref")]
         self.assertEqual(names, ["add_ref/n:576", "add_ref/n:2048"])
 
+    def test_list_has_what_would_run(self):
+        done = run("kernels", "--list", "--filter", "^add_", STRATA_CPU="ref")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.split(), ["add_ref/n:576", "add_ref/n:2048"])
+
+    def test_without_roofline(self):
+        row = kernels("--filter", "^add_ref/n:576$", "--no-roofline")[0]
+        self.assertGreater(row["ops_per_s"], 0)
+        self.assertNotIn("of_roofline", row)
+
     def test_repetitions_give_statistics(self):
         rows = kernels("--filter", "^add_ref/n:576$", "-r", "3")
         names = [row.get("aggregate_name") for row in rows if row["run_type"] == "aggregate"]

@@ -31,6 +31,11 @@ static const char usage[] =
     "      --json             one JSON object on stdout\n"
     "      --help\n"
     "\n"
+    "baseline   keep this program and what it measures, for compare\n"
+    "compare    is this program slower or faster than the baseline?  Measures both, alternating\n"
+    "report     kernels under the roofline, and the last comparisons, as HTML and PNG\n"
+    "these three need Python 3.11 and have options of their own (strata-bench compare --help)\n"
+    "\n"
     "STRATA_CPU=LEVEL leaves out the levels above it.\n";
 
 #define COMMON_OPTIONS                                                           \
@@ -51,6 +56,7 @@ static const struct option kernels_options[] = {
 };
 static const struct option roofline_options[] = {COMMON_OPTIONS};
 
+/* A suite without a function is the manager's. */
 static const struct suite {
     const char *name, *letters;
     const struct option *options;
@@ -59,6 +65,9 @@ static const struct suite {
 } suites[] = {
     {"kernels", "t:r:", kernels_options, suite_kernels, false},
     {"roofline", "t:", roofline_options, suite_roofline, true},
+    {.name = "baseline"},
+    {.name = "compare"},
+    {.name = "report"},
 };
 /* clang-format on */
 
@@ -155,6 +164,24 @@ static int look_at_host(struct suite_options *options, bool all_threads)
     return DONE;
 }
 
+/* Returns the exit status. */
+static int run_suite(const struct suite *suite, int argc, char **argv)
+{
+    struct suite_options options = {.min_seconds = 0.1, .repetitions = 1};
+    int status = parse(suite, argc, argv, &options);
+    if (status == DONE)
+        status = look_at_host(&options, suite->all_threads);
+    if (status == DONE)
+        status = suite->run(&options) ? DONE : FAILED;
+    if (fflush(stdout) && status == DONE) {
+        fprintf(stderr, "strata-bench: standard output: %s\n", strerror(errno));
+        status = FAILED;
+    }
+    if (options.filtered)
+        regfree(&options.filter);
+    return status < 0 ? DONE : status;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -163,22 +190,12 @@ int main(int argc, char **argv)
         return DONE;
     }
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
-        const struct suite *suite = &suites[i];
-        if (strcmp(suite->name, name))
+        if (strcmp(suites[i].name, name))
             continue;
-        struct suite_options options = {.min_seconds = 0.1, .repetitions = 1};
-        int status = parse(suite, argc - 1, argv + 1, &options);
-        if (status == DONE)
-            status = look_at_host(&options, suite->all_threads);
-        if (status == DONE)
-            status = suite->run(&options) ? DONE : FAILED;
-        if (fflush(stdout) && status == DONE) {
-            fprintf(stderr, "strata-bench: standard output: %s\n", strerror(errno));
-            status = FAILED;
-        }
-        if (options.filtered)
-            regfree(&options.filter);
-        return status < 0 ? DONE : status;
+        if (suites[i].run)
+            return run_suite(&suites[i], argc - 1, argv + 1);
+        run_manager(argc - 1, argv + 1);
+        return FAILED;
     }
     fprintf(stderr, "strata-bench: %s%ssuites are", name, *name ? ": no such suite; " : "");
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)

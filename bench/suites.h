@@ -27,4 +27,9 @@ bool suite_kernels(const struct suite_options *options);
 /* Peaks of each level, on one thread and on options->threads (roofline.c). */
 bool suite_roofline(const struct suite_options *options);
 
+/* Becomes the benchmark manager (manager/manager.py), which is given the paths of strata-bench and
+ * of the strata beside it, and then argv[0], the name of its suite, and the words after it. Returns
+ * only on failure, with a message on stderr (run_manager.c). */
+void run_manager(int argc, char **argv);
+
 #endif

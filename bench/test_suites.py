@@ -3,16 +3,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 PROGRAM = sys.argv.pop(1)
 
 
-def run(*words, **environment):
+def run(*words, program=PROGRAM, **environment):
     return subprocess.run(
-        [PROGRAM, *words],
+        [program, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,6 +93,35 @@ class Roofline(unittest.TestCase):
                 self.assertGreater(row[peak], 1e6)
 
 
+class Manager(unittest.TestCase):
+    """The suites that Python runs; manager/test_manager.py has what they do."""
+
+    def test_from_the_source_tree(self):
+        for suite in ("baseline", "compare", "report"):
+            done = run(suite, "--help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(f"usage: strata-bench {suite}", done.stdout)
+
+    def test_installed_beside_the_program(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program, manager = Path(folder, "bin"), Path(folder, "share", "strata", "bench")
+            program.mkdir()
+            manager.mkdir(parents=True)
+            shutil.copy(PROGRAM, program)
+            text = "import sys; print(*sys.argv[1:], sep=chr(10)); sys.exit(7)"
+            (manager / "manager.py").write_text(text)
+            done = run("compare", "--rounds", "5", program=program / "strata-bench")
+            self.assertEqual((done.returncode, done.stderr), (7, ""))
+            paths = ["--strata-bench", f"{program}/strata-bench", "--strata", f"{program}/strata"]
+            self.assertEqual(done.stdout.split(), ["compare", *paths, "--rounds", "5"])
+
+    def test_without_python(self):
+        done = run("compare", PATH="/nowhere")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("python3: No such file", done.stderr)
+        self.assertIn("compare needs Python 3.11", done.stderr)
+
+
 class Usage(unittest.TestCase):
     def refused(self, status, said, *words, **environment):
         done = run(*words, **environment)
@@ -97,7 +129,7 @@ class Usage(unittest.TestCase):
         self.assertIn(said, done.stderr)
 
     def test_refusals(self):
-        self.refused(2, "suites are kernels roofline")
+        self.refused(2, "suites are kernels roofline baseline compare report;")
         self.refused(2, "nonsense: no such suite; suites are kernels roofline", "nonsense")
         self.refused(2, "not a whole number from 1 to 1024", "kernels", "-t", "0")
         self.refused(2, "not a whole number", "kernels", "-r", "1x")

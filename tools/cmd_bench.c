@@ -315,7 +315,8 @@ const struct cli_command cmd_bench = {
     .arguments = "[SUITE [ARGUMENTS]]",
     .summary = "Measure prefill and decode of a model, or run a suite of strata-bench",
     .details =
-        "Suites (kernels, roofline, ...) are run by the program strata-bench beside this one.\n"
+        "Suites (kernels, roofline, baseline, compare, report) are run by the program\n"
+        "strata-bench beside this one; strata bench SUITE --help explains their options.\n"
         "ms_p50 and ms_p95 are of a whole prompt (prefill) or of one token of every sequence\n"
         "(decode); bytes_per_s counts all weights once an evaluation and the keys and values\n"
         "that the tokens see; a batch prefills one sequence after the other;\n"

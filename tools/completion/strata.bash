@@ -42,7 +42,7 @@ _strata() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
     bench:bench)
-        mapfile -t COMPREPLY < <(compgen -W "kernels roofline" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "kernels roofline baseline compare report" -- "$word")
         ;;
     *:--device | *:--kv-type | *:--compute)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")

@@ -1,20 +1,27 @@
-/* $STRATA_HOME and what stands in for it (home.h). */
-#include "home.h"
-
+/* $STRATA_HOME and what stands in for it. */
 #include <stdio.h>
 #include <stdlib.h>
 
-bool strata__home_path(char *out, size_t cap, const char *name)
+#include "status.h"
+
+strata_status strata_home_path(const char *name, char *out, size_t capacity, size_t *size)
 {
     static const struct {
         const char *variable, *below;
     } places[] = {{"STRATA_HOME", ""}, {"XDG_CACHE_HOME", "/strata"}, {"HOME", "/.cache/strata"}};
+    if (capacity)
+        *out = 0;
+    *size = 0;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         const char *folder = getenv(places[i].variable);
         if (!folder || !*folder)
             continue;
-        int length = snprintf(out, cap, "%s%s/%s", folder, places[i].below, name);
-        return length >= 0 && (size_t)length < cap;
+        int length = snprintf(out, capacity, "%s%s/%s", folder, places[i].below, name);
+        if (length < 0)
+            return strata__fail(STRATA_E_INVALID, "%s: the path is too long", places[i].variable);
+        *size = (size_t)length;
+        return STRATA_OK;
     }
-    return false;
+    return strata__fail(STRATA_E_IO, "none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: there "
+                                     "is no folder for models and what is made of them");
 }

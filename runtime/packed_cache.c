@@ -14,7 +14,6 @@
 #include <xxhash.h>
 
 #include "checked.h"
-#include "home.h"
 #include "memory.h"
 
 #define LAYOUT_VERSION 1
@@ -52,10 +51,13 @@ bool strata__cache_path(struct strata__cache_file *file, const char *model_path)
     snprintf(name, sizeof name, "packed/%.200s-%016llx.packed", base,
              (unsigned long long)XXH3_64bits(whole, strlen(whole)));
     free(whole);
-    if (strata__home_path(file->path, sizeof file->path, name))
+    size_t size;
+    if (strata_home_path(name, file->path, sizeof file->path, &size) != STRATA_OK)
+        return false;
+    if (size < sizeof file->path)
         return true;
-    strata__fail(STRATA_E_IO, "none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: no folder for "
-                              "packed weights");
+    strata__fail(STRATA_E_IO, "packed/: its path has %zu bytes, limit %zu", size,
+                 sizeof file->path - 1);
     return false;
 }
 

@@ -72,6 +72,17 @@ STRATA_API const char *strata_status_text(strata_status status);
  * next failing call. */
 STRATA_API const char *strata_last_error(void);
 
+/* ---- Folder ---- */
+
+/* The path of `name` in strata's folder ($STRATA_HOME, else $XDG_CACHE_HOME/strata, else
+ * ~/.cache/strata), whether it exists or not: models/NAME.gguf are models that have a name, packed/
+ * has the weights that strata_model_load keeps.  Stores at most `capacity` bytes, the last of them
+ * a terminator, and the full length, without it, in *size; out may be NULL when capacity is 0.  Any
+ * thread, as long as none changes the environment.  E_IO: none of the three variables is set;
+ * E_INVALID: a path above 2^31 - 1 bytes. */
+STRATA_API strata_status strata_home_path(const char *name, char *out, size_t capacity,
+                                          size_t *size);
+
 /* ---- Runtime ---- */
 
 typedef struct strata_runtime strata_runtime;

@@ -26,24 +26,20 @@ const struct model_name *model_names_row(size_t index)
 
 char *model_names_path(const char *name)
 {
-    const char *folder = getenv("STRATA_HOME"), *below = "";
-    if (!folder || !*folder) {
-        folder = getenv("XDG_CACHE_HOME");
-        below = "/strata";
-    }
-    if (!folder || !*folder) {
-        folder = getenv("HOME");
-        below = "/.cache/strata";
-    }
-    if (!folder || !*folder) {
-        cli_message("none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: no folder for models");
+    char below[64];
+    size_t size;
+    snprintf(below, sizeof below, "models/%s.gguf", name);
+    strata_status status = strata_home_path(below, NULL, 0, &size);
+    if (status != STRATA_OK) {
+        cli_fail(status);
         return NULL;
     }
-    char *path;
-    if (asprintf(&path, "%s%s/models/%s.gguf", folder, below, name) >= 0)
-        return path;
-    cli_no_memory();
-    return NULL;
+    char *path = malloc(size + 1);
+    if (path)
+        strata_home_path(below, path, size + 1, &size);
+    else
+        cli_no_memory();
+    return path;
 }
 
 static const struct model_name *find(const char *name)

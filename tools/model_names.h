@@ -18,9 +18,9 @@ struct model_name {
 size_t model_names_count(void);
 const struct model_name *model_names_row(size_t index);
 
-/* Path of the model's file, whether it exists or not: the folder is $STRATA_HOME, else
- * $XDG_CACHE_HOME/strata, else ~/.cache/strata; in it models/NAME.gguf.  NULL after a message when
- * there is no such folder (no HOME) or no memory.  The caller frees it. */
+/* Path of the model's file, whether it exists or not: models/NAME.gguf in strata's folder
+ * (strata_home_path).  NULL after a message when there is no such folder or no memory.  The caller
+ * frees it. */
 char *model_names_path(const char *name);
 
 /* The file that MODEL (a path, or a name of the table, which goes first) means.  NULL after a

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "strata.h"
+
 static FILE *open_in(const char *dir, const char *name)
 {
     char path[4096];
@@ -100,13 +102,10 @@ struct difference difference_of(const float *a, const float *b, size_t n)
 const char *known_model(const char *name)
 {
     static char path[4096];
-    const char *home = getenv("STRATA_HOME"), *cache = getenv("XDG_CACHE_HOME");
-    if (home && *home)
-        snprintf(path, sizeof path, "%s/models/%s.gguf", home, name);
-    else if (cache && *cache)
-        snprintf(path, sizeof path, "%s/strata/models/%s.gguf", cache, name);
-    else
-        snprintf(path, sizeof path, "%s/.cache/strata/models/%s.gguf",
-                 getenv("HOME") ? getenv("HOME") : "", name);
+    char below[64];
+    size_t size;
+    snprintf(below, sizeof below, "models/%s.gguf", name);
+    if (strata_home_path(below, path, sizeof path, &size) != STRATA_OK || size >= sizeof path)
+        return NULL;
     return access(path, R_OK) == 0 ? path : NULL;
 }

@@ -1,7 +1,6 @@
 /* The cache file: layout, opening, making (packed_cache.h). */
 #include "packed_cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,22 +9,25 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "checked.h"
 #include "memory.h"
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 #define BYTE_ORDER_MARK 0x01020304u
+#define MATRICES_MAX (1u << 20)
 #define PAGE 4096
 
 struct header {
     char magic[8];
     uint32_t version, byte_order;
-    uint64_t matrices, data, bytes; /* count; offset of the panels; of the whole file */
+    uint64_t matrices, source, data, bytes; /* count; bytes of the source's path; offset of the
+                                               panels; bytes of the whole file */
     uint64_t identity;
-    uint64_t checksum; /* of header and table, this field as 0 */
+    uint64_t checksum; /* of header, table and source, this field as 0 */
 };
 
 struct row {
@@ -38,33 +40,35 @@ static const char magic[8] = {'s', 't', 'r', 'a', 't', 'a', 'P', 'K'};
 
 /* ---- names ---- */
 
+strata_status strata__cache_folder_path(char out[STRATA__CACHE_PATH_MAX], const char *name)
+{
+    char below[300];
+    size_t size;
+    snprintf(below, sizeof below, "packed/%s", name);
+    STRATA_TRY(strata_home_path(below, out, STRATA__CACHE_PATH_MAX, &size));
+    if (size < STRATA__CACHE_PATH_MAX)
+        return STRATA_OK;
+    return strata__fail(STRATA_E_IO, "packed/: its path has %zu bytes, limit %d", size,
+                        STRATA__CACHE_PATH_MAX - 1);
+}
+
 bool strata__cache_path(struct strata__cache_file *file, const char *model_path)
 {
     *file = (struct strata__cache_file){.descriptor = -1};
-    char *whole = realpath(model_path, NULL);
-    if (!whole) {
+    if (!realpath(model_path, file->model)) {
         strata__fail_errno(STRATA_E_IO, errno, "%s: cannot find its place", model_path);
         return false;
     }
-    const char *base = strrchr(whole, '/') + 1;
     char name[300];
-    snprintf(name, sizeof name, "packed/%.200s-%016llx.packed", base,
-             (unsigned long long)XXH3_64bits(whole, strlen(whole)));
-    free(whole);
-    size_t size;
-    if (strata_home_path(name, file->path, sizeof file->path, &size) != STRATA_OK)
-        return false;
-    if (size < sizeof file->path)
-        return true;
-    strata__fail(STRATA_E_IO, "packed/: its path has %zu bytes, limit %zu", size,
-                 sizeof file->path - 1);
-    return false;
+    snprintf(name, sizeof name, "%.200s-%016llx.packed", strrchr(file->model, '/') + 1,
+             (unsigned long long)XXH3_64bits(file->model, strlen(file->model)));
+    return strata__cache_folder_path(file->path, name) == STRATA_OK;
 }
 
 /* Makes the folders of a path, those that are missing. */
 static strata_status make_folders(const char *path)
 {
-    char folder[4096];
+    char folder[STRATA__CACHE_PATH_MAX];
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
         if (mkdir(folder, 0777) != 0 && errno != EEXIST)
@@ -73,25 +77,43 @@ static strata_status make_folders(const char *path)
     return STRATA_OK;
 }
 
-/* ---- header and table ---- */
+/* ---- header, table, source ---- */
 
-static size_t table_bytes(const struct strata__packed_weights *packed)
+/* Of a header within its limits. */
+static size_t head_bytes(const struct header *header)
 {
-    return sizeof(struct header) + packed->count * sizeof(struct row);
+    return sizeof *header + (size_t)(header->matrices * sizeof(struct row) + header->source);
 }
 
-static size_t data_offset(const struct strata__packed_weights *packed)
+static uint64_t data_offset(const struct header *header)
 {
-    return (table_bytes(packed) + PAGE - 1) / PAGE * PAGE;
+    return (head_bytes(header) + PAGE - 1) / PAGE * PAGE;
 }
 
-static uint64_t checksum_of(const unsigned char *map, size_t bytes)
+/* The header of a file, without its checksum. */
+static struct header header_of(const struct strata__cache_file *file,
+                               const struct strata__packed_weights *packed, uint64_t identity)
+{
+    struct header header = {
+        .version = LAYOUT_VERSION,
+        .byte_order = BYTE_ORDER_MARK,
+        .matrices = packed->count,
+        .source = strlen(file->model) + 1,
+        .bytes = file->bytes,
+        .identity = identity,
+    };
+    memcpy(header.magic, magic, sizeof magic);
+    header.data = data_offset(&header);
+    return header;
+}
+
+static uint64_t checksum_of(const unsigned char *head, size_t bytes)
 {
     struct header header;
-    memcpy(&header, map, sizeof header);
+    memcpy(&header, head, sizeof header);
     header.checksum = 0;
     uint64_t seed = XXH3_64bits(&header, sizeof header);
-    return XXH3_64bits_withSeed(map + sizeof header, bytes - sizeof header, seed);
+    return XXH3_64bits_withSeed(head + sizeof header, bytes - sizeof header, seed);
 }
 
 static void fill_row(struct row *row, const struct strata__packed_matrix *matrix)
@@ -127,36 +149,113 @@ static bool read_table(struct strata__packed_weights *packed, const unsigned cha
     return true;
 }
 
-/* Why the mapped file is of no use; NULL when it is. */
+/* Why a file of `bytes` bytes with this header is of no use, and its state; NULL: it may be. */
+static const char *header_fault(const struct header *header, uint64_t bytes,
+                                strata_pack_cache_state *state)
+{
+    *state = STRATA_PACK_CACHE_DAMAGED;
+    if (memcmp(header->magic, magic, sizeof magic) != 0)
+        return "not a file of packed weights";
+    *state = STRATA_PACK_CACHE_OTHER_VERSION;
+    if (header->byte_order != BYTE_ORDER_MARK)
+        return "made on a host of other byte order";
+    if (header->version != LAYOUT_VERSION)
+        return "made by another version of strata";
+    *state = STRATA_PACK_CACHE_DAMAGED;
+    if (header->matrices > MATRICES_MAX || header->source > STRATA__CACHE_PATH_MAX ||
+        header->data != data_offset(header) || header->data >= bytes || header->bytes != bytes)
+        return "the sizes in its header are not its own";
+    *state = STRATA_PACK_CACHE_READY;
+    return NULL;
+}
+
+/* True when the matrices of the table lie one after the other, up to the end of the file. */
+static bool rows_fit(const unsigned char *table, const struct header *header)
+{
+    uint64_t end = 0;
+    for (uint64_t i = 0; i < header->matrices; i++) {
+        struct row row;
+        memcpy(&row, table + i * sizeof row, sizeof row);
+        if (row.offset != end || !strata__add_u64(end, row.bytes, &end))
+            return false;
+    }
+    return end == header->bytes - header->data;
+}
+
+/* Why all of the head is of no use; NULL when it is.  `header` has passed the check above. */
+static const char *head_fault(const unsigned char *head, const struct header *header)
+{
+    size_t bytes = head_bytes(header), source = (size_t)header->source;
+    const char *path = (const char *)head + bytes - source;
+    if (checksum_of(head, bytes) != header->checksum)
+        return "its header does not pass its checksum";
+    if (source == 0 || *path != '/' || strnlen(path, source) != source - 1)
+        return "the model's path in it is none";
+    if (!rows_fit(head + sizeof *header, header))
+        return "the matrices in it do not fit its size";
+    return NULL;
+}
+
+/* Why the mapped file is of no use for these weights; NULL when it is. */
 static const char *find_fault(const struct strata__cache_file *file,
                               struct strata__packed_weights *packed)
 {
-    struct header header;
+    struct header header, expected = header_of(file, packed, 0);
+    strata_pack_cache_state state;
     if (file->bytes < sizeof header)
         return "shorter than its header";
     memcpy(&header, file->map, sizeof header);
-    if (memcmp(header.magic, magic, sizeof magic) != 0)
-        return "not a file of packed weights";
-    if (header.byte_order != BYTE_ORDER_MARK)
-        return "made on a host of other byte order";
-    if (header.version != LAYOUT_VERSION)
-        return "made by another version of strata";
-    if (header.matrices != packed->count || header.data != data_offset(packed) ||
-        header.bytes != file->bytes || file->bytes - header.data != packed->bytes)
+    const char *fault = header_fault(&header, file->bytes, &state);
+    if (!fault)
+        fault = head_fault(file->map, &header);
+    if (fault)
+        return fault;
+    const char *path = (const char *)file->map + head_bytes(&header) - header.source;
+    if (header.matrices != expected.matrices || file->bytes - header.data != packed->bytes ||
+        strcmp(path, file->model) != 0 || !read_table(packed, file->map + sizeof header))
         return "made for other weights";
-    if (checksum_of(file->map, table_bytes(packed)) != header.checksum)
-        return "its header does not pass its checksum";
-    return read_table(packed, file->map + sizeof header) ? NULL : "made for other weights";
+    return NULL;
+}
+
+/* The first `bytes` bytes of a file; false when there are none that can be read. */
+static bool read_begin(int descriptor, void *out, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = pread(descriptor, (char *)out + done, bytes - done, (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+strata_status strata__cache_examine(int descriptor, uint64_t bytes, char *model,
+                                    strata_pack_cache_state *state)
+{
+    struct header header;
+    *model = 0;
+    *state = STRATA_PACK_CACHE_DAMAGED;
+    if (bytes < sizeof header)
+        return STRATA_OK;
+    *state = STRATA_PACK_CACHE_UNREADABLE;
+    if (!read_begin(descriptor, &header, sizeof header) || header_fault(&header, bytes, state))
+        return STRATA_OK;
+    unsigned char *head;
+    size_t size = head_bytes(&header);
+    STRATA_TRY(strata__calloc(&head, size, 1, "header of packed weights"));
+    if (!read_begin(descriptor, head, size))
+        *state = STRATA_PACK_CACHE_UNREADABLE;
+    else if (head_fault(head, &header))
+        *state = STRATA_PACK_CACHE_DAMAGED;
+    else
+        memcpy(model, head + size - header.source, (size_t)header.source);
+    strata__free(head);
+    return STRATA_OK;
 }
 
 /* ---- opening ---- */
-
-static void unmap(struct strata__cache_file *file)
-{
-    if (file->map)
-        munmap(file->map, file->bytes);
-    file->map = NULL;
-}
 
 /* Maps the file at file->path; false with the reason in the last error. */
 static bool map_file(struct strata__cache_file *file, int descriptor)
@@ -176,88 +275,78 @@ static bool map_file(struct strata__cache_file *file, int descriptor)
     return true;
 }
 
+/* Keeps others from removing the file as long as it is open.  Who looks whether it is in use holds
+ * it locked for a moment; without the lock it may go, which harms nobody who has it mapped. */
+static void lock_shared(int descriptor)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 20 && flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+         i++)
+        nanosleep(&moment, NULL);
+}
+
+/* True when the file at file->descriptor, now mapped, is one of these weights. */
+static bool take_file(struct strata__cache_file *file, struct strata__packed_weights *packed)
+{
+    if (!map_file(file, file->descriptor))
+        return false;
+    const char *fault = find_fault(file, packed);
+    if (fault)
+        strata__fail(STRATA_E_FORMAT, "%s: %s", file->path, fault);
+    return !fault;
+}
+
 enum strata__cache_state strata__cache_open(struct strata__cache_file *file,
                                             struct strata__packed_weights *packed,
                                             uint64_t identity)
 {
-    int descriptor = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (descriptor < 0) {
+    file->descriptor = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (file->descriptor < 0) {
         strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", file->path);
         return STRATA__CACHE_NONE;
     }
-    bool mapped = map_file(file, descriptor);
-    close(descriptor);
-    if (!mapped)
-        return STRATA__CACHE_NONE;
-    const char *fault = find_fault(file, packed);
-    if (fault) {
-        strata__fail(STRATA_E_FORMAT, "%s: %s", file->path, fault);
-        unmap(file);
+    lock_shared(file->descriptor);
+    if (!take_file(file, packed)) {
+        strata__cache_close(file);
         return STRATA__CACHE_NONE;
     }
-    file->data = data_offset(packed);
+    futimens(file->descriptor, NULL); /* refused: it looks less used than it is */
     struct header header;
     memcpy(&header, file->map, sizeof header);
+    file->data = (size_t)header.data;
     return header.identity == identity ? STRATA__CACHE_FOUND : STRATA__CACHE_OTHER;
 }
 
 /* ---- making ---- */
 
-/* Removes what makers that ended too early have left: temporary files that nobody holds locked. */
-static void sweep(const char *path)
+strata_status strata__cache_temporary(char *name, int *descriptor)
 {
-    char folder[4096], name[4400];
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
-    DIR *stream = opendir(folder);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        if (!strstr(entry->d_name, ".packed."))
-            continue;
-        snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
-        int descriptor = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) == 0)
-            unlink(name);
-        if (descriptor >= 0)
-            close(descriptor);
-    }
-    if (stream)
-        closedir(stream);
-}
-
-/* Opens a new file beside file->path, locked as long as it is being written. */
-static strata_status open_temporary(struct strata__cache_file *file)
-{
-    snprintf(file->temporary, sizeof file->temporary, "%s.XXXXXX", file->path);
-    file->descriptor = mkostemp(file->temporary, O_CLOEXEC);
-    if (file->descriptor < 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make", file->temporary);
-    flock(file->descriptor, LOCK_EX | LOCK_NB); /* keeps it from others' sweeps */
+    STRATA_TRY(make_folders(name));
+    *descriptor = mkostemp(name, O_CLOEXEC);
+    if (*descriptor < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make", name);
+    flock(*descriptor, LOCK_EX | LOCK_NB); /* keeps it from being taken for a leftover */
     return STRATA_OK;
-}
-
-static void discard(struct strata__cache_file *file)
-{
-    if (file->descriptor < 0)
-        return;
-    unlink(file->temporary);
-    close(file->descriptor);
-    file->descriptor = -1;
 }
 
 strata_status strata__cache_create(struct strata__cache_file *file,
                                    const struct strata__packed_weights *packed)
 {
     uint64_t bytes;
-    file->data = data_offset(packed);
-    if (!strata__add_u64(file->data, packed->bytes, &bytes) || bytes > (uint64_t)PTRDIFF_MAX)
+    file->data = (size_t)header_of(file, packed, 0).data;
+    if (packed->count > MATRICES_MAX || !strata__add_u64(file->data, packed->bytes, &bytes) ||
+        bytes > (uint64_t)PTRDIFF_MAX)
         return strata__fail(STRATA_E_IO, "%s: too large", file->path);
     file->bytes = (size_t)bytes;
-    STRATA_TRY(make_folders(file->path));
-    sweep(file->path);
-    return open_temporary(file);
+    snprintf(file->temporary, sizeof file->temporary, "%s.XXXXXX", file->path);
+    strata_status status = strata__cache_temporary(file->temporary, &file->descriptor);
+    if (status != STRATA_OK)
+        file->temporary[0] = 0;
+    return status;
 }
 
-static strata_status write_at(const struct strata__cache_file *file, int descriptor,
-                              const void *data, size_t bytes, uint64_t offset)
+strata_status strata__cache_write_at(int descriptor, const char *shown, const void *data,
+                                     size_t bytes, uint64_t offset)
 {
     for (size_t done = 0; done < bytes;) {
         ssize_t n =
@@ -266,7 +355,7 @@ static strata_status write_at(const struct strata__cache_file *file, int descrip
             continue;
         if (n <= 0)
             return strata__fail_errno(STRATA_E_IO, n < 0 ? errno : ENOSPC, "%s: cannot write",
-                                      file->path);
+                                      shown);
         done += (size_t)n;
     }
     return STRATA_OK;
@@ -275,58 +364,53 @@ static strata_status write_at(const struct strata__cache_file *file, int descrip
 strata_status strata__cache_write(const struct strata__cache_file *file, const void *panels,
                                   size_t bytes, uint64_t offset)
 {
-    return write_at(file, file->descriptor, panels, bytes, file->data + offset);
+    return strata__cache_write_at(file->descriptor, file->path, panels, bytes, file->data + offset);
 }
 
-/* Header and table as bytes to write, in `out` of table_bytes. */
-static void fill_table(unsigned char *out, const struct strata__cache_file *file,
-                       const struct strata__packed_weights *packed, uint64_t identity)
+/* Header, table and source as bytes to write, in `out` of head_bytes. */
+static void fill_head(unsigned char *out, struct header header,
+                      const struct strata__cache_file *file,
+                      const struct strata__packed_weights *packed)
 {
-    struct header header = {
-        .version = LAYOUT_VERSION,
-        .byte_order = BYTE_ORDER_MARK,
-        .matrices = packed->count,
-        .data = file->data,
-        .bytes = file->bytes,
-        .identity = identity,
-    };
-    memcpy(header.magic, magic, sizeof magic);
+    size_t bytes = head_bytes(&header);
     for (size_t i = 0; i < packed->count; i++) {
         struct row row;
         fill_row(&row, &packed->matrices[i]);
         memcpy(out + sizeof header + i * sizeof row, &row, sizeof row);
     }
+    memcpy(out + bytes - header.source, file->model, (size_t)header.source);
     memcpy(out, &header, sizeof header);
-    header.checksum = checksum_of(out, table_bytes(packed));
+    header.checksum = checksum_of(out, bytes);
     memcpy(out, &header, sizeof header);
 }
 
-static strata_status write_table(const struct strata__cache_file *file, int descriptor,
-                                 const struct strata__packed_weights *packed, uint64_t identity)
+static strata_status write_head(const struct strata__cache_file *file, int descriptor,
+                                const struct strata__packed_weights *packed, uint64_t identity)
 {
-    unsigned char *table;
-    STRATA_TRY(strata__calloc(&table, table_bytes(packed), 1, "table of packed weights"));
-    fill_table(table, file, packed, identity);
-    strata_status status = write_at(file, descriptor, table, table_bytes(packed), 0);
-    strata__free(table);
+    struct header header = header_of(file, packed, identity);
+    unsigned char *head;
+    STRATA_TRY(strata__calloc(&head, head_bytes(&header), 1, "table of packed weights"));
+    fill_head(head, header, file, packed);
+    strata_status status =
+        strata__cache_write_at(descriptor, file->path, head, head_bytes(&header), 0);
+    strata__free(head);
     return status;
 }
 
 strata_status strata__cache_finish(struct strata__cache_file *file,
                                    const struct strata__packed_weights *packed, uint64_t identity)
 {
-    strata_status status = write_table(file, file->descriptor, packed, identity);
+    strata_status status = write_head(file, file->descriptor, packed, identity);
     if (status == STRATA_OK && !map_file(file, file->descriptor))
         status = STRATA_E_IO;
     if (status == STRATA_OK && rename(file->temporary, file->path) != 0)
         status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot rename to it", file->path);
     if (status != STRATA_OK) {
-        unmap(file);
-        discard(file);
+        strata__cache_close(file);
         return status;
     }
-    close(file->descriptor); /* everything is in the mapping already */
-    file->descriptor = -1;
+    file->temporary[0] = 0;
+    lock_shared(file->descriptor);
     return STRATA_OK;
 }
 
@@ -336,13 +420,20 @@ strata_status strata__cache_identify(struct strata__cache_file *file,
     int descriptor = open(file->path, O_WRONLY | O_CLOEXEC);
     if (descriptor < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open for writing", file->path);
-    strata_status status = write_table(file, descriptor, packed, identity);
+    strata_status status = write_head(file, descriptor, packed, identity);
     close(descriptor);
     return status;
 }
 
 void strata__cache_close(struct strata__cache_file *file)
 {
-    discard(file);
-    unmap(file);
+    if (file->temporary[0])
+        unlink(file->temporary);
+    file->temporary[0] = 0;
+    if (file->map)
+        munmap(file->map, file->bytes);
+    file->map = NULL;
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    file->descriptor = -1;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "cache_folder.h"
 #include "checked.h"
 #include "file_map.h"
 #include "memory.h"
@@ -311,8 +312,11 @@ static bool make_file(struct strata_model *model, uint64_t identity)
     strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO,
                 "%s: packing %.0f MB of weights, once", packed->file->path,
                 (double)packed->bytes / 1e6);
-    if (pack_all_to_file(model, identity) == STRATA_OK)
+    strata__cache_sweep(model->runtime->log, model->runtime->log_user);
+    if (pack_all_to_file(model, identity) == STRATA_OK) {
+        strata__cache_keep_limit(model->runtime->log, model->runtime->log_user);
         return true;
+    }
     strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
                 "%s: the weights are packed in memory, at every start", strata_last_error());
     strata__cache_close(packed->file);

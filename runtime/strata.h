@@ -285,9 +285,9 @@ STRATA_API void strata_model_options_default(strata_model_options *options);
  * stay memory-mapped.  Weights of block types are packed for the kernels once and then mapped from
  * a file below packed/ in $STRATA_HOME (else $XDG_CACHE_HOME/strata, ~/.cache/strata), as large as
  * they are in the model; when that cannot be written, a warning is logged and they are packed in
- * memory.  The model begins with one reference.  options NULL means the defaults.  E_IO, E_FORMAT,
- * E_NOMEM as strata_file_open; E_UNSUPPORTED: architecture, tokenizer or tensor type that strata
- * cannot run, named. */
+ * memory.  After a new file others make room for it (strata_pack_cache_cap).  The model begins with
+ * one reference.  options NULL means the defaults.  E_IO, E_FORMAT, E_NOMEM as strata_file_open;
+ * E_UNSUPPORTED: architecture, tokenizer or tensor type that strata cannot run, named. */
 STRATA_API strata_status strata_model_load(strata_runtime *runtime, const char *path,
                                            const strata_model_options *options, strata_model **out);
 /* Adds a reference and returns the model. */
@@ -306,6 +306,69 @@ typedef struct strata_model_info {
 
 STRATA_API strata_model_info strata_model_info_get(const strata_model *model);
 STRATA_API const strata_tokenizer *strata_model_tokenizer(const strata_model *model);
+
+/* ---- Packed weights on disk ---- */
+
+/* What a file of the folder packed/ is good for. */
+typedef enum strata_pack_cache_state {
+    STRATA_PACK_CACHE_READY,         /* for the next load of its model */
+    STRATA_PACK_CACHE_IN_USE,        /* a process has it mapped */
+    STRATA_PACK_CACHE_BEING_WRITTEN, /* a process is making it */
+    STRATA_PACK_CACHE_UNREADABLE,    /* no right to read it, or the disk fails */
+    STRATA_PACK_CACHE_LEFTOVER,      /* unfinished, and no process is making it */
+    STRATA_PACK_CACHE_MODEL_GONE,    /* the model's file is no longer there */
+    STRATA_PACK_CACHE_OTHER_VERSION, /* made by a version of strata with another layout */
+    STRATA_PACK_CACHE_DAMAGED,       /* header or size are wrong */
+} strata_pack_cache_state;
+
+/* "ready", "in-use", "being-written", "unreadable", "leftover", "model-gone", "other-version",
+ * "damaged". */
+STRATA_API const char *strata_pack_cache_state_name(strata_pack_cache_state state);
+
+typedef struct strata_pack_cache_entry {
+    const char *path;
+    const char *model; /* absolute path of the model's file; NULL when the file does not say */
+    uint64_t bytes;
+    int64_t used_ns; /* when it was last used or written, since 1970-01-01 00:00 UTC */
+    strata_pack_cache_state state;
+    bool removed; /* by the call that returned this */
+} strata_pack_cache_entry;
+
+#define STRATA_PACK_CACHE_UNLIMITED UINT64_MAX
+
+/* The folder and its files, the most recently used first.  Paths may hold any bytes but 0. */
+typedef struct strata_pack_cache {
+    const char *folder;
+    uint64_t bytes; /* of the files that are there now */
+    uint64_t limit_bytes;
+    const strata_pack_cache_entry *entries;
+    size_t n_entries;
+    uint64_t removed_bytes;
+    size_t n_removed;
+} strata_pack_cache;
+
+/* The files that strata_model_load keeps; a folder that does not exist has none.  This call and
+ * those below may be used by any thread, and beside other processes; the caller frees what they
+ * return.  E_IO: there is no place for the folder, or it cannot be read; E_FORMAT: the limit that
+ * is kept in it is no number; E_NOMEM. */
+STRATA_API strata_status strata_pack_cache_list(strata_pack_cache **out);
+STRATA_API void strata_pack_cache_free(strata_pack_cache **cache);
+
+/* Removes the files that are of no use: those from STRATA_PACK_CACHE_LEFTOVER on.  The files are in
+ * *out, which may be NULL, with the state that they had.  Errors as strata_pack_cache_list; E_IO
+ * also when one of them cannot be removed (the others are). */
+STRATA_API strata_status strata_pack_cache_prune(strata_pack_cache **out);
+
+/* Sets the limit of the folder, which every later strata_model_load observes that packs weights,
+ * and removes files until the rest fits it: first those of no use, then those that are ready, the
+ * least recently used first.  Files in use stay, whatever they need.  STRATA_PACK_CACHE_UNLIMITED
+ * takes the limit away.  Results and errors as strata_pack_cache_prune; E_IO also when the limit
+ * cannot be written; then nothing is removed. */
+STRATA_API strata_status strata_pack_cache_cap(uint64_t limit_bytes, strata_pack_cache **out);
+
+/* Removes all files that are neither in use nor being written; the limit stays.  Results and errors
+ * as strata_pack_cache_prune. */
+STRATA_API strata_status strata_pack_cache_clear(strata_pack_cache **out);
 
 /* ---- Session ---- */
 

@@ -79,6 +79,12 @@ int __real_mkostemp(char *name, int flags);
 int __wrap_mkostemp(char *name, int flags);
 int __real_rename(const char *from, const char *to);
 int __wrap_rename(const char *from, const char *to);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __real_flock(int descriptor, int operation);
+int __wrap_flock(int descriptor, int operation);
+int __real_fsync(int descriptor);
+int __wrap_fsync(int descriptor);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
@@ -140,4 +146,19 @@ int __wrap_mkostemp(char *name, int flags)
 int __wrap_rename(const char *from, const char *to)
 {
     return fails(FAULT_RENAME) ? -1 : __real_rename(from, to);
+}
+
+int __wrap_unlink(const char *path)
+{
+    return fails(FAULT_UNLINK) ? -1 : __real_unlink(path);
+}
+
+int __wrap_flock(int descriptor, int operation)
+{
+    return fails(FAULT_FLOCK) ? -1 : __real_flock(descriptor, operation);
+}
+
+int __wrap_fsync(int descriptor)
+{
+    return fails(FAULT_FSYNC) ? -1 : __real_fsync(descriptor);
 }

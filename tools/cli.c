@@ -143,6 +143,12 @@ void cli_interrupts_reads(bool on)
 /* Why the first write failed, since stdio does not keep it. */
 static int write_error;
 
+void cli_print_text(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        putchar(*c < 0x20 || *c == 0x7f ? '?' : *c);
+}
+
 bool cli_write(const char *text, size_t size)
 {
     errno = 0;

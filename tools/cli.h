@@ -89,8 +89,8 @@ struct cli_command {
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_topology, cmd_pull, cmd_inspect, cmd_tokenize, cmd_logits,
-    cmd_generate, cmd_chat, cmd_perplexity, cmd_bench;
+extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
+    cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench;
 
 #define CLI_GO_ON (-1)
 
@@ -135,6 +135,9 @@ strata_log_fn cli_log;
 /* Before a command runs: broken pipes become write errors, and Ctrl-C ends the program with 130
  * except as cli_interrupts says. */
 void cli_start(void);
+
+/* Prints text of a file on stdout, with control characters made harmless for a terminal. */
+void cli_print_text(const char *text);
 
 /* Writes to stdout what is buffered, after the `size` bytes given.  False when that fails;
  * cli_finish says why. */

@@ -84,12 +84,10 @@ static int print_json(const strata_file *file, const struct needs *needs)
         text_or_null(needs->reason), "memory", memory_json(needs), "tensors", tensors_json(file)));
 }
 
-/* Text from the file, with control characters made harmless for a terminal. */
 static void print_field(const char *label, const char *text)
 {
     printf("%-15s ", label);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        putchar(*c < 0x20 || *c == 0x7f ? '?' : *c);
+    cli_print_text(text);
     putchar('\n');
 }
 

@@ -52,4 +52,5 @@ completes smollm2-135m inspect smo
 completes q8 logits --compute q
 completes cpu generate --device ''
 completes roofline bench ro
+completes prune cache p
 finish

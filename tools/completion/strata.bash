@@ -41,6 +41,9 @@ _strata() {
     *:-f | *:--file)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
+    cache:cache)
+        mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
+        ;;
     bench:bench)
         mapfile -t COMPREPLY < <(compgen -W "kernels roofline baseline compare report" -- "$word")
         ;;

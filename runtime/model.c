@@ -82,7 +82,7 @@ strata_status strata__model_key(struct strata_model *model, const char *key, uns
     return STRATA_OK;
 }
 
-static strata_status build(struct strata_model *model, bool cached)
+static strata_status build(struct strata_model *model, const strata_model_options *options)
 {
     char names[256];
     strata_file_info info = strata_file_info_get(model->file);
@@ -98,7 +98,8 @@ static strata_status build(struct strata_model *model, bool cached)
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
     STRATA_TRY(arch->build(model, arch));
-    STRATA_TRY(strata__packed_open(model, cached));
+    if (!options->no_weights)
+        STRATA_TRY(strata__packed_open(model, !options->no_pack_cache));
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
     if (unused)
         strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
@@ -127,9 +128,10 @@ strata_status strata_model_load(strata_runtime *runtime, const char *path,
     atomic_init(&model->refs, 1);
     model->runtime = runtime;
     model->compute = options->compute;
+    model->no_weights = options->no_weights;
     strata_status status = strata_file_open(&model->file, path, runtime->log, runtime->log_user);
     if (status == STRATA_OK)
-        status = build(model, !options->no_pack_cache);
+        status = build(model, options);
     if (status != STRATA_OK)
         strata_model_unref(&model);
     *out = model;

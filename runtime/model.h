@@ -70,6 +70,7 @@ struct strata_model {
     strata_file *file;
     strata_tokenizer *tokenizer;
     strata_compute compute;
+    bool no_weights; /* only to be described */
     struct strata__hparams hp;
     struct strata__step *steps; /* layers' steps in order; the last one is the output head */
     size_t n_steps;

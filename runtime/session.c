@@ -36,6 +36,9 @@ strata_status strata_session_open(strata_model *model, const strata_session_opti
     if (options->size != sizeof *options)
         return strata__fail(STRATA_E_INVALID, "strata_session_options: size is %zu, expected %zu",
                             options->size, sizeof *options);
+    if (model->no_weights)
+        return strata__fail(STRATA_E_INVALID, "%s: loaded without its weights (no_weights)",
+                            strata__file_path(model->file));
     unsigned own = model->hp.context;
     unsigned context = options->context;
     if (!context)

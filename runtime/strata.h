@@ -277,6 +277,8 @@ typedef struct strata_model_options {
     size_t size;            /* sizeof(strata_model_options) */
     strata_compute compute; /* default STRATA_COMPUTE_Q8 */
     bool no_pack_cache;     /* pack weights in memory and keep nothing on disk (default false) */
+    bool no_weights;        /* check and describe the model only: no weight is read, and
+                             * strata_session_open refuses it (default false) */
 } strata_model_options;
 
 STRATA_API void strata_model_options_default(strata_model_options *options);
@@ -387,9 +389,9 @@ typedef struct strata_session_options {
 STRATA_API void strata_session_options_default(strata_session_options *options);
 
 /* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
- * reference to the model.  E_INVALID: context above the model's, no such kv_type, or Q8_0 with a
- * head_dim that is no multiple of 32; E_BUDGET: the cache needs more
- * bytes than this host has; E_NOMEM; both name the bytes. */
+ * reference to the model.  E_INVALID: a model without weights, context above the model's, no such
+ * kv_type, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET: the cache needs more bytes
+ * than this host has; E_NOMEM; both name the bytes. */
 STRATA_API strata_status strata_session_open(strata_model *model,
                                              const strata_session_options *options,
                                              strata_session **out);

@@ -14,8 +14,7 @@ struct needs {
     uint64_t weight_bytes, kv_bytes, context;
 };
 
-/* Lets the library load the model (which maps it, no more), since it alone knows what it can run.
- */
+/* Lets the library load the model, without its weights, since it alone knows what it can run. */
 static void find_needs(struct needs *needs, const char *path, uint64_t context)
 {
     strata_runtime *runtime = NULL;
@@ -23,9 +22,12 @@ static void find_needs(struct needs *needs, const char *path, uint64_t context)
     strata_config config;
     strata_config_default(&config);
     config.threads = 1;
+    strata_model_options options;
+    strata_model_options_default(&options);
+    options.no_weights = true;
     strata_status status = strata_runtime_open(&runtime, &config);
     if (status == STRATA_OK)
-        status = strata_model_load(runtime, path, NULL, &model);
+        status = strata_model_load(runtime, path, &options, &model);
     needs->runnable = status == STRATA_OK;
     if (status == STRATA_OK) {
         strata_model_info info = strata_model_info_get(model);

@@ -124,6 +124,24 @@ static void bad_tokens_are_refused(void **state)
     engine_close(&engine);
 }
 
+/* A model without weights describes itself, and computes nothing. */
+static void no_weights_no_session(void **state)
+{
+    (void)state;
+    struct engine engine = engine_open_tiny();
+    strata_model_options options;
+    strata_model_options_default(&options);
+    options.no_weights = true;
+    strata_model *model;
+    strata_session *session;
+    assert_int_equal(strata_model_load(engine.runtime, ENGINE_TINY, &options, &model), STRATA_OK);
+    assert_int_equal(strata_model_info_get(model).vocab, engine_vocab(&engine));
+    assert_int_equal(strata_session_open(model, NULL, &session), STRATA_E_INVALID);
+    assert_non_null(strstr(strata_last_error(), "without its weights"));
+    strata_model_unref(&model);
+    engine_close(&engine);
+}
+
 static void bad_configurations_are_refused(void **state)
 {
     (void)state;
@@ -396,6 +414,7 @@ int main(void)
         cmocka_unit_test(long_prompts_go_in_chunks),
         cmocka_unit_test(truncation_forgets),
         cmocka_unit_test(bad_tokens_are_refused),
+        cmocka_unit_test(no_weights_no_session),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(same_seed_same_text),
         cmocka_unit_test(callback_stops),

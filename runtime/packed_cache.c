@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "checked.h"
+#include "home.h"
 #include "memory.h"
 
 #define LAYOUT_VERSION 2
@@ -63,18 +64,6 @@ bool strata__cache_path(struct strata__cache_file *file, const char *model_path)
     snprintf(name, sizeof name, "%.200s-%016llx.packed", strrchr(file->model, '/') + 1,
              (unsigned long long)XXH3_64bits(file->model, strlen(file->model)));
     return strata__cache_folder_path(file->path, name) == STRATA_OK;
-}
-
-/* Makes the folders of a path, those that are missing. */
-static strata_status make_folders(const char *path)
-{
-    char folder[STRATA__CACHE_PATH_MAX];
-    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-            return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make the folder", folder);
-    }
-    return STRATA_OK;
 }
 
 /* ---- header, table, source ---- */
@@ -321,7 +310,7 @@ enum strata__cache_state strata__cache_open(struct strata__cache_file *file,
 
 strata_status strata__cache_temporary(char *name, int *descriptor)
 {
-    STRATA_TRY(make_folders(name));
+    STRATA_TRY(strata__home_make_folders(name));
     *descriptor = mkostemp(name, O_CLOEXEC);
     if (*descriptor < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make", name);

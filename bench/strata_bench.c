@@ -151,6 +151,7 @@ static int look_at_host(struct suite_options *options, bool all_threads)
     strata_config config;
     strata_config_default(&config);
     config.threads = all_threads ? options->threads : 1;
+    config.no_tuning = true;
     strata_runtime *runtime;
     strata_status status = strata_runtime_open(&runtime, &config);
     if (status != STRATA_OK) {

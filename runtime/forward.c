@@ -115,14 +115,13 @@ static void prepare(struct projection *p, unsigned thread)
     strata__threads_barrier(strata__pool_of(p->chunk));
 }
 
-/* Float products of several tokens go to OpenBLAS where it is faster than our own kernels: below
- * AVX2. (Zen 4, one core, tiles of 16 rows: OpenBLAS 36 to 52 G multiply-adds a second, our AVX2
- * and AVX-512 products 47 to 58, the reference below 1.) */
-static bool use_blas(const strata_runtime *runtime, size_t m)
+/* Float products of several tokens go to OpenBLAS where it is faster than our own kernels. */
+static bool use_blas(const strata_runtime *runtime, enum strata_type type, size_t m)
 {
+    size_t from = runtime->tuning.blas_from[type];
     if (!runtime->blas_name || m == 1)
         return false;
-    return runtime->blas == STRATA__BLAS_ON || runtime->level == STRATA_LEVEL_ref;
+    return runtime->blas == STRATA__BLAS_ON || (from > 0 && m >= from);
 }
 
 /* A piece of a step's output: rows begin .. end - 1 of its products, `begin` beginning a panel, for
@@ -156,7 +155,7 @@ static void multiply(const struct projection *p, unsigned index, struct piece pi
         .scratch = p->scratch,
     };
     bool q8 = strata__model_uses_q8(model, weight);
-    if (!q8 && use_blas(model->runtime, p->m)) {
+    if (!q8 && use_blas(model->runtime, type, p->m)) {
         strata_gemm_f32_blas(&a, kernels->dequantize[type]);
     } else if (product->panels) {
         a.w = product->panels + piece.begin / STRATA_PANEL_ROWS * strata_panel_bytes(type, p->k);

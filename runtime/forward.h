@@ -68,9 +68,11 @@ struct strata__chunk {
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 
+/* Those for decoding when every sequence of the chunk has one token. */
 static inline const struct strata_kernels *strata__kernels_of(const struct strata__chunk *chunk)
 {
-    return &chunk->model->runtime->kernels;
+    const strata_runtime *runtime = chunk->model->runtime;
+    return chunk->count == chunk->n_spans ? &runtime->decode : &runtime->kernels;
 }
 
 static inline struct strata__threads *strata__pool_of(const struct strata__chunk *chunk)

@@ -1,4 +1,4 @@
-/* Opening and closing a runtime: configuration and environment, kernels, threads, BLAS. */
+/* Opening and closing a runtime: configuration and environment, tuned choices, kernels, threads. */
 #include "runtime.h"
 
 #include <stdio.h>
@@ -48,7 +48,6 @@ static strata_status choose_level(strata_runtime *runtime, const char *wanted)
                                 "%s: this host does not have %s; its highest level is %s", source,
                                 wanted, strata_level_name(host));
     }
-    strata_kernels_select(&runtime->kernels, runtime->level);
     return STRATA_OK;
 }
 
@@ -76,17 +75,52 @@ static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
     return STRATA_OK;
 }
 
-static strata_status start_threads(strata_runtime *runtime, int wanted)
-{
+/* Where compute threads may run. */
+struct places {
     unsigned pus[MAX_THREADS];
-    size_t n_pus = 0, n_cores = 0;
-    STRATA_TRY(strata__topology_pus(pus, MAX_THREADS, &n_pus, &n_cores));
-    if (n_pus > MAX_THREADS)
-        n_pus = MAX_THREADS;
-    if (n_cores > n_pus)
-        n_cores = n_pus;
-    unsigned count = wanted ? (unsigned)wanted : (unsigned)n_cores;
-    return strata__threads_open(&runtime->threads, count, pus, n_pus);
+    size_t n_pus;
+};
+
+static strata_status find_places(strata_runtime *runtime, struct places *places)
+{
+    size_t n_cores = 0;
+    STRATA_TRY(strata__topology_pus(places->pus, MAX_THREADS, &places->n_pus, &n_cores));
+    if (places->n_pus > MAX_THREADS)
+        places->n_pus = MAX_THREADS;
+    runtime->cores = (unsigned)(n_cores < places->n_pus ? n_cores : places->n_pus);
+    return STRATA_OK;
+}
+
+/* Takes the choices of this host's file, which were measured at its own level. */
+static void load_tuning(strata_runtime *runtime)
+{
+    struct strata__tune_host host;
+    char reason[4608];
+    strata__tuning_default(&runtime->tuning, runtime->level);
+    if (runtime->no_tuning || runtime->level != strata_cpu_level())
+        return;
+    strata__tune_host(&host, runtime->cores);
+    enum strata__tune_state state =
+        strata__tune_read(&host, &runtime->tuning, reason, sizeof reason);
+    runtime->tuned = state == STRATA__TUNE_FOUND;
+    if (state == STRATA__TUNE_BAD)
+        strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO,
+                    "%s; its choices are not used", reason);
+}
+
+static void choose_kernels(strata_runtime *runtime)
+{
+    strata_kernels_select(&runtime->kernels, runtime->level);
+    runtime->decode = runtime->kernels;
+    strata__tuning_apply(&runtime->tuning, STRATA__PREFILL, &runtime->kernels);
+    strata__tuning_apply(&runtime->tuning, STRATA__DECODE, &runtime->decode);
+}
+
+static strata_status start_threads(strata_runtime *runtime, int wanted, const struct places *places)
+{
+    unsigned count = wanted ? (unsigned)wanted : runtime->tuning.threads;
+    return strata__threads_open(&runtime->threads, count ? count : runtime->cores, places->pus,
+                                places->n_pus);
 }
 
 static strata_status check_threads(int wanted)
@@ -97,7 +131,7 @@ static strata_status check_threads(int wanted)
     return STRATA_OK;
 }
 
-/* Everything of the runtime but its threads. */
+/* What the configuration and the environment say. */
 static strata_status configure(strata_runtime *runtime, const strata_config *config)
 {
     if (config->size != sizeof *config)
@@ -107,6 +141,7 @@ static strata_status configure(strata_runtime *runtime, const strata_config *con
                             config->size, sizeof *config);
     runtime->log = config->log;
     runtime->log_user = config->log_user;
+    runtime->no_tuning = config->no_tuning;
     STRATA_TRY(choose_level(runtime, config->cpu_level));
     STRATA_TRY(choose_blas(runtime, config->blas));
     return check_threads(config->threads);
@@ -118,18 +153,24 @@ strata_status strata_config_check(const strata_config *config)
     return configure(&runtime, config);
 }
 
+static strata_status open_runtime(strata_runtime *runtime, const strata_config *config)
+{
+    struct places places;
+    STRATA_TRY(configure(runtime, config));
+    STRATA_TRY(find_places(runtime, &places));
+    load_tuning(runtime);
+    choose_kernels(runtime);
+    return start_threads(runtime, config->threads, &places);
+}
+
 strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)
 {
     *out = NULL;
     strata_config defaults;
     strata_config_default(&defaults);
-    if (!config)
-        config = &defaults;
     strata_runtime *runtime;
     STRATA_TRY(strata__calloc(&runtime, 1, sizeof *runtime, "runtime"));
-    strata_status status = configure(runtime, config);
-    if (status == STRATA_OK)
-        status = start_threads(runtime, config->threads);
+    strata_status status = open_runtime(runtime, config ? config : &defaults);
     if (status != STRATA_OK)
         strata_runtime_close(&runtime);
     *out = runtime;

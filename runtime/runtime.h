@@ -5,15 +5,21 @@
 #include "kernels.h"
 #include "status.h"
 #include "threads.h"
+#include "tune.h"
 
 enum strata__blas { STRATA__BLAS_AUTO, STRATA__BLAS_ON, STRATA__BLAS_OFF };
 
 struct strata_runtime {
-    struct strata_kernels kernels;
+    struct strata_kernels kernels; /* for everything but chunks of single tokens */
+    struct strata_kernels decode;  /* for those: they differ in what the tuning chose */
+    struct strata__tuning tuning;
+    bool tuned;     /* it comes from this host's file */
+    bool no_tuning; /* as configured */
     enum strata_level level;
     enum strata__blas blas;
     const char *blas_name; /* NULL when off or not built in */
     struct strata__threads *threads;
+    unsigned cores;     /* that this process may use */
     strata_log_fn *log; /* may be NULL */
     void *log_user;
 };

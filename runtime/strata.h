@@ -100,19 +100,23 @@ typedef void strata_log_fn(void *user, strata_log_level level, const char *line)
 
 typedef struct strata_config {
     size_t size;           /* sizeof(strata_config) */
-    int threads;           /* compute threads; 0: one for each core that this process may use */
+    int threads;           /* compute threads; 0: as tuned, else one for each core that this
+                            * process may use */
     const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
                               what the host has */
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Unless off,
                             * OpenBLAS is set to one thread a call, in the whole process */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
+    bool no_tuning; /* use no choices that strata_tune kept (default false) */
 } strata_config;
 
 STRATA_API void strata_config_default(strata_config *config);
 
 /* Opens a runtime: chooses kernels, starts threads - 1 compute threads bound to distinct cores (the
- * calling thread is the other one).  config NULL means the defaults.  E_INVALID: unknown or
+ * calling thread is the other one).  Takes over what strata_tune kept for this host, unless
+ * no_tuning is set or the kernel level is lowered; a file of choices that is damaged, or another
+ * host's, is logged (info) and ignored.  config NULL means the defaults.  E_INVALID: unknown or
  * unavailable cpu_level, bad blas word, threads < 0 or above 1024; E_NOMEM; E_IO: a thread could
  * not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
@@ -172,6 +176,39 @@ typedef struct strata_topology {
  * it; E_NOMEM. */
 STRATA_API strata_status strata_topology_load(strata_topology **out);
 STRATA_API void strata_topology_free(strata_topology **topology);
+
+/* ---- Tuning ---- */
+
+/* Several kernels can compute the same product, and which is fastest differs from host to host.
+ * strata_tune measures them and keeps what gains in a file below tune/ in $STRATA_HOME (else
+ * $XDG_CACHE_HOME/strata, ~/.cache/strata); without a file the defaults stay.  Logits then differ
+ * in their last bits from those without tuning, and those of single tokens from those of the same
+ * tokens in a prompt. */
+
+typedef struct strata_tune_choice {
+    const char *what;           /* "decode Q4_1", "prefill Q4_1", "blas F16", "threads" */
+    const char *default_choice; /* "avx512vnni"; "never"; "8" */
+    const char *best_choice;    /* of those measured: "avx2"; "from 64 tokens"; "6" */
+    double default_rate;        /* multiply-adds a second; 0: not measured by this call */
+    double best_rate;
+    bool kept; /* the best choice is used instead of the default */
+} strata_tune_choice;
+
+typedef struct strata_tuning {
+    const char *path;   /* of this host's file; "" when there is no folder for it */
+    bool in_use;        /* the runtime was opened with the file's choices */
+    const char *reason; /* why it was not; "" when it was */
+    const strata_tune_choice *choices;
+    size_t n_choices;
+} strata_tuning;
+
+/* What the runtime uses: the choices that are not the defaults (kept, without rates).  E_NOMEM. */
+STRATA_API strata_status strata_tuning_load(strata_runtime *runtime, strata_tuning **out);
+STRATA_API void strata_tuning_free(strata_tuning **tuning);
+
+/* Removes this host's file; *removed says whether there was one.  Runtimes that are open stay as
+ * they are.  E_IO. */
+STRATA_API strata_status strata_tuning_reset(strata_runtime *runtime, bool *removed);
 
 /* ---- Model files ---- */
 

@@ -16,6 +16,7 @@ struct engine engine_open(const char *path, struct engine_options options)
     config.cpu_level = options.level ? options.level : strata_level_name(strata_cpu_level());
     config.blas = options.blas ? options.blas : "off";
     config.threads = options.threads ? options.threads : 1;
+    config.no_tuning = !options.tuned;
     if (strata_runtime_open(&engine.runtime, &config) != STRATA_OK)
         fail_msg("%s", strata_last_error());
     strata_model_options model;

@@ -16,6 +16,7 @@ struct engine_options {
     int threads;       /* 0: 1 */
     strata_compute compute;
     unsigned context; /* 0: default */
+    bool tuned;       /* with the choices that a file below $STRATA_HOME has */
 };
 
 /* Fails the running test when anything cannot be opened. */

@@ -21,6 +21,7 @@ static int set_up(void **state)
     strata_config_default(&config);
     config.threads = 2;
     config.cpu_level = "ref";
+    config.no_tuning = true;
     return strata_runtime_open(&runtime, &config) != STRATA_OK;
 }
 
@@ -225,6 +226,7 @@ static void unused_tensors_are_told(void **state)
         strata_config_default(&config);
         config.threads = 1;
         config.cpu_level = "ref";
+        config.no_tuning = true;
         config.log = count_warning;
         config.log_user = &warnings;
         strata_runtime *own;

@@ -202,6 +202,29 @@ typedef struct strata_tuning {
     size_t n_choices;
 } strata_tuning;
 
+typedef struct strata_tune_options {
+    size_t size;  /* sizeof(strata_tune_options) */
+    bool quick;   /* the types of weights that are most common, and less of each (default false) */
+    bool dry_run; /* measure, and keep nothing (default false) */
+} strata_tune_options;
+
+STRATA_API void strata_tune_options_default(strata_tune_options *options);
+
+/* Before each of `total` measurements; returns true to go on, false to stop. */
+typedef bool strata_tune_fn(void *user, const char *what, size_t done, size_t total);
+
+/* Measures, on all threads of the runtime, and (unless dry_run) keeps the choices that gain: the
+ * kernel of each packed type for one token and for many, the number of tokens from which OpenBLAS
+ * serves float products, and the number of threads.  Takes up to a minute, and 256 MB of memory;
+ * the host should have nothing else to do.  A choice is kept when it is 3 % faster (fewer threads:
+ * 5 %) by the medians of 5 rounds, and faster in 4 of them.  Runtimes opened from then on use what
+ * is kept; this one stays as it is.  *out lists everything that was measured.  on_progress and
+ * options may be NULL.  E_INVALID: the kernel level is lowered, or options->size; E_IO: the file
+ * cannot be written, or hwloc cannot read the machine; E_CANCELLED: on_progress said so; E_NOMEM.
+ * After an error the file is as it was. */
+STRATA_API strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *options,
+                                     strata_tune_fn *on_progress, void *user, strata_tuning **out);
+
 /* What the runtime uses: the choices that are not the defaults (kept, without rates).  E_NOMEM. */
 STRATA_API strata_status strata_tuning_load(strata_runtime *runtime, strata_tuning **out);
 STRATA_API void strata_tuning_free(strata_tuning **tuning);

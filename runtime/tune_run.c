@@ -1,0 +1,307 @@
+/* strata_tune: which choices are measured, and which are kept (tune.h, tune_race.h). */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu_features.h"
+#include "forward.h"
+#include "memory.h"
+#include "runtime.h"
+#include "topology.h"
+#include "tune_race.h"
+
+#define GAIN 0.03         /* that a kernel must have to replace the default */
+#define THREADS_GAIN 0.05 /* and fewer threads */
+
+/* Seconds of a run.  When numbers of threads take turns, Linux needs some milliseconds to move the
+ * calling thread away from the core of one that wakes up: long runs hide that. */
+#define RUN 0.004
+#define THREADS_RUN 0.05
+
+#define MAX_PUS 1024
+
+/* What is measured for F32, F16 and BF16, in tokens. */
+static const size_t blas_tokens[] = {2, 8, 32, 128, STRATA__TUNE_TOKENS};
+#define N_BLAS_TOKENS (sizeof blas_tokens / sizeof *blas_tokens)
+
+_Static_assert(STRATA__TUNE_TOKENS <= STRATA__CHUNK, "products have no more tokens than a chunk");
+
+/* One choice to be made. */
+struct item {
+    enum kind { KERNEL, BLAS, THREADS } kind;
+    enum strata__phase phase; /* of kernels */
+    enum strata_type type;    /* of kernels and BLAS */
+};
+
+struct run {
+    const strata_runtime *runtime;
+    struct strata_kernels kernels; /* the defaults of the level */
+    struct strata__tune_bench bench;
+    struct strata__tuning tuning; /* what is kept so far */
+    struct strata__tune_result *result;
+    struct item items[STRATA__TUNE_CHOICES];
+    size_t n_items;
+};
+
+/* ---- What there is to measure ---- */
+
+/* Levels with a kernel of their own for the type, the default first; returns how many. */
+static size_t find_levels(const struct run *run, enum strata_type type,
+                          enum strata_level levels[STRATA_LEVEL_COUNT])
+{
+    size_t n = 0;
+    for (enum strata_level level = run->runtime->level; level > STRATA_LEVEL_ref; level--)
+        if (strata__tuning_kernel(type, level))
+            levels[n++] = level;
+    return n;
+}
+
+static bool is_common(enum strata_type type)
+{
+    return type == STRATA_TYPE_Q4_0 || type == STRATA_TYPE_Q8_0 || type == STRATA_TYPE_Q4_K ||
+           type == STRATA_TYPE_F16;
+}
+
+static void plan(struct run *run, bool quick)
+{
+    enum strata_level levels[STRATA_LEVEL_COUNT];
+    for (int phase = STRATA__PHASES - 1; phase >= 0; phase--)
+        for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
+            enum strata_type type = (enum strata_type)t;
+            if (find_levels(run, type, levels) > 1 && (!quick || is_common(type)))
+                run->items[run->n_items++] = (struct item){KERNEL, (enum strata__phase)phase, type};
+        }
+    for (int t = 0; t < STRATA_TYPE_COUNT && run->runtime->blas_name; t++) {
+        enum strata_type type = (enum strata_type)t;
+        if (strata__tuning_has_blas(type) && (!quick || is_common(type)))
+            run->items[run->n_items++] = (struct item){.kind = BLAS, .type = type};
+    }
+    if (run->runtime->cores > 1)
+        run->items[run->n_items++] = (struct item){.kind = THREADS};
+}
+
+/* ---- Kernels ---- */
+
+static strata_status tune_kernel(struct run *run, const struct item *item)
+{
+    enum strata_level levels[STRATA_LEVEL_COUNT];
+    struct strata__trial trials[STRATA_LEVEL_COUNT];
+    size_t n = find_levels(run, item->type, levels);
+    for (size_t i = 0; i < n; i++) {
+        strata_packed_q8_fn *kernel = strata__tuning_kernel(item->type, levels[i]);
+        if (item->phase == STRATA__DECODE)
+            strata__trial_decode(&trials[i], &run->bench, run->bench.pool, item->type, kernel);
+        else
+            strata__trial_prefill(&trials[i], &run->bench, item->type, kernel);
+    }
+    strata__tune_race(trials, n, RUN);
+    struct strata__verdict verdict = strata__tune_judge(trials, n, GAIN);
+    strata_tune_choice *choice = strata__tune_add_kernel(run->result, item->phase, item->type,
+                                                         levels[0], levels[verdict.best]);
+    choice->default_rate = strata__tune_rate(&trials[0]);
+    choice->best_rate = strata__tune_rate(&trials[verdict.best]);
+    choice->kept = verdict.convinces;
+    if (verdict.convinces)
+        run->tuning.level[item->phase][item->type] = levels[verdict.best];
+    return STRATA_OK;
+}
+
+/* ---- OpenBLAS ---- */
+
+/* What one number of tokens showed. */
+struct crossing {
+    double default_rate, other_rate;
+    bool fast_blas, sure_blas; /* OpenBLAS is the better one; and with the doubt for the default */
+};
+
+static struct crossing cross(const struct run *run, enum strata_type type, size_t tokens,
+                             bool usual_blas)
+{
+    struct strata__trial trials[2];
+    strata_gemm_f32_fn *own = run->kernels.gemm_f32[type];
+    strata_dequantize_fn *dequantize = run->kernels.dequantize[type];
+    for (size_t i = 0; i < 2; i++)
+        strata__trial_float(&trials[i], &run->bench, type, (i == 0) == usual_blas ? NULL : own,
+                            dequantize, tokens);
+    strata__tune_race(trials, 2, RUN);
+    struct strata__verdict verdict = strata__tune_judge(trials, 2, GAIN);
+    return (struct crossing){.default_rate = strata__tune_rate(&trials[0]),
+                             .other_rate = strata__tune_rate(&trials[1]),
+                             .fast_blas = usual_blas != (verdict.best == 1),
+                             .sure_blas = usual_blas != verdict.convinces};
+}
+
+/* The least tokens from which OpenBLAS is the better one for all numbers of them; never (0) only
+ * when it is for none. */
+static size_t least_tokens(const bool blas[N_BLAS_TOKENS], size_t usual)
+{
+    size_t from = 0;
+    bool any = false;
+    for (size_t i = N_BLAS_TOKENS; i-- > 0 && blas[i];)
+        from = blas_tokens[i];
+    for (size_t i = 0; i < N_BLAS_TOKENS; i++)
+        any |= blas[i];
+    return from || !any ? from : usual;
+}
+
+/* The rates that are shown are those at the number of tokens from which the best choice differs,
+ * or of the longest products. */
+static strata_status tune_blas(struct run *run, const struct item *item)
+{
+    struct crossing at[N_BLAS_TOKENS];
+    bool fast[N_BLAS_TOKENS], sure[N_BLAS_TOKENS];
+    size_t usual = run->tuning.blas_from[item->type], shown = 0;
+    for (size_t i = 0; i < N_BLAS_TOKENS; i++) {
+        at[i] = cross(run, item->type, blas_tokens[i], usual > 0 && blas_tokens[i] >= usual);
+        fast[i] = at[i].fast_blas;
+        sure[i] = at[i].sure_blas;
+    }
+    size_t kept = least_tokens(sure, usual);
+    size_t best = kept != usual ? kept : least_tokens(fast, usual);
+    while (shown + 1 < N_BLAS_TOKENS && blas_tokens[shown] != best)
+        shown++;
+    strata_tune_choice *choice = strata__tune_add_blas(run->result, item->type, usual, best);
+    choice->default_rate = at[shown].default_rate;
+    choice->best_rate = best == usual ? at[shown].default_rate : at[shown].other_rate;
+    choice->kept = kept != usual;
+    run->tuning.blas_from[item->type] = kept;
+    return STRATA_OK;
+}
+
+/* ---- Threads ---- */
+
+/* Numbers of threads, one a core first; returns how many (at most 5). */
+static size_t find_counts(unsigned cores, unsigned counts[5])
+{
+    const unsigned wanted[] = {cores, cores - 1, cores * 3 / 4, cores / 2, cores / 4};
+    size_t n = 0;
+    for (size_t i = 0; i < 5; i++)
+        if (wanted[i] > 0 && (n == 0 || wanted[i] < counts[n - 1]))
+            counts[n++] = wanted[i];
+    return n;
+}
+
+static strata_status open_pools(struct strata__threads *pools[5], const unsigned counts[5],
+                                size_t n)
+{
+    unsigned pus[MAX_PUS];
+    size_t n_pus, n_cores;
+    STRATA_TRY(strata__topology_pus(pus, MAX_PUS, &n_pus, &n_cores));
+    for (size_t i = 0; i < n; i++)
+        STRATA_TRY(strata__threads_open(&pools[i], counts[i], pus, n_pus));
+    return STRATA_OK;
+}
+
+/* One thread a core waits for nobody but the memory, when it has the core for itself. */
+static void warn_of_load(const strata_runtime *runtime, const struct strata__trial *trial)
+{
+    double share = strata__tune_share(trial);
+    if (share < 0.85)
+        strata__log(runtime->log, runtime->log_user, STRATA_LOG_WARN,
+                    "the host is busy or a quota holds: threads ran for %.0f %% of the time only, "
+                    "which makes fewer of them look better than they are",
+                    100 * share);
+}
+
+/* Decodes with the kernel that is kept for the type. */
+static strata_status tune_threads(struct run *run, const struct item *item)
+{
+    (void)item;
+    unsigned counts[5];
+    struct strata__threads *pools[5] = {NULL};
+    struct strata__trial trials[5];
+    struct strata_kernels decode = run->kernels;
+    size_t n = find_counts(run->runtime->cores, counts);
+    strata__tuning_apply(&run->tuning, STRATA__DECODE, &decode);
+    strata_status status = open_pools(pools, counts, n);
+    if (status == STRATA_OK) {
+        for (size_t i = 0; i < n; i++)
+            strata__trial_decode(&trials[i], &run->bench, pools[i], STRATA_TYPE_Q4_K,
+                                 decode.packed_q8[STRATA_TYPE_Q4_K]);
+        strata__tune_race(trials, n, THREADS_RUN);
+        warn_of_load(run->runtime, &trials[0]);
+        struct strata__verdict verdict = strata__tune_judge(trials, n, THREADS_GAIN);
+        strata_tune_choice *choice =
+            strata__tune_add_threads(run->result, counts[0], counts[verdict.best]);
+        choice->default_rate = strata__tune_rate(&trials[0]);
+        choice->best_rate = strata__tune_rate(&trials[verdict.best]);
+        choice->kept = verdict.convinces;
+        run->tuning.threads = verdict.convinces ? counts[verdict.best] : 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        strata__threads_close(&pools[i]);
+    return status;
+}
+
+/* ---- The whole ---- */
+
+static strata_status run_items(struct run *run, strata_tune_fn *on_progress, void *user)
+{
+    static strata_status (*const tune[])(struct run *, const struct item *) = {
+        [KERNEL] = tune_kernel, [BLAS] = tune_blas, [THREADS] = tune_threads};
+    for (size_t i = 0; i < run->n_items; i++) {
+        const struct item *item = &run->items[i];
+        char what[32] = "threads";
+        if (item->kind != THREADS)
+            snprintf(what, sizeof what, "%s %s",
+                     item->kind == BLAS ? "blas" : strata__phase_name(item->phase),
+                     strata_block_format(item->type)->name);
+        if (on_progress && !on_progress(user, what, i, run->n_items))
+            return strata__fail(STRATA_E_CANCELLED, "tuning cancelled");
+        STRATA_TRY(tune[item->kind](run, item));
+    }
+    return STRATA_OK;
+}
+
+static strata_status check(const strata_runtime *runtime, const strata_tune_options *options)
+{
+    if (options->size != sizeof *options)
+        return strata__fail(STRATA_E_INVALID,
+                            "strata_tune_options: size is %zu, this library knows %zu; fill it "
+                            "with strata_tune_options_default",
+                            options->size, sizeof *options);
+    if (runtime->level != strata_cpu_level())
+        return strata__fail(STRATA_E_INVALID,
+                            "the kernel level is lowered to %s: choices are made for the host's "
+                            "own, %s",
+                            strata_level_name(runtime->level),
+                            strata_level_name(strata_cpu_level()));
+    return STRATA_OK;
+}
+
+void strata_tune_options_default(strata_tune_options *options)
+{
+    *options = (strata_tune_options){.size = sizeof *options};
+}
+
+strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *options,
+                          strata_tune_fn *on_progress, void *user, strata_tuning **out)
+{
+    strata_tune_options defaults;
+    strata_tune_options_default(&defaults);
+    options = options ? options : &defaults;
+    *out = NULL;
+    STRATA_TRY(check(runtime, options));
+    struct run run = {.runtime = runtime};
+    unsigned threads = strata__threads_count(runtime->threads);
+    strata_kernels_select(&run.kernels, runtime->level);
+    strata__tuning_default(&run.tuning, runtime->level);
+    strata_status status = strata__tune_result_open(&run.result, runtime->cores);
+    if (status == STRATA_OK && !options->dry_run)
+        status = strata__tune_can_write(&run.result->host);
+    if (status == STRATA_OK)
+        status = strata__tune_bench_open(&run.bench, runtime->threads, &run.kernels,
+                                         threads > runtime->cores ? threads : runtime->cores);
+    plan(&run, options->quick);
+    if (status == STRATA_OK)
+        status = run_items(&run, on_progress, user);
+    if (status == STRATA_OK && !options->dry_run)
+        status = strata__tune_write(&run.result->host, &run.tuning);
+    strata__tune_bench_close(&run.bench);
+    if (status == STRATA_OK) {
+        strata__tune_explain(run.result, runtime);
+        *out = &run.result->shown;
+    } else {
+        strata__free(run.result);
+    }
+    return status;
+}

@@ -63,7 +63,16 @@ static void print_ranges(const unsigned *list, size_t n)
     }
 }
 
-static void print_text(const strata_topology *t)
+/* Whether commands use choices of `strata tune`. */
+static void print_tuning(const strata_tuning *tuning)
+{
+    if (tuning->in_use)
+        printf("tuned       %zu choices of %s\n", tuning->n_choices, tuning->path);
+    else
+        printf("tuned       no: %s\n", tuning->reason);
+}
+
+static int print_text(const strata_topology *t, const strata_tuning *tuning)
 {
     char bytes[32];
     printf("processor   %u package%s, %u cores, %u processing units\n", t->packages,
@@ -78,6 +87,7 @@ static void print_text(const strata_topology *t)
     for (size_t i = 0; i < t->n_isa; i++)
         printf(" %s", t->isa[i]);
     printf("\nBLAS        %s\n", t->blas ? t->blas : "none");
+    print_tuning(tuning);
     printf("CUDA        plug-in: %s, %u devices\n", t->cuda_plugin ? t->cuda_plugin : "none",
            t->cuda_devices);
     for (size_t i = 0; i < t->n_gpus; i++) {
@@ -88,6 +98,21 @@ static void print_text(const strata_topology *t)
         printf("\n            %s: %s\n", gpu->usable ? "usable" : "not used", gpu->reason);
     }
     printf("device      cpu\n");
+    return CLI_DONE;
+}
+
+/* What a runtime opened now would use. */
+static strata_status load_tuning(strata_tuning **tuning)
+{
+    strata_config config;
+    strata_config_default(&config);
+    config.threads = 1;
+    strata_runtime *runtime;
+    strata_status status = strata_runtime_open(&runtime, &config);
+    if (status == STRATA_OK)
+        status = strata_tuning_load(runtime, tuning);
+    strata_runtime_close(&runtime);
+    return status;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
@@ -96,15 +121,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
-    strata_topology *topology;
+    strata_topology *topology = NULL;
+    strata_tuning *tuning = NULL;
     strata_status result = strata_topology_load(&topology);
+    if (result == STRATA_OK && !options.json)
+        result = load_tuning(&tuning);
     if (result != STRATA_OK)
-        return cli_fail(result);
-    status = CLI_DONE;
-    if (options.json)
+        status = cli_fail(result);
+    else if (options.json)
         status = print_json(topology);
     else
-        print_text(topology);
+        status = print_text(topology, tuning);
+    strata_tuning_free(&tuning);
     strata_topology_free(&topology);
     return status;
 }
@@ -113,8 +141,8 @@ const struct cli_command cmd_topology = {
     .name = "topology",
     .arguments = "",
     .summary = "Show processors, caches, memory nodes and GPUs, and which device is used",
-    .details = "HWLOC_XMLFILE=FILE shows the machine that an hwloc XML file describes; kernels\n"
-               "and BLAS are always this host's.",
+    .details = "HWLOC_XMLFILE=FILE shows the machine that an hwloc XML file describes; kernels,\n"
+               "BLAS and tuned choices are always this host's.",
     .groups = CLI_JSON,
     .run = run,
 };

@@ -237,6 +237,7 @@ static void setup_model(struct work *work)
 {
     strata_config config;
     strata_config_default(&config);
+    config.no_tuning = true;
     config.threads = 1;
     config.cpu_level = strata_level_name(STRATA_LEVEL_avx2);
     config.blas = "off";

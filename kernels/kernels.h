@@ -4,19 +4,18 @@
  * state, use no threads and return no errors.  A broken precondition is a bug of the caller, stated
  * by assert.  All may be called from any thread at any time on disjoint outputs.
  *
- * Names.  A kernel is `strata_<op>[_<TYPE>]_<level>`, e.g. strata_gemv_q8_Q4_1_avx2, in `<op
- * family>_<level>.c` or
- * `<op>_<TYPE family>_<level>.c` below the level's folder.  kernel_list.h has one row for each;
- * that row is its prototype, its table slot, its test and its benchmark.
+ * Names.  A kernel is `strata_<op>[_<TYPE>]_<level>`, such as strata_packed_q8_Q4_1_avx2, in a file
+ * `<family>_<level>.c` below the level's folder.  kernel_list.h has one row for each; that row is
+ * its prototype, its table slot, its test and its benchmark.
  *
  * Reference.  The kernels in ref/ are the specification.  Every other level must give, on the same
  * input,
- *   - the same bytes for integer and copying operations (quantize_q8, encode, dequantize,
- * argmax, top_k);
- *   - for packed_q8: exact integer dot products within each block, whole or in parts; the float
- * sums over blocks and parts may be ordered otherwise (so results are bit-equal whenever all float
- *     steps are exact, which the checker uses);
- *   - for float operations a result within the bound that tests/kernels states for the operation.
+ * - the same bytes for integer and copying operations (quantize_q8, encode, dequantize, argmax,
+ *   top_k);
+ * - for packed_q8: exact integer dot products within each block, whole or in parts; the float sums
+ *   over blocks and parts may be ordered otherwise (so results are bit-equal whenever all float
+ *   steps are exact, which the checker uses);
+ * - for float operations a result within the bound that tests/kernels states for the operation.
  *
  * Alignment and aliasing.  Float, int and f16 buffers are aligned to their element; rows of weights
  * may have any alignment (they point into files); packed weights and `scratch` are aligned to 64.
@@ -77,16 +76,15 @@ struct strata_matmul {
 
 /* Attention of `tokens` x `heads` query vectors over one key/value head (grouped heads: the `heads`
  * query heads share it).  Token t sees the positions from begin = max(0, visible[t] - window) to
- * visible[t] - 1, visible[t] >= 1 and window >= 1: s[p] = scale * dot(q[t][h], k[p]);  out[t][h] =
- * sum over p of softmax(s)[p] * v[p].
+ * visible[t] - 1, visible[t] >= 1 and window >= 1: s[p] = scale * dot(q[t][h], k[p]), and out[t][h]
+ * is the sum over p of softmax(s)[p] * v[p].
  *
  * q[t][h] is at q + t * q_token_stride + h * q_head_stride (floats), out likewise; k[p] at (char
  * *)k + p * k_stride, v likewise: rows of head_dim elements of the operation's type, at any
  * alignment (Q8_0: head_dim is a multiple of 32).  Computed in tiles of STRATA_ATTENTION_TILE
  * positions with an online softmax (Milakov & Gimelshein 2018; Dao et al. 2022): no full row of
- * scores exists.  tokens
- * * heads is at most STRATA_ATTENTION_ROWS; scratch has STRATA_ATTENTION_SCRATCH_BYTES(head_dim)
- * bytes.
+ * scores exists.  There are at most STRATA_ATTENTION_ROWS rows (tokens times heads); scratch has
+ * STRATA_ATTENTION_SCRATCH_BYTES(head_dim) bytes.
  *
  * Parts.  With `largest` and `denominator` (else both NULL; tokens is 1 then) the result is left
  * open, so that positions can be shared out and put together by attention_merge: largest[h] = max

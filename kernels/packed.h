@@ -5,20 +5,27 @@
  * last one filled up with rows of zeros).  The layout is the same for every level of instruction
  * sets, and loses nothing.
  *
- * A panel has two areas, each read from front to back:
+ * A panel has two areas, each read from front to back.
  *
- *   scales  for each block of the type: d of the 16 rows (binary16), then, for types with an
- * offset, m (dmin) of the 16 rows; for K types then, for each 32 elements, the integer factors of
- *           the rows, a byte each: 16 factors (sub-blocks of 32), followed by 16 of the offset
- * where there is one; or 16 and 16 (sub-blocks of 16), where Q2_K has its two factors in the low
- *           and high nibbles.  Filled up to a multiple of 64 bytes.
- *   quants  for each 32 elements a record of vectors of 64 bytes.  Four successive columns are a
- *           group; byte 4 * r + j of a vector belongs to row r and to column j of a group.  A
- * record has eight groups, 0..7, in planes: 4 bits  four vectors; group g is in vector g / 2, low
- * nibbles for even g, else high 2 bits  two vectors; group g is bits 2 * (g % 4) and the next of
- * vector g / 4 1 bit   one vector; group g is bit g 8 bits  eight vectors, one a group, signed
- *           Types of 5 and 6 bits are a plane of 4 and then one of 1 or 2 bits, above them; 3 bits
- *           are one of 2 and then one of 1.
+ * Scales: for each block of the type
+ * - d of the 16 rows (binary16);
+ * - for types with an offset, m (dmin) of the 16 rows;
+ * - for K types, for each 32 elements, the integer factors of the rows, a byte each: 16 factors
+ *   (sub-blocks of 32), and 16 of the offset where there is one; or 16 and 16 (sub-blocks of 16),
+ *   where Q2_K has its two factors in the low and high nibbles.
+ *
+ * The area is filled up to a multiple of 64 bytes.
+ *
+ * Quants: for each 32 elements a record of vectors of 64 bytes.  Four successive columns are a
+ * group; byte 4 * r + j of a vector belongs to row r and to column j of a group.  A record has
+ * eight groups, 0 to 7, in one or two planes:
+ * - 8 bits: eight vectors, one a group, signed;
+ * - 4 bits: four vectors; group g is in vector g / 2, low nibbles for even g, else high ones;
+ * - 2 bits: two vectors; group g is bits 2 * (g % 4) and the next of vector g / 4;
+ * - 1 bit: one vector; group g is bit g.
+ *
+ * Types of 5 and 6 bits are a plane of 4 and then one of 1 or 2 bits, above them; those of 3 bits
+ * are one of 2 and then one of 1.
  *
  * An element is scale * (q - bias) + offset, or scale * value[q] for types with a table.  scale is
  * d, times the factor in K types; offset is m, and -dmin times its factor in K types.

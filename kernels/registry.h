@@ -14,7 +14,7 @@ enum strata_op {
 
 /* A kernel; the member of the union that `op` names is set. */
 struct strata_kernel {
-    const char *name; /* "gemv_q8_Q4_1_avx2" */
+    const char *name; /* "packed_q8_Q4_1_avx2" */
     enum strata_op op;
     enum strata_type type; /* STRATA_TYPE_COUNT for operations without a type */
     enum strata_level level;
@@ -29,7 +29,7 @@ struct strata_kernel {
  */
 const struct strata_kernel *strata_kernel_rows(size_t *count);
 
-/* "gemv_q8"; `op` must be below STRATA_OP_COUNT.  Static. */
+/* "packed_q8"; `op` must be below STRATA_OP_COUNT.  Static. */
 const char *strata_op_name(enum strata_op op);
 
 #endif

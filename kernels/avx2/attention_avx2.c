@@ -80,56 +80,89 @@ static void finish_rows(const struct strata_attention *a, const struct work *w)
     }
 }
 
-/* Eight elements of a row of the cache from i on; past head_dim zeros, unless `whole` says that
- * there is nothing past it.  `type` and `whole` are constants where this is inlined. */
-STRATA_INLINE __m256 cache8(enum strata_type type, int whole, const void *row, size_t i,
-                            size_t head_dim)
+/* Vectors that are read together: a block of Q8_0 has one scale. */
+STRATA_INLINE int vectors_of(enum strata_type type)
 {
-    if (type == STRATA_TYPE_Q8_0) {
-        const char *block = (const char *)row + i / 32 * sizeof(struct strata_block_q8_0);
-        uint16_t d;
-        memcpy(&d, block, sizeof d);
-        const __m128i q = _mm_loadl_epi64((const void *)(block + 2 + i % 32));
-        return _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(d)),
-                             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
-    }
-    const uint16_t *p = row;
-    return whole || head_dim - i >= 8 ? load_half8(p + i) : load_half_tail(p + i, head_dim - i);
+    return type == STRATA_TYPE_Q8_0 ? 4 : 1;
 }
 
-STRATA_INLINE const void *key_at(const struct strata_attention *a, size_t p)
+/* n vectors of a row of the cache from element i on, of one block where it has blocks; past
+ * head_dim zeros, unless `whole` says that there is nothing past it.  n, `type` and `whole` are
+ * constants where this is inlined. */
+STRATA_INLINE void read_cache(__m256 v[4], int n, enum strata_type type, int whole, const char *row,
+                              size_t i, size_t head_dim)
+{
+    if (type == STRATA_TYPE_Q8_0) {
+        const char *block = row + i / 32 * sizeof(struct strata_block_q8_0);
+        uint16_t d;
+        memcpy(&d, block, sizeof d);
+        const __m256 scale = _mm256_set1_ps(_cvtsh_ss(d));
+        STRATA_UNROLL
+        for (int j = 0; j < n; j++) {
+            const __m128i q = _mm_loadl_epi64((const void *)(block + 2 + i % 32 + 8 * j));
+            v[j] = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
+        }
+        return;
+    }
+    STRATA_UNROLL
+    for (int j = 0; j < n; j++, i += 8)
+        v[j] = whole || head_dim - i >= 8 ? load_half8(row + 2 * i)
+                                          : load_half_tail(row + 2 * i, head_dim - i);
+}
+
+STRATA_INLINE const char *key_at(const struct strata_attention *a, size_t p)
 {
     return (const char *)a->k + p * a->k_stride;
 }
 
-STRATA_INLINE const void *value_at(const struct strata_attention *a, size_t p)
+STRATA_INLINE const char *value_at(const struct strata_attention *a, size_t p)
 {
     return (const char *)a->v + p * a->v_stride;
 }
 
-/* Keys and values of n positions as floats; missing keys up to a multiple of 16 are zeros. */
-STRATA_INLINE void convert_tile(const struct strata_attention *a, const struct work *w,
-                                enum strata_type type, size_t first, size_t n)
+/* Asks for the row that comes a tile after this one. */
+STRATA_INLINE void prefetch_row(const char *row, size_t stride)
 {
+    for (size_t i = 0; i < stride; i += 64)
+        _mm_prefetch(row + TILE * stride + i, _MM_HINT_T0);
+}
+
+/* Keys and values of n positions as floats; the last key is repeated up to a multiple of 16. */
+STRATA_INLINE void convert_tile(const struct strata_attention *a, const struct work *w,
+                                enum strata_type type, int whole, size_t first, size_t n)
+{
+    const int n_vectors = vectors_of(type);
     for (size_t p = 0; p < (n + 15) / 16 * 16; p += 8) {
+        const char *k[8];
+        STRATA_UNROLL
+        for (size_t j = 0; j < 8; j++)
+            k[j] = key_at(a, first + clip(p + j, n - 1));
         for (size_t i = 0; i < w->padded; i += 8) {
-            __m256i v[8];
+            __m256 v[8];
+            __m256i t[8];
             STRATA_UNROLL
             for (size_t j = 0; j < 8; j++) {
-                const void *k = key_at(a, first + p + j);
-                v[j] = p + j < n ? _mm256_castps_si256(cache8(type, 0, k, i, a->head_dim))
-                                 : _mm256_setzero_si256();
+                read_cache(v + j, 1, type, whole, k[j], i, a->head_dim);
+                t[j] = _mm256_castps_si256(v[j]);
             }
-            transpose8x8(v);
+            transpose8x8(t);
             STRATA_UNROLL
             for (size_t j = 0; j < 8; j++)
-                _mm256_storeu_si256((void *)(w->keys + (i + j) * TILE + p), v[j]);
+                _mm256_storeu_si256((void *)(w->keys + (i + j) * TILE + p), t[j]);
         }
     }
-    for (size_t p = 0; p < n; p++)
-        for (size_t i = 0; i < w->padded; i += 8)
-            _mm256_storeu_ps(w->values + p * w->padded + i,
-                             cache8(type, 0, value_at(a, first + p), i, a->head_dim));
+    for (size_t p = 0; p < n; p++) {
+        const char *value = value_at(a, first + p);
+        prefetch_row(key_at(a, first + p), a->k_stride);
+        prefetch_row(value, a->v_stride);
+        for (size_t i = 0; i < w->padded; i += 8 * (size_t)n_vectors) {
+            __m256 v[4];
+            read_cache(v, n_vectors, type, whole, value, i, a->head_dim);
+            STRATA_UNROLL
+            for (int j = 0; j < n_vectors; j++)
+                _mm256_storeu_ps(w->values + p * w->padded + i + 8 * (size_t)j, v[j]);
+        }
+    }
 }
 
 /* ---- scores ---- */
@@ -173,14 +206,19 @@ STRATA_INLINE void direct_scores4(const struct work *w, enum strata_type type, i
     STRATA_UNROLL
     for (int i = 0; i < rows; i++)
         acc[i][0] = acc[i][1] = acc[i][2] = acc[i][3] = _mm256_setzero_ps();
-    for (size_t e = 0; e < padded; e += 8) {
+    const int n = vectors_of(type);
+    for (size_t e = 0; e < padded; e += 8 * (size_t)n) {
         STRATA_UNROLL
         for (int j = 0; j < 4; j++) {
-            const __m256 x = cache8(type, whole, k[j], e, head_dim);
+            __m256 x[4];
+            read_cache(x, n, type, whole, k[j], e, head_dim);
             STRATA_UNROLL
-            for (int i = 0; i < rows; i++) {
-                const __m256 qi = _mm256_loadu_ps(q + (size_t)i * padded + e);
-                acc[i][j] = _mm256_fmadd_ps(qi, x, acc[i][j]);
+            for (int v = 0; v < n; v++) {
+                STRATA_UNROLL
+                for (int i = 0; i < rows; i++) {
+                    const float *qi = q + (size_t)i * padded + e + 8 * (size_t)v;
+                    acc[i][j] = _mm256_fmadd_ps(_mm256_loadu_ps(qi), x[v], acc[i][j]);
+                }
             }
         }
     }
@@ -207,40 +245,72 @@ STRATA_INLINE void direct_scores(const struct strata_attention *a, const struct 
 
 /* ---- softmax ---- */
 
-/* Turns the scores of row r at positions from .. n - 1 of the tile into weights exp(s - max) and
- * updates maximum, denominator and the factor that shrinks what was summed before. */
-static void weigh(const struct work *w, size_t r, size_t from, size_t n)
+/* exp(x) for x <= 0 within 2 ulp, 0 where that is not a normal number; NaN stays NaN.  Adding a
+ * large number rounds to n and leaves n + 127 in the last bits: the exponent of 2^n. */
+STRATA_INLINE __m256 exp_of_nonpositive(__m256 x)
 {
-    float *s = w->scores + r * TILE;
-    __m256 largest = _mm256_set1_ps(w->max[r]), sum[2] = {_mm256_setzero_ps()};
-    for (size_t p = 0; p < from; p++)
-        s[p] = -INFINITY;
-    for (size_t p = n; p < TILE; p++)
-        s[p] = -INFINITY;
-    for (size_t p = 0; p < TILE; p += 8)
-        largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest);
-    const float max = max_lanes(largest), old = w->max[r];
-    const __m256 base = _mm256_set1_ps(max == -INFINITY ? 0 : max);
-    /* A whole tile, however little of it is seen: exponentials of known number overlap. */
-    STRATA_UNROLL
-    for (size_t p = 0; p < TILE; p += 8) {
-        const __m256 e = exp_ps(_mm256_sub_ps(_mm256_loadu_ps(s + p), base));
-        _mm256_storeu_ps(s + p, e);
-        sum[p / 8 % 2] = _mm256_add_ps(sum[p / 8 % 2], e);
-    }
-    w->shrink[r] =
-        max == old ? 1 : _mm256_cvtss_f32(exp_ps(_mm256_sub_ps(_mm256_set1_ps(old), base)));
-    w->max[r] = max;
-    w->denominator[r] = w->denominator[r] * w->shrink[r] + sum_lanes(_mm256_add_ps(sum[0], sum[1]));
+    const __m256 large = _mm256_set1_ps(0x1.8p+23f + 127);
+    const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), large);
+    const __m256 n = _mm256_sub_ps(shifted, large);
+    const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23));
+    const __m256 normal = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_NLT_UQ);
+    return _mm256_and_ps(_mm256_mul_ps(exp_of_rest(x, n), power), normal);
 }
-
-/* ---- sums of values ---- */
 
 /* Positions from .. to - 1 of a tile; with `shrink` the sums are shrunk before they are added. */
 struct part {
     size_t from, to;
     int shrink;
 };
+
+/* The largest score of row r at the positions of `part` and before; others become -Inf. */
+STRATA_INLINE float largest_score(const struct work *w, size_t r, struct part part)
+{
+    float *s = w->scores + r * TILE;
+    for (size_t p = 0; p < part.from; p++)
+        s[p] = -INFINITY;
+    for (size_t p = part.to; p < TILE; p++)
+        s[p] = -INFINITY;
+    __m256 largest = _mm256_set1_ps(w->max[r]);
+    for (size_t p = 0; p < TILE; p += 8)
+        largest = _mm256_max_ps(_mm256_loadu_ps(s + p), largest);
+    return max_lanes(largest);
+}
+
+/* Turns the scores of row r into weights exp(s - max) and updates maximum, denominator and the
+ * factor that shrinks what was summed before. */
+STRATA_INLINE void weigh_row(const struct work *w, size_t r, float max)
+{
+    float *s = w->scores + r * TILE;
+    const float old = w->max[r];
+    const __m256 base = _mm256_set1_ps(max == -INFINITY ? 0 : max);
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    /* A whole tile, however little of it is seen: exponentials of known number overlap. */
+    STRATA_UNROLL
+    for (size_t p = 0; p < TILE; p += 8) {
+        const __m256 e = exp_of_nonpositive(_mm256_sub_ps(_mm256_loadu_ps(s + p), base));
+        _mm256_storeu_ps(s + p, e);
+        sum[p / 8 % 2] = _mm256_add_ps(sum[p / 8 % 2], e);
+    }
+    const __m256 change = _mm256_sub_ps(_mm256_set1_ps(old), base);
+    w->shrink[r] = max == old ? 1 : _mm256_cvtss_f32(exp_of_nonpositive(change));
+    w->max[r] = max;
+    w->denominator[r] = w->denominator[r] * w->shrink[r] + sum_lanes(_mm256_add_ps(sum[0], sum[1]));
+}
+
+/* Weighs the rows r..r + rows - 1 that see something of the tile.  All maxima come first, so that
+ * what waits for one row's overlaps with the others'. */
+static void weigh(const struct work *w, size_t r, int rows, const struct part part[MOST_ROWS])
+{
+    float max[MOST_ROWS];
+    for (int i = 0; i < rows; i++)
+        max[i] = part[i].to > part[i].from ? largest_score(w, r + (size_t)i, part[i]) : 0;
+    for (int i = 0; i < rows; i++)
+        if (part[i].to > part[i].from)
+            weigh_row(w, r + (size_t)i, max[i]);
+}
+
+/* ---- sums of values ---- */
 
 /* Where values lie: row `first` of the cache (direct), or of the converted tile. */
 struct source {
@@ -270,16 +340,20 @@ STRATA_INLINE void add_many(__m256 acc[MOST_ROWS][4], const char *row, size_t e,
 STRATA_INLINE void add_few(__m256 acc[MOST_ROWS][4], const struct source *from, const char *row,
                            size_t e, const float *weight, int rows, int vectors)
 {
-    __m256 x[MOST_ROWS];
+    __m256 x[MOST_ROWS], v[4];
     STRATA_UNROLL
     for (int i = 0; i < rows; i++)
         x[i] = _mm256_broadcast_ss(weight + (size_t)i * TILE);
+    const int n = vectors_of(from->type);
     STRATA_UNROLL
-    for (int j = 0; j < vectors; j++) {
-        const __m256 v = cache8(from->type, from->whole, row, e + 8 * (size_t)j, from->head_dim);
+    for (int j = 0; j < vectors; j += n) {
+        read_cache(v, n, from->type, from->whole, row, e + 8 * (size_t)j, from->head_dim);
         STRATA_UNROLL
-        for (int i = 0; i < rows; i++)
-            acc[i][j] = _mm256_fmadd_ps(x[i], v, acc[i][j]);
+        for (int u = 0; u < n; u++) {
+            STRATA_UNROLL
+            for (int i = 0; i < rows; i++)
+                acc[i][j + u] = _mm256_fmadd_ps(x[i], v[u], acc[i][j + u]);
+        }
     }
 }
 
@@ -362,9 +436,7 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
         direct_scores(a, w, type, whole, r, rows, first, most);
     else
         tile_scores(w, r, rows, most);
-    for (int i = 0; i < rows; i++)
-        if (part[i].to > part[i].from)
-            weigh(w, r + (size_t)i, part[i].from, part[i].to);
+    weigh(w, r, rows, part);
     const int together = common.to > common.from;
     if (together)
         sum_all(w, from, r, rows, direct ? 4 : 2, common);
@@ -395,7 +467,14 @@ STRATA_INLINE void take_rows(const struct strata_attention *a, const struct work
         take_tile(a, w, type, whole, r, 1, first);
 }
 
-STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type type)
+/* One body for every type of the cache. */
+static __attribute__((noinline)) void
+take_converted(const struct strata_attention *a, const struct work *w, size_t rows, size_t first)
+{
+    take_rows(a, w, STRATA_TYPE_F32, 1, rows, first);
+}
+
+STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type type, int whole)
 {
     const size_t rows = a->tokens * a->heads;
     const int direct = a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS;
@@ -410,12 +489,10 @@ STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type 
     start_rows(a, &w);
     for (size_t first = least / TILE * TILE; first < most; first += TILE) {
         if (!direct) {
-            convert_tile(a, &w, type, first, clip(most - first, TILE));
-            take_rows(a, &w, STRATA_TYPE_F32, 1, rows, first);
-        } else if (a->head_dim % 8 == 0) {
-            take_rows(a, &w, type, 1, rows, first);
+            convert_tile(a, &w, type, whole, first, clip(most - first, TILE));
+            take_converted(a, &w, rows, first);
         } else {
-            take_rows(a, &w, type, 0, rows, first);
+            take_rows(a, &w, type, whole, rows, first);
         }
     }
     finish_rows(a, &w);
@@ -423,12 +500,15 @@ STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type 
 
 void strata_attention_F16_avx2(const struct strata_attention *a)
 {
-    attention(a, STRATA_TYPE_F16);
+    if (a->head_dim % 8 == 0)
+        attention(a, STRATA_TYPE_F16, 1);
+    else
+        attention(a, STRATA_TYPE_F16, 0);
 }
 
 void strata_attention_Q8_0_avx2(const struct strata_attention *a)
 {
-    attention(a, STRATA_TYPE_Q8_0);
+    attention(a, STRATA_TYPE_Q8_0, 1);
 }
 
 void strata_attention_merge_avx2(const struct strata_attention_parts *a)

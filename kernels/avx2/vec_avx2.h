@@ -96,25 +96,30 @@ STRATA_INLINE void transpose8x8(__m256i v[8])
     }
 }
 
-/* exp(x) within 2 ulp; 0 below -104, Inf above 89, NaN stays NaN, results down to the denormals.
- * x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts, Cody & Waite 1980); exp(r) = 1 + r + r^2
- * P(r), P of degree 4 interpolated at Chebyshev nodes (relative error 1.1e-8); times 2^n in two
- * factors, so that neither overflows before the result does. */
-STRATA_INLINE __m256 exp_ps(__m256 x)
+/* exp(x - n ln 2), at most ln 2 / 2 away from exp(0): ln 2 in two parts (Cody & Waite 1980), then
+ * exp(r) = 1 + r + r^2 P(r), P of degree 4 interpolated at Chebyshev nodes (relative error 1.1e-8).
+ */
+STRATA_INLINE __m256 exp_of_rest(__m256 x, __m256 n)
 {
-    x = _mm256_min_ps(_mm256_set1_ps(89.0f), x);
-    x = _mm256_max_ps(_mm256_set1_ps(-104.0f), x);
-    const __m256i n = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)));
-    const __m256 nf = _mm256_cvtepi32_ps(n);
-    __m256 r = _mm256_fnmadd_ps(nf, _mm256_set1_ps(0x1.62e400p-1f), x);
-    r = _mm256_fnmadd_ps(nf, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e400p-1f), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
     __m256 p = _mm256_set1_ps(0.0013926250394433737f);
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.00836323294788599f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.04166655242443085f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.16666576266288757f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
     p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r);
-    p = _mm256_add_ps(p, _mm256_set1_ps(1.0f));
+    return _mm256_add_ps(p, _mm256_set1_ps(1.0f));
+}
+
+/* exp(x) within 2 ulp; 0 below -104, Inf above 89, NaN stays NaN, results down to the denormals.
+ * 2^n comes in two factors, so that neither overflows before the result does. */
+STRATA_INLINE __m256 exp_ps(__m256 x)
+{
+    x = _mm256_min_ps(_mm256_set1_ps(89.0f), x);
+    x = _mm256_max_ps(_mm256_set1_ps(-104.0f), x);
+    const __m256i n = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)));
+    const __m256 p = exp_of_rest(x, _mm256_cvtepi32_ps(n));
     const __m256i half = _mm256_srai_epi32(n, 1);
     const __m256i bias = _mm256_set1_epi32(127);
     const __m256i e0 = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);

@@ -1,5 +1,5 @@
-"""The pictures of a report, from one JSON object on stdin (report.py: plot).  Needs matplotlib,
-which `setup` installs; each is drawn for light and for dark pages."""
+"""The pictures of a report, from one JSON object on stdin (report.py: plot).  Needs matplotlib 3.6
+or later; each is drawn for light and for dark pages."""
 
 import json
 import math
@@ -113,7 +113,9 @@ def draw_roofline(task):
     for line in grid:
         line[0].set_ylabel("Gop/s")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    legend_height = 0.35 / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, legend_height, 1, 1 - legend_height))
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
     return figure
 
 

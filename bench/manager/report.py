@@ -10,7 +10,7 @@ from pathlib import Path
 
 import programs
 from programs import Failure, progress
-from store import Store, date, home, write, write_json
+from store import Store, date, write, write_json
 
 HERE = Path(__file__).resolve().parent
 FAMILIES = "packed_q8 packed_f32 gemm gemv attention dequantize".split()
@@ -81,12 +81,12 @@ def earlier(path):
 
 
 def plot_python():
-    """An interpreter that has matplotlib, or None: the environment of `setup`, or this one."""
-    for python in (home() / "plots" / "venv" / "bin" / "python3", sys.executable):
+    """An interpreter that has matplotlib, or None: this one, or the system's."""
+    for python in (sys.executable, "/usr/bin/python3"):
         if os.access(python, os.X_OK):
-            ask = [str(python), "-I", "-c", "import matplotlib"]
+            ask = [python, "-I", "-c", "import matplotlib"]
             if not subprocess.run(ask, capture_output=True, check=False).returncode:
-                return str(python)
+                return python
     return None
 
 
@@ -246,7 +246,7 @@ def page(results, runs, plotted):
 def suite(args):
     python = None if args.no_plots else plot_python()
     if not python and not args.no_plots:
-        raise Failure(f"no matplotlib: run {HERE / 'setup'} once, or give --no-plots")
+        raise Failure("no matplotlib: install it (Debian: python3-matplotlib), or give --no-plots")
     results = earlier(args.source) if args.source else measure(args)
     runs = Store().history()["runs"]
     args.out.mkdir(parents=True, exist_ok=True)

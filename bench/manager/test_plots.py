@@ -42,6 +42,6 @@ class Pictures(unittest.TestCase):
 
 if __name__ == "__main__":
     if not PYTHON:
-        print("there is no matplotlib: run bench/manager/setup once")
+        print("there is no matplotlib (Debian: python3-matplotlib)")
         sys.exit(77)
     unittest.main()

@@ -4,7 +4,7 @@ packages_build=(gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev libopenb
     libpcre2-dev libutf8proc-dev libxxhash-dev libjansson-dev)
 packages_fetch=(python3-pip ca-certificates)
 packages_bench=(g++ libbenchmark-dev python3-venv)
-packages_test=(ccache libcmocka-dev libsimde-dev clang-format-14 valgrind)
+packages_test=(ccache libcmocka-dev libsimde-dev clang-format-14 valgrind python3-matplotlib)
 packages_full_test=(clang libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 
 # need_packages yes|no PACKAGE...: installs what is missing (yes) or ends the script with the list

@@ -40,7 +40,7 @@ void strata__store(const struct strata__chunk *chunk, const struct strata__step 
  * positions; and into groups of the query heads that share a key/value head. */
 struct cut {
     size_t tile, tiles, group, groups;
-    size_t parts, first_part; /* parts: 1 when the token's positions are not cut */
+    size_t part, parts; /* positions of a part; parts: 1 when the token's positions are not cut */
 };
 
 /* The first position that the only token of a span sees. */
@@ -48,6 +48,15 @@ static size_t first_seen(const struct strata__chunk *chunk, const struct strata_
 {
     size_t window = chunk->model->hp.window;
     return window && span->position >= window ? span->position + 1 - window : 0;
+}
+
+/* Positions of a part, of `seen` positions. */
+static size_t part_of(size_t seen)
+{
+    size_t part = STRATA__ATTENTION_PART;
+    while (part < STRATA__ATTENTION_LONGEST_PART && seen > STRATA__ATTENTION_FEW_PARTS * part)
+        part *= 2;
+    return part;
 }
 
 static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__span *span)
@@ -61,8 +70,9 @@ static struct cut cut_of(const struct strata__chunk *chunk, const struct strata_
     cut.tile = STRATA_ATTENTION_ROWS / cut.group;
     cut.tiles = (span->count + cut.tile - 1) / cut.tile;
     if (single) {
-        cut.first_part = first_seen(chunk, span) / STRATA__ATTENTION_PART;
-        cut.parts = span->position / STRATA__ATTENTION_PART + 1 - cut.first_part;
+        size_t seen = span->position + 1 - first_seen(chunk, span);
+        cut.part = part_of(seen);
+        cut.parts = (seen - 1) / cut.part + 1;
     }
     return cut;
 }
@@ -133,12 +143,9 @@ static void attend_part(struct strata__chunk *chunk, const struct strata__span *
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__parts *ws = &chunk->workspace->parts;
-    size_t from = (cut->first_part + part) * STRATA__ATTENTION_PART,
-           begin = first_seen(chunk, span);
-    size_t end = clip(span->position + 1, from + STRATA__ATTENTION_PART);
-    from = from > begin ? from : begin;
+    size_t from = first_seen(chunk, span) + part * cut->part;
     size_t share = hp->heads / hp->kv_heads;
-    uint32_t visible = (uint32_t)(end - from);
+    uint32_t visible = (uint32_t)clip(span->position + 1 - from, cut->part);
     struct strata_attention open = a;
     float largest[STRATA_ATTENTION_HEADS], denominator[STRATA_ATTENTION_HEADS];
     open.out = ws->sums + (part_at(chunk, span, head) + part) * a.head_dim;

@@ -9,10 +9,14 @@
  * tokens, short enough that activations stay in the caches. */
 #define STRATA__CHUNK 512
 
-/* Positions that one call of attention takes of a single token: longer contexts are cut into parts
- * of so many, which threads share, and which are put together in order.  A constant, so that
- * results depend on nothing but the positions. */
+/* Positions that a single token sees are cut into parts, which threads share and which are put
+ * together in order: of 256 positions, of 512 or 1024 where there would be more than four, since
+ * each part starts reading its stretch of memory anew.  Results depend on nothing but the
+ * positions.
+ */
 #define STRATA__ATTENTION_PART 256
+#define STRATA__ATTENTION_LONGEST_PART 1024
+#define STRATA__ATTENTION_FEW_PARTS 4
 
 /* Buffers for chunks of up to `tokens` tokens, and scratch for every thread.  Belongs to a session.
  */

@@ -39,7 +39,8 @@ static strata_status open_parts(struct strata__workspace *ws, const struct strat
     struct strata__parts *parts = &ws->parts;
     if (context <= STRATA__ATTENTION_PART)
         return STRATA_OK;
-    parts->each = (context + STRATA__ATTENTION_PART - 1) / STRATA__ATTENTION_PART;
+    parts->each =
+        larger((context - 1) / STRATA__ATTENTION_LONGEST_PART + 1, STRATA__ATTENTION_FEW_PARTS);
     size_t spans = ws->tokens < STRATA_BATCH_MAX ? ws->tokens : STRATA_BATCH_MAX;
     size_t n = spans * hp->heads * parts->each;
     STRATA_TRY(strata__alloc_aligned(&parts->sums, n * hp->head_dim * sizeof(float),

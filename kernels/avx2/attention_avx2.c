@@ -11,7 +11,9 @@
  *               elements are register tiles whose loads serve several rows.
  *   few rows    (decode) keys and values are converted in registers as they are read: 3 rows x 4
  *               positions with their lanes summed at the end, 3 rows x 32 elements of the sums. It
- *               saves the transposition, which three rows do not pay for.
+ *               saves the transposition, which three rows do not pay for.  Calls are short there
+ *               (a part of some hundred positions), too short for the hardware to see the two
+ * streams: while keys are multiplied the tile's values are prefetched, then the next tile's keys.
  * Positions that a row does not see take no part: they are left out of its sums, not multiplied by
  * zero, so what lies there does not matter. */
 #include <assert.h>
@@ -120,11 +122,11 @@ STRATA_INLINE const char *value_at(const struct strata_attention *a, size_t p)
     return (const char *)a->v + p * a->v_stride;
 }
 
-/* Asks for the row that comes a tile after this one. */
-STRATA_INLINE void prefetch_row(const char *row, size_t stride)
+/* Asks for some rows of the cache. */
+STRATA_INLINE void prefetch_rows(const char *rows, size_t bytes)
 {
-    for (size_t i = 0; i < stride; i += 64)
-        _mm_prefetch(row + TILE * stride + i, _MM_HINT_T0);
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(rows + i, _MM_HINT_T0);
 }
 
 /* Keys and values of n positions as floats; the last key is repeated up to a multiple of 16. */
@@ -153,8 +155,8 @@ STRATA_INLINE void convert_tile(const struct strata_attention *a, const struct w
     }
     for (size_t p = 0; p < n; p++) {
         const char *value = value_at(a, first + p);
-        prefetch_row(key_at(a, first + p), a->k_stride);
-        prefetch_row(value, a->v_stride);
+        prefetch_rows(key_at(a, first + p + TILE), a->k_stride);
+        prefetch_rows(value + TILE * a->v_stride, a->v_stride);
         for (size_t i = 0; i < w->padded; i += 8 * (size_t)n_vectors) {
             __m256 v[4];
             read_cache(v, n_vectors, type, whole, value, i, a->head_dim);
@@ -233,12 +235,14 @@ STRATA_INLINE void direct_scores(const struct strata_attention *a, const struct 
                                  enum strata_type type, int whole, size_t r, int rows, size_t first,
                                  size_t n)
 {
-    const size_t head_dim = a->head_dim, stride = a->k_stride;
-    const char *base = key_at(a, first);
+    const size_t head_dim = a->head_dim, stride = a->k_stride, four_values = 4 * a->v_stride;
+    const char *base = key_at(a, first), *values = value_at(a, first);
     for (size_t p = 0; p < n; p += 4) {
         const char *k[4];
         for (size_t j = 0; j < 4; j++)
             k[j] = base + clip(p + j, n - 1) * stride;
+        prefetch_rows(values, four_values);
+        values += four_values;
         direct_scores4(w, type, whole, r, rows, k, head_dim, p);
     }
 }
@@ -312,10 +316,11 @@ static void weigh(const struct work *w, size_t r, int rows, const struct part pa
 
 /* ---- sums of values ---- */
 
-/* Where values lie: row `first` of the cache (direct), or of the converted tile. */
+/* Where values lie: row `first` of the cache (direct; the next tile's keys are prefetched), or of
+ * the converted tile. */
 struct source {
-    const char *rows;
-    size_t stride, head_dim;
+    const char *rows, *next_keys;
+    size_t stride, next_stride, head_dim;
     enum strata_type type; /* F32: converted */
     int whole;
 };
@@ -374,12 +379,17 @@ STRATA_INLINE void sum_values(const struct work *w, struct source from, size_t r
             acc[i][j] = _mm256_mul_ps(_mm256_loadu_ps(sums + (size_t)i * padded + 8 * j), shrink);
     }
     const char *row = from.rows + part.from * from.stride;
+    const char *next = from.next_keys + part.from * from.next_stride;
     for (size_t p = part.from; p < part.to; p++, row += from.stride) {
         const float *weight = weights + p;
-        if (from.type == STRATA_TYPE_F32)
+        if (from.type == STRATA_TYPE_F32) {
             add_many(acc, row, e, weight, rows, vectors);
-        else
+        } else {
+            if (e == 0) /* lines in order, or the hardware loses the stream */
+                prefetch_rows(next, from.next_stride);
+            next += from.next_stride;
             add_few(acc, &from, row, e, weight, rows, vectors);
+        }
     }
     STRATA_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -418,9 +428,13 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
                              enum strata_type type, int whole, size_t r, int rows, size_t first)
 {
     const int direct = type != STRATA_TYPE_F32;
-    const struct source from = {direct ? value_at(a, first) : (const char *)w->values,
-                                direct ? a->v_stride : w->padded * sizeof(float), a->head_dim, type,
-                                whole};
+    const struct source from = {.rows = direct ? value_at(a, first) : (const char *)w->values,
+                                .stride = direct ? a->v_stride : w->padded * sizeof(float),
+                                .next_keys = key_at(a, first + TILE),
+                                .next_stride = a->k_stride,
+                                .head_dim = a->head_dim,
+                                .type = type,
+                                .whole = whole};
     struct part part[MOST_ROWS], common = {0, TILE, 1};
     size_t most = 0;
     for (int i = 0; i < rows; i++) {

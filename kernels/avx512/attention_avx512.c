@@ -13,7 +13,9 @@
  * percent of a prefill.
  *
  * One token with up to eight heads (a decode step) has too few rows to pay for that: it takes
- * scores as dot products, four positions at a time, and converts values in registers.
+ * scores as dot products, four positions at a time, and converts values in registers.  Its calls
+ * are too short for the hardware to see the two streams (a part of some hundred positions): while
+ * keys are multiplied the tile's values are prefetched, then the next tile's keys.
  *
  * Every score is one chain of multiply-adds over d (one token: 16 chains, added in a fixed order),
  * every output one over positions in order, whatever rows are handled together; exp is exp16 (1.5
@@ -50,6 +52,13 @@ INLINE const char *key_at(const struct strata_attention *a, size_t p)
 INLINE const char *value_at(const struct strata_attention *a, size_t p)
 {
     return (const char *)a->v + p * a->v_stride;
+}
+
+/* Asks for some rows of the cache. */
+INLINE void prefetch_rows(const char *rows, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(rows + i, _MM_HINT_T0);
 }
 
 /* 16 elements of a row of the cache from d on; lanes outside mask are 0 (Q8_0: rows have none). */
@@ -134,10 +143,13 @@ INLINE void load_keys(const struct strata_attention *a, enum strata_type type, f
 INLINE void load_values(const struct strata_attention *a, enum strata_type type,
                         const struct tile *tile, size_t first, size_t n)
 {
-    for (size_t p = 0; p < n; p++)
+    for (size_t p = 0; p < n; p++) {
+        prefetch_rows(key_at(a, first + p + TILE), a->k_stride);
+        prefetch_rows(value_at(a, first + p + TILE), a->v_stride);
         for (size_t d = 0; d < a->head_dim; d += 16)
             _mm512_storeu_ps(tile->values + p * tile->padded + d,
                              cache16(type, value_at(a, first + p), d, first16(a->head_dim - d)));
+    }
 }
 
 /* Scores of `rows` rows (a constant) against 16 * `vectors` (a constant) positions. */
@@ -316,12 +328,12 @@ INLINE void score_four(const struct tile *tile, enum strata_type type, size_t ro
     }
 }
 
-/* What add_all_elements does, with values straight from the cache: rows at `values`, stride bytes
- * apart. */
-INLINE void add_few(const struct tile *tile, enum strata_type type, size_t row, size_t rows,
-                    const char *values, size_t stride, size_t head_dim, struct part part)
+/* What add_all_elements does, with values straight from the cache; asks for the next tile's keys.
+ */
+INLINE void add_few(const struct strata_attention *a, const struct tile *tile,
+                    enum strata_type type, size_t row, size_t rows, size_t first, struct part part)
 {
-    const size_t padded = tile->padded;
+    const size_t padded = tile->padded, head_dim = a->head_dim;
     const float *weights = tile->scores + row * TILE;
     for (size_t d = 0; d < head_dim; d += 64) {
         float *sums = tile->sums + row * padded + d;
@@ -333,9 +345,11 @@ INLINE void add_few(const struct tile *tile, enum strata_type type, size_t row, 
             UNROLL for (size_t r = 0; r < rows; r++) sum[r][i] =
                 _mm512_maskz_loadu_ps(mask[i], sums + r * padded + 16 * i);
         }
-        const char *v = values + part.from * stride;
-        for (size_t p = part.from; p < part.to; p++, v += stride) {
+        const char *v = value_at(a, first + part.from);
+        for (size_t p = part.from; p < part.to; p++, v += a->v_stride) {
             __m512 value[4];
+            if (d == 0)
+                prefetch_rows(key_at(a, first + p + TILE), a->k_stride);
             UNROLL for (size_t i = 0; i < 4; i++) value[i] =
                 type == STRATA_TYPE_F16 || mask[i] ? cache16(type, v, d + 16 * i, mask[i])
                                                    : _mm512_setzero_ps();
@@ -360,11 +374,12 @@ INLINE void take_tile_rows(const struct strata_attention *a, enum strata_type ty
         const char *k[4];
         for (size_t p = 0; p < 4; p++)
             k[p] = keys + min_size(at + p, n - 1) * a->k_stride;
+        prefetch_rows(value_at(a, first + at), 4 * a->v_stride);
         score_four(tile, type, row, rows, k, a->head_dim, at);
     }
     for (size_t r = 0; r < rows; r++)
         soften_row(tile, row + r, part.from, part.to, a->scale);
-    add_few(tile, type, row, rows, value_at(a, first), a->v_stride, a->head_dim, part);
+    add_few(a, tile, type, row, rows, first, part);
 }
 
 /* A tile of one token. */

@@ -75,6 +75,24 @@ static void parts_and_windows_equal_tiles(void **state)
     engine_close(&whole);
 }
 
+/* The same where parts are of 512 positions (more than 1024 seen) and of 1024. */
+static void long_parts_equal_tiles(void **state)
+{
+    enum { N = 2200 };
+    (void)state;
+    for (unsigned window = 0; window <= 1300; window += 1300) {
+        struct engine engine = open_long(N, window);
+        size_t vocab = engine_vocab(&engine);
+        int32_t *ids = engine_some_ids(N, vocab);
+        float *at_once = logits_of(&engine, ids, N, N), *single = logits_of(&engine, ids, N, 1);
+        assert_true(largest_difference(at_once, single, N * vocab) <= ENGINE_OTHER_ORDER);
+        free(at_once);
+        free(single);
+        free(ids);
+        engine_close(&engine);
+    }
+}
+
 static void window_is_read_from_the_file(void **state)
 {
     (void)state;
@@ -191,11 +209,9 @@ static void bad_batches_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parts_and_windows_equal_tiles),
-        cmocka_unit_test(window_is_read_from_the_file),
-        cmocka_unit_test(q8_cache_is_close),
-        cmocka_unit_test(batches_equal_single_sessions),
-        cmocka_unit_test(bad_batches_are_refused),
+        cmocka_unit_test(parts_and_windows_equal_tiles), cmocka_unit_test(long_parts_equal_tiles),
+        cmocka_unit_test(window_is_read_from_the_file),  cmocka_unit_test(q8_cache_is_close),
+        cmocka_unit_test(batches_equal_single_sessions), cmocka_unit_test(bad_batches_are_refused),
     };
     gguf_folder_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,12 +10,49 @@
 #include <assert.h>
 
 #if STRATA_HAVE_BLAS
-#include <cblas.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define LIBRARY "libopenblas.so.0"
+
+/* Of cblas.h (CBLAS, Blackford et al. 2002); Debian's OpenBLAS has 32-bit integers. */
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                      const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                      int ldc);
+
+static sgemm_fn *sgemm;
+static char name[32];
+
+/* Once loaded, OpenBLAS has threads of its own, which look for work for 0.1 s before they sleep.
+ * They are ended when nobody else in this process has the library. */
+static void load(void)
+{
+    const bool alone = !dlopen(LIBRARY, RTLD_LAZY | RTLD_NOLOAD);
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return;
+    sgemm_fn *found = (sgemm_fn *)dlsym(library, "cblas_sgemm");
+    void (*set_threads)(int) = (void (*)(int))dlsym(library, "openblas_set_num_threads");
+    char *(*config)(void) = (char *(*)(void))dlsym(library, "openblas_get_config");
+    int (*end_threads)(void) = (int (*)(void))dlsym(library, "blas_thread_shutdown_");
+    char version[16];
+    if (!found || !set_threads || !config || sscanf(config(), "OpenBLAS %15s", version) != 1)
+        return;
+    snprintf(name, sizeof name, "OpenBLAS %s", version);
+    set_threads(1);
+    if (alone && end_threads)
+        end_threads();
+    sgemm = found;
+}
 
 const char *strata_blas_open(void)
 {
-    openblas_set_num_threads(1);
-    return STRATA_BLAS_NAME;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, load);
+    return sgemm ? name : NULL;
 }
 
 void strata_gemm_f32_blas(const struct strata_matmul *a, strata_dequantize_fn *dequantize)
@@ -27,9 +64,9 @@ void strata_gemm_f32_blas(const struct strata_matmul *a, strata_dequantize_fn *d
             dequantize(w + r * a->k, (const char *)a->w + (i + r) * a->row_bytes, a->k);
         for (size_t j = 0; j < a->m; j += STRATA_BLAS_TOKENS) {
             size_t tokens = a->m - j < STRATA_BLAS_TOKENS ? a->m - j : STRATA_BLAS_TOKENS;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)rows,
-                        (blasint)a->k, 1, a->x + j * a->ldx, (blasint)a->ldx, w, (blasint)a->k, 0,
-                        a->y + j * a->ldy + i, (blasint)a->ldy);
+            sgemm(ROW_MAJOR, NO_TRANS, TRANS, (int)tokens, (int)rows, (int)a->k, 1,
+                  a->x + j * a->ldx, (int)a->ldx, w, (int)a->k, 0, a->y + j * a->ldy + i,
+                  (int)a->ldy);
         }
     }
 }

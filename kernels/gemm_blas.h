@@ -5,9 +5,10 @@
 
 #include "kernels.h"
 
-/* Makes the library run each call on its caller's thread, in the whole process, and returns its
- * name and version ("OpenBLAS 0.3.21"; static), or NULL when strata was built without BLAS.  Call
- * it before strata_gemm_f32_blas; calling it again, from any thread, does no harm. */
+/* Loads the library (libopenblas.so.0), makes it run each call on its caller's thread, in the whole
+ * process, and returns its name and version ("OpenBLAS 0.3.21"; static), or NULL where it cannot be
+ * loaded or strata was built without BLAS.  Call it before strata_gemm_f32_blas; calling it again,
+ * from any thread, does no harm. */
 const char *strata_blas_open(void);
 
 /* As the gemm_f32 slot of the weight type whose dequantize kernel is given (kernels.h, struct

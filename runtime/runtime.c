@@ -68,10 +68,14 @@ static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
         return strata__fail(STRATA_E_INVALID, "%s: \"%s\" is none of auto, on, off", source,
                             wanted);
     runtime->blas = (enum strata__blas)i;
-    if (runtime->blas != STRATA__BLAS_OFF)
-        runtime->blas_name = strata_blas_open();
-    if (runtime->blas == STRATA__BLAS_ON && !runtime->blas_name)
-        return strata__fail(STRATA_E_INVALID, "%s: on, but this build has no OpenBLAS", source);
+    if (runtime->blas != STRATA__BLAS_ON)
+        return STRATA_OK;
+    runtime->blas_name = strata_blas_open();
+    if (!runtime->blas_name)
+        return strata__fail(STRATA_E_INVALID,
+                            "%s: on, but OpenBLAS (libopenblas.so.0) cannot be loaded; install it "
+                            "(Debian: libopenblas0), or build strata with STRATA_BLAS",
+                            source);
     return STRATA_OK;
 }
 
@@ -106,6 +110,16 @@ static void load_tuning(strata_runtime *runtime)
     if (state == STRATA__TUNE_BAD)
         strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO,
                     "%s; its choices are not used", reason);
+}
+
+/* OpenBLAS is loaded only where it will serve. */
+static void open_tuned_blas(strata_runtime *runtime)
+{
+    bool serves = false;
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+        serves |= runtime->tuning.blas_from[type] > 0;
+    if (runtime->blas == STRATA__BLAS_AUTO && serves)
+        runtime->blas_name = strata_blas_open();
 }
 
 static void choose_kernels(strata_runtime *runtime)
@@ -159,6 +173,7 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
     STRATA_TRY(configure(runtime, config));
     STRATA_TRY(find_places(runtime, &places));
     load_tuning(runtime);
+    open_tuned_blas(runtime);
     choose_kernels(runtime);
     return start_threads(runtime, config->threads, &places);
 }

@@ -17,7 +17,7 @@ struct strata_runtime {
     bool no_tuning; /* as configured */
     enum strata_level level;
     enum strata__blas blas;
-    const char *blas_name; /* NULL when off or not built in */
+    const char *blas_name; /* NULL where it does not serve */
     struct strata__threads *threads;
     unsigned cores;     /* that this process may use */
     strata_log_fn *log; /* may be NULL */

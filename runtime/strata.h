@@ -104,8 +104,9 @@ typedef struct strata_config {
                             * process may use */
     const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
                               what the host has */
-    const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Unless off,
-                            * OpenBLAS is set to one thread a call, in the whole process */
+    const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
+                            * serves, OpenBLAS is loaded and set to one thread a call, in the whole
+                            * process */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
     bool no_tuning; /* use no choices that strata_tune kept (default false) */
@@ -127,7 +128,7 @@ STRATA_API void strata_runtime_close(strata_runtime **runtime);
 STRATA_API strata_status strata_config_check(const strata_config *config);
 
 /* The kernel level in use ("avx2", ...), the number of compute threads, and the BLAS library
- * ("OpenBLAS 0.3.21", or NULL when off or not built in). */
+ * ("OpenBLAS 0.3.21", or NULL where it does not serve). */
 STRATA_API const char *strata_isa_name(const strata_runtime *runtime);
 STRATA_API int strata_threads(const strata_runtime *runtime);
 STRATA_API const char *strata_blas_name(const strata_runtime *runtime);

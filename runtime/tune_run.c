@@ -4,6 +4,7 @@
 
 #include "cpu_features.h"
 #include "forward.h"
+#include "gemm_blas.h"
 #include "memory.h"
 #include "runtime.h"
 #include "topology.h"
@@ -70,7 +71,8 @@ static void plan(struct run *run, bool quick)
             if (find_levels(run, type, levels) > 1 && (!quick || is_common(type)))
                 run->items[run->n_items++] = (struct item){KERNEL, (enum strata__phase)phase, type};
         }
-    for (int t = 0; t < STRATA_TYPE_COUNT && run->runtime->blas_name; t++) {
+    const bool blas = run->runtime->blas != STRATA__BLAS_OFF && strata_blas_open();
+    for (int t = 0; t < STRATA_TYPE_COUNT && blas; t++) {
         enum strata_type type = (enum strata_type)t;
         if (strata__tuning_has_blas(type) && (!quick || is_common(type)))
             run->items[run->n_items++] = (struct item){.kind = BLAS, .type = type};

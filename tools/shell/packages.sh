@@ -1,6 +1,6 @@
 # The Debian packages that strata needs, and how to get them: sourced after common.sh, not run.
 
-packages_build=(gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev libopenblas-dev
+packages_build=(gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev libopenblas0
     libpcre2-dev libutf8proc-dev libxxhash-dev libjansson-dev)
 packages_fetch=(python3-pip ca-certificates)
 packages_bench=(g++ libbenchmark-dev python3-venv)

@@ -291,7 +291,7 @@ static void blas_agrees_with_the_reference(void **state)
 {
     (void)state;
     if (!strata_blas_open()) {
-        print_message("skipped: built without OpenBLAS\n");
+        print_message("skipped: OpenBLAS is not built in or cannot be loaded\n");
         skip();
     }
     enum { ROWS = 37, TOKENS = 70, K = 256, LDY = 41 };

@@ -118,8 +118,13 @@ static void open_tuned_blas(strata_runtime *runtime)
     bool serves = false;
     for (int type = 0; type < STRATA_TYPE_COUNT; type++)
         serves |= runtime->tuning.blas_from[type] > 0;
-    if (runtime->blas == STRATA__BLAS_AUTO && serves)
-        runtime->blas_name = strata_blas_open();
+    if (runtime->blas != STRATA__BLAS_AUTO || !serves)
+        return;
+    runtime->blas_name = strata_blas_open();
+    if (!runtime->blas_name)
+        strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO,
+                    "OpenBLAS (libopenblas.so.0; Debian: libopenblas0) cannot be loaded or is not "
+                    "built in: prefill with float weights is slower without it");
 }
 
 static void choose_kernels(strata_runtime *runtime)

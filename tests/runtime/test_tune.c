@@ -1,4 +1,6 @@
 /* Tuned choices: their way into a runtime's kernel tables, and a quick run of the tuner itself. */
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -152,6 +154,37 @@ static void threads_and_blas_are_taken(void **state)
     strata_runtime_close(&runtime);
 }
 
+static size_t count_threads(void)
+{
+    size_t n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (struct dirent *entry; (entry = readdir(tasks));)
+        n += entry->d_name[0] != '.';
+    closedir(tasks);
+    return n;
+}
+
+/* First of the tests: nothing has loaded OpenBLAS yet.  Its own threads would take our cores. */
+static void blas_is_loaded_only_where_it_serves(void **state)
+{
+    (void)state;
+    if (host.level > STRATA_LEVEL_ref) {
+        strata_runtime *runtime = tune_runtime(NULL, false, 1);
+        assert_null(strata_blas_name(runtime));
+        assert_null(dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_NOLOAD));
+        strata_runtime_close(&runtime);
+    }
+    size_t threads = count_threads();
+    if (!strata_blas_open())
+        return;
+    assert_int_equal(count_threads(), threads);
+    tune_write_choices("blas BF16 512\n");
+    strata_runtime *runtime = tune_runtime(NULL, false, 1);
+    assert_non_null(strata_blas_name(runtime));
+    strata_runtime_close(&runtime);
+}
+
 static atomic_size_t blas_calls;
 
 /* Stands before OpenBLAS (the linker's --wrap). */
@@ -167,7 +200,7 @@ static void blas_begins_where_it_says(void **state)
 {
     (void)state;
     if (!strata_blas_open()) {
-        print_message("skipped: this build has no BLAS\n");
+        print_message("skipped: OpenBLAS is not built in or cannot be loaded\n");
         skip();
     }
     const char *path = model_write(&(struct model_spec){.extra = NULL}, "float.gguf");
@@ -318,6 +351,7 @@ static void failures_before_measuring_are_clean(void **state)
 static int run(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(blas_is_loaded_only_where_it_serves, tune_fresh_home),
         cmocka_unit_test_setup(decode_has_its_own_kernel, tune_fresh_home),
         cmocka_unit_test_setup(batch_decodes_alike, tune_fresh_home),
         cmocka_unit_test_setup(lowered_level_ignores_it, tune_fresh_home),

@@ -72,6 +72,13 @@ STRATA_API const char *strata_status_text(strata_status status);
  * next failing call. */
 STRATA_API const char *strata_last_error(void);
 
+/* ---- Progress ---- */
+
+/* Called by long work between its parts, with the name of the next one, and how many of `total`
+ * (parts or bytes, as the call says) are done.  Returns true to go on, false to stop the work,
+ * which then returns E_CANCELLED.  Called by the thread that made the call. */
+typedef bool strata_progress_fn(void *user, const char *what, uint64_t done, uint64_t total);
+
 /* ---- Folder ---- */
 
 /* The path of `name` in strata's folder ($STRATA_HOME, else $XDG_CACHE_HOME/strata, else
@@ -211,20 +218,18 @@ typedef struct strata_tune_options {
 
 STRATA_API void strata_tune_options_default(strata_tune_options *options);
 
-/* Before each of `total` measurements; returns true to go on, false to stop. */
-typedef bool strata_tune_fn(void *user, const char *what, size_t done, size_t total);
-
 /* Measures, on all threads of the runtime, and (unless dry_run) keeps the choices that gain: the
  * kernel of each packed type for one token and for many, the number of tokens from which OpenBLAS
  * serves float products, and the number of threads.  Takes up to a minute, and 256 MB of memory;
  * the host should have nothing else to do.  A choice is kept when it is 3 % faster (fewer threads:
  * 5 %) by the medians of 5 rounds, and faster in 4 of them.  Runtimes opened from then on use what
- * is kept; this one stays as it is.  *out lists everything that was measured.  on_progress and
- * options may be NULL.  E_INVALID: the kernel level is lowered, or options->size; E_IO: the file
- * cannot be written, or hwloc cannot read the machine; E_CANCELLED: on_progress said so; E_NOMEM.
- * After an error the file is as it was. */
+ * is kept; this one stays as it is.  *out lists everything that was measured.  on_progress (called
+ * before each measurement, counting them) and options may be NULL.  E_INVALID: the kernel level is
+ * lowered, or options->size; E_IO: the file cannot be written, or hwloc cannot read the machine;
+ * E_CANCELLED: on_progress said so; E_NOMEM. After an error the file is as it was. */
 STRATA_API strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *options,
-                                     strata_tune_fn *on_progress, void *user, strata_tuning **out);
+                                     strata_progress_fn *on_progress, void *user,
+                                     strata_tuning **out);
 
 /* What the runtime uses: the choices that are not the defaults (kept, without rates).  E_NOMEM. */
 STRATA_API strata_status strata_tuning_load(strata_runtime *runtime, strata_tuning **out);

@@ -236,7 +236,7 @@ static strata_status tune_threads(struct run *run, const struct item *item)
 
 /* ---- The whole ---- */
 
-static strata_status run_items(struct run *run, strata_tune_fn *on_progress, void *user)
+static strata_status run_items(struct run *run, strata_progress_fn *on_progress, void *user)
 {
     static strata_status (*const tune[])(struct run *, const struct item *) = {
         [KERNEL] = tune_kernel, [BLAS] = tune_blas, [THREADS] = tune_threads};
@@ -276,7 +276,7 @@ void strata_tune_options_default(strata_tune_options *options)
 }
 
 strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *options,
-                          strata_tune_fn *on_progress, void *user, strata_tuning **out)
+                          strata_progress_fn *on_progress, void *user, strata_tuning **out)
 {
     strata_tune_options defaults;
     strata_tune_options_default(&defaults);

@@ -77,7 +77,7 @@ static void print_kept(const strata_tuning *tuning)
 
 /* ---- The command ---- */
 
-static bool on_progress(void *user, const char *what, size_t done, size_t total)
+static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     char label[32];
     snprintf(label, sizeof label, "%-16s", what);

@@ -252,7 +252,7 @@ struct progress {
     size_t calls, total, stop_at;
 };
 
-static bool on_progress(void *user, const char *what, size_t done, size_t total)
+static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
     struct progress *progress = user;
     assert_true(*what && done == progress->calls++ && done < total);

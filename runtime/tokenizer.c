@@ -13,6 +13,9 @@
 /* One row a value of tokenizer.ggml.model. */
 static const struct strata__tokenizer_model *const models[] = {
     &strata__tokenizer_bpe,
+    &strata__tokenizer_wordpiece,
+    &strata__tokenizer_sentencepiece,
+    &strata__tokenizer_unigram,
 };
 
 static const char *const special_keys[STRATA__SPECIAL_COUNT] = {

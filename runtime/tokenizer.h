@@ -2,7 +2,8 @@
  * templates.
  *
  * A tokenizer is a vocabulary (tokenizer_vocab.c) and the functions of its model: byte-level BPE
- * (tokenizer_bpe.c).  Another model is one more file and one more
+ * (tokenizer_bpe.c), WordPiece (tokenizer_wordpiece.c), SentencePiece's BPE and unigram models
+ * (tokenizer_sentencepiece.c, tokenizer_unigram.c).  Another model is one more file and one more
  * row in tokenizer.c.  Everything is constant once strata_tokenizer_create has returned and may be
  * read by any number of threads.
  */
@@ -115,7 +116,8 @@ struct strata__tokenizer_model {
     void (*end)(void *work);
 };
 
-extern const struct strata__tokenizer_model strata__tokenizer_bpe;
+extern const struct strata__tokenizer_model strata__tokenizer_bpe, strata__tokenizer_wordpiece,
+    strata__tokenizer_sentencepiece, strata__tokenizer_unigram;
 
 /* ---- Chat templates ---- */
 

@@ -3,10 +3,9 @@
  * Of all ways to write a text (tokenizer_sentencepiece.h normalises it) as pieces, the one with the
  * greatest sum of scores (Kudo 2018, arXiv:1804.10959), found by Viterbi's algorithm over the
  * positions of the text.  A character that is no piece by itself counts as unknown, with the lowest
- * score of all less 10; a user-defined piece counts 0.1 less than its bytes at the best score, or
- * at 0 where that is below (they are logarithms).  Sums are made in 64-bit and kept in 32-bit
- * floats, and equal ones decided for the piece that begins first, as sentencepiece does: its ids
- * are matched, not only its sums.
+ * score of all less 10; a user-defined piece has 0.1 for each of its bytes but one.
+ * Sums are 32-bit floats, and equal ones are decided for the piece that begins first, as
+ * sentencepiece 0.2.3 does: its ids are matched, not only its sums.
  */
 #include <float.h>
 
@@ -19,8 +18,8 @@
 struct tables {
     struct strata__sp sp;
     struct strata__prefixes pieces;
-    float *score; /* [vocab.count], of normal tokens */
-    float best, unknown;
+    float *score; /* [vocab.count] */
+    float unknown;
 };
 
 static void unigram_destroy(void *pointer)
@@ -44,6 +43,15 @@ static bool is_piece(const void *user, size_t id)
                                    vocab->bytes_at[id + 1] - vocab->bytes_at[id]) == (int32_t)id;
 }
 
+/* Of a user-defined piece; spaces count as the three bytes of U+2581. */
+static float bonus(const struct strata__vocab *vocab, size_t id)
+{
+    size_t bytes = vocab->bytes_at[id + 1] - vocab->bytes_at[id];
+    for (size_t at = vocab->bytes_at[id]; at < vocab->bytes_at[id + 1]; at++)
+        bytes += vocab->bytes[at] == ' ' ? 2 : 0;
+    return bytes ? 0.1f * (float)(bytes - 1) : 0;
+}
+
 static strata_status unigram_create(strata_tokenizer *tokenizer,
                                     const struct strata__tokenizer_source *source, void **out)
 {
@@ -57,13 +65,12 @@ static strata_status unigram_create(strata_tokenizer *tokenizer,
     STRATA_TRY(strata__sp_scores(vocab, source, &scores));
     STRATA_TRY(strata__calloc(&tables->score, vocab->count, sizeof(float), "token scores"));
     float worst = FLT_MAX;
-    tables->best = FLT_MIN;
     for (size_t id = 0; id < vocab->count; id++) {
-        float score = tables->score[id] = strata__sp_score(scores, id);
-        if (vocab->type[id] != STRATA__TOKEN_NORMAL)
-            continue;
-        worst = score < worst ? score : worst;
-        tables->best = score > tables->best ? score : tables->best;
+        float score = strata__sp_score(scores, id);
+        if (vocab->type[id] == STRATA__TOKEN_NORMAL && score < worst)
+            worst = score;
+        tables->score[id] =
+            vocab->type[id] == STRATA__TOKEN_USER_DEFINED ? bonus(vocab, id) : score;
     }
     tables->unknown = worst - UNKNOWN_PENALTY;
     return strata__prefixes_create(&tables->pieces, vocab->count, vocab->bytes, vocab->bytes_at,
@@ -101,16 +108,15 @@ static strata_status unigram_begin(const strata_tokenizer *tokenizer, void **wor
     return strata__calloc(work, 1, sizeof(struct work), "tokenizer work");
 }
 
-static void offer(struct node *nodes, size_t from, size_t to, int32_t id, double sum)
+static void offer(struct node *nodes, size_t from, size_t to, int32_t id, float sum)
 {
-    if (nodes[to].from == NOWHERE || sum > (double)nodes[to].score)
-        nodes[to] = (struct node){(float)sum, (uint32_t)from, id};
+    if (nodes[to].from == NOWHERE || sum > nodes[to].score)
+        nodes[to] = (struct node){sum, (uint32_t)from, id};
 }
 
 /* Finds the best way to every position between characters of text[0..size). */
 static void search(const struct tables *tables, const char *text, size_t size, struct node *nodes)
 {
-    const uint8_t *type = tables->sp.vocab->type;
     for (size_t at = 0, step; at < size; at += step) {
         struct strata__prefix_walk walk = {0, 0, 0};
         bool single = false;
@@ -121,14 +127,11 @@ static void search(const struct tables *tables, const char *text, size_t size, s
                                    &id)) {
             if (id < 0)
                 continue;
-            double score = type[id] == STRATA__TOKEN_USER_DEFINED
-                               ? (double)((float)walk.depth * tables->best) - 0.1
-                               : (double)tables->score[id];
-            offer(nodes, at, at + walk.depth, id, score + (double)nodes[at].score);
+            offer(nodes, at, at + walk.depth, id, tables->score[id] + nodes[at].score);
             single = single || walk.depth == step;
         }
         if (!single)
-            offer(nodes, at, at + step, -1, (double)(tables->unknown + nodes[at].score));
+            offer(nodes, at, at + step, -1, tables->unknown + nodes[at].score);
     }
 }
 

@@ -337,6 +337,8 @@ typedef struct strata_model strata_model;
 typedef enum strata_compute {
     STRATA_COMPUTE_Q8,  /* 8-bit activations for block-quantised weights, float for the others */
     STRATA_COMPUTE_F32, /* float activations throughout */
+    STRATA_COMPUTE_DYNAMIC, /* as Q8, and matrices of float types are rounded to Q8_0 at loading,
+                             * where their rows are a multiple of 32 long */
 } strata_compute;
 
 typedef struct strata_model_options {
@@ -569,5 +571,6 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 #endif
 
 #include "strata_convert.h" /* folders of published models to GGUF files */
+#include "strata_embed.h"   /* sentence vectors */
 
 #endif

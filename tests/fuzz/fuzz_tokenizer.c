@@ -37,7 +37,8 @@ static size_t spelled(const strata_tokenizer *tokenizer, size_t id, char *out)
 {
     const struct strata__vocab *vocab = &tokenizer->vocab;
     return tokenizer->model->decode(vocab->text + vocab->text_at[id],
-                                    vocab->text_at[id + 1] - vocab->text_at[id], out);
+                                    vocab->text_at[id + 1] - vocab->text_at[id],
+                                    (enum strata__token_type)vocab->type[id], out);
 }
 
 /* Which bytes have a token.  Texts of one byte outside of printing ASCII stand for themselves, and

@@ -53,4 +53,6 @@ completes q8 logits --compute q
 completes cpu generate --device ''
 completes roofline bench ro
 completes prune cache p
+completes bf16 convert --type b
+completes "$source_dir/tests" convert "$source_dir/tes"
 finish

@@ -19,6 +19,7 @@
 #define KEY_MAP "tokenizer.ggml.precompiled_charsmap"
 #define SPACE "\xe2\x96\x81" /* U+2581 */
 #define SPACE_SIZE 3
+#define MAPPED_MAX 256 /* bytes that a character may become: U+FDFA of NFKC needs 33 */
 
 /* ---- Tokens ---- */
 
@@ -154,12 +155,19 @@ static strata_status load_map(struct strata__sp_map *map,
     size_t size = (size_t)array.count;
     if (size >= sizeof trie_size)
         memcpy(&trie_size, data, sizeof trie_size);
-    if (trie_size < 4 || trie_size % 4 || trie_size > size - 5 || data[size - 1] != 0)
+    if (trie_size == 0 || trie_size % 4 || trie_size >= size - 4 || data[size - 1] != 0)
         return strata__fail(STRATA_E_FORMAT,
                             "%s: " KEY_MAP ": %zu bytes that begin with a trie of %u bytes, "
                             "expected that trie and terminated texts",
                             strata__file_where(source->file, KEY_MAP, where, sizeof where), size,
                             (unsigned)trie_size);
+    for (size_t at = 4 + (size_t)trie_size, n; at < size; at += n + 1) {
+        n = strlen(data + at);
+        if (n > MAPPED_MAX)
+            return strata__fail(STRATA_E_FORMAT, "%s: " KEY_MAP ": a text of %zu bytes, limit %d",
+                                strata__file_where(source->file, KEY_MAP, where, sizeof where), n,
+                                MAPPED_MAX);
+    }
     map->n_units = trie_size / 4;
     map->strings_size = size - 4 - trie_size;
     STRATA_TRY(strata__calloc(&map->units, map->n_units, 4, "character map"));

@@ -294,6 +294,41 @@ static void llama_keys(void **state)
     strata_file_close(&file);
 }
 
+/* The tokenizer of Llama 2's kind in place of the folder's own. */
+static void llama_pieces(void **state)
+{
+    (void)state;
+    static const char text[] = "the anx";
+    const int32_t wanted[] = {1, 268, 259, 269, 3 + 'x'};
+    strata_tokenizer *tokenizer;
+    int32_t ids[16];
+    size_t count;
+    folder_copy("llama", "llama");
+    folder_copy("pieces", "pieces");
+    assert_int_equal(
+        rename(folder_path("pieces/tokenizer.json"), folder_path("llama/tokenizer.json")), 0);
+    assert_int_equal(rename(folder_path("pieces/tokenizer_config.json"),
+                            folder_path("llama/tokenizer_config.json")),
+                     0);
+    strata_file *file = converted("llama", "f16");
+    text_is(file, "tokenizer.ggml.model", "llama");
+    flag_is(file, "tokenizer.ggml.add_space_prefix", true);
+    flag_is(file, "tokenizer.ggml.add_bos_token", true);
+    number_is(file, "tokenizer.ggml.unknown_token_id", 0);
+    token_is(file, 0, "<unk>", 2);
+    token_is(file, 1, "<s>", 3);
+    token_is(file, 3, "<0x00>", 6);
+    token_is(file, 268, "\u2581the", 1);
+    assert_int_equal(strata_tokenizer_create(&tokenizer, file, NULL, NULL), STRATA_OK);
+    assert_int_equal(
+        strata_tokenize(tokenizer, text, strlen(text), STRATA_TOKENIZE_ADD_BOS, ids, 16, &count),
+        STRATA_OK);
+    assert_int_equal(count, sizeof wanted / sizeof *wanted);
+    assert_memory_equal(ids, wanted, sizeof wanted);
+    strata_tokenizer_free(&tokenizer);
+    strata_file_close(&file);
+}
+
 /* ---- what fails leaves nothing ---- */
 
 struct stopper {
@@ -396,6 +431,7 @@ int main(void)
         cmocka_unit_test(bert_holds_the_weights),
         cmocka_unit_test(bert_keys),
         cmocka_unit_test(llama_keys),
+        cmocka_unit_test(llama_pieces),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(failing_calls),
         cmocka_unit_test(full_disk),

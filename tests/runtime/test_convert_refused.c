@@ -151,7 +151,7 @@ static const struct edit llama_edits[] = {
     {"tokenizer.json", "\"type\": \"BPE\"", "\"type\": \"Unigram\"", NOT,
      "model.type: \"Unigram\", expected \"BPE\""},
     {"tokenizer.json", "\"byte_fallback\": false", "\"byte_fallback\": true", NOT,
-     "byte_fallback: true, expected false"},
+     "pre_tokenizer: an object, expected none beside byte_fallback"},
     {"tokenizer.json", "\"dropout\": null", "\"dropout\": 0.1", NOT, "model.dropout: 0.1"},
     {"tokenizer.json", "\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", NOT,
      "end_of_word_suffix: \"</w>\", expected none"},
@@ -187,6 +187,23 @@ static const struct edit llama_edits[] = {
      "model-00002-of-00002.safetensors: missing, but"},
 };
 
+static const struct edit pieces_edits[] = {
+    {"tokenizer.json", "\"t h\",", "", NOT, "token \"th\": its merges are not all ways to make it"},
+    {"tokenizer.json", "\"t he\",", "", NOT,
+     "token \"the\": its merges are not all ways to make it"},
+    {"tokenizer.json", "\"t he\",", "\"a n\", \"t he\",", NOT,
+     "token \"the\": its merges do not stand together"},
+    {"tokenizer.json", "\"<0xFF>\"", "\"<0xFG>\"", BAD, "expected a token for each byte"},
+    {"tokenizer.json", "\"prepend\": \"\\u2581\"", "\"prepend\": \"_\"", NOT,
+     "normalizer: an object, expected U+2581 for spaces"},
+    {"tokenizer.json", "\"String\": \" \"", "\"String\": \"x\"", NOT,
+     "normalizer: an object, expected"},
+    {"tokenizer.json", "\"type\": \"Prepend\"", "\"type\": \"NFKC\"", NOT,
+     "normalizer: an object, expected"},
+    {"tokenizer.json", "\"unk_token\": \"<unk>\"", "\"unk_token\": \"<u>\"", BAD,
+     "unk_token: \"<u>\", expected a token of the vocabulary"},
+};
+
 static strata_status convert(const char *folder, const char *type)
 {
     strata_convert_options options;
@@ -220,6 +237,31 @@ static void check_edits(const char *model, const struct edit *edits, size_t coun
         else
             unlink(folder_path(file));
         check(model, edits[i].status, edits[i].file, edits[i].says);
+    }
+}
+
+/* The tokenizer files of one folder in the model of another. */
+static void edited_pieces(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json"};
+    char from[64], to[64];
+    for (size_t i = 0; i <= sizeof pieces_edits / sizeof *pieces_edits; i++) {
+        const struct edit *edit = i ? &pieces_edits[i - 1] : NULL;
+        folder_copy("llama", "llama");
+        folder_copy("pieces", "pieces");
+        if (edit)
+            folder_edit("pieces/tokenizer.json", edit->from, edit->to);
+        for (size_t k = 0; k < 2; k++) {
+            snprintf(from, sizeof from, "pieces/%s", names[k]);
+            snprintf(to, sizeof to, "llama/%s", names[k]);
+            assert_int_equal(rename(folder_path(from), folder_path(to)), 0);
+        }
+        if (edit)
+            check("llama", edit->status, edit->from, edit->says);
+        else
+            assert_int_equal(convert("llama", "f32"), STRATA_OK);
+        unlink(folder_path("out.gguf"));
     }
 }
 
@@ -312,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edited_bert),
         cmocka_unit_test(edited_llama),
+        cmocka_unit_test(edited_pieces),
         cmocka_unit_test(weights_that_are_not_finite),
         cmocka_unit_test(weights_beyond_the_type),
         cmocka_unit_test(arguments),

@@ -90,7 +90,8 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
-    cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune;
+    cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune, cmd_quantize,
+    cmd_imatrix;
 
 #define CLI_GO_ON (-1)
 
@@ -150,8 +151,11 @@ int cli_finish(int status);
 /* From now on Ctrl-C cancels `session`; NULL: it ends the program again. */
 void cli_interrupts(strata_session *session);
 
-/* With true, Ctrl-C outside a session only interrupts a blocking read. */
+/* With true, Ctrl-C outside a session only interrupts a blocking read, and is remembered. */
 void cli_interrupts_reads(bool on);
+
+/* Whether Ctrl-C came since the program began: for work that stops at the next chance. */
+bool cli_interrupted(void);
 
 /* Draws a progress bar "label [###   ]  40 %" when stderr is a terminal and -q was not given; done
  * == total removes it. */

@@ -9,6 +9,7 @@
 static const struct cli_command *const commands[] = {
     &cmd_topology, &cmd_pull, &cmd_cache,      &cmd_inspect, &cmd_tokenize, &cmd_logits,
     &cmd_generate, &cmd_chat, &cmd_perplexity, &cmd_bench,   &cmd_tune,
+    &cmd_quantize, &cmd_imatrix,
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

@@ -29,6 +29,7 @@ static struct strata_lattice lattice_of(enum strata_type type, enum strata_level
     struct strata_lattice l = {.sub = f.sub, .offset = f.offset, .table = f.table, .bias = f.bias};
     l.lo = f.table ? -127 : f.bits == 8 ? -127 : (float)-f.bias;
     l.hi = f.table ? 113 : f.bits == 8 ? 127 : (float)((1 << f.bits) - 1 - f.bias);
+    l.power = f.table ? 1 : f.bits == 8 ? 64 : f.offset ? (l.hi + 1) / 2 : l.lo;
     l.below = f.k_type && f.offset;
     l.fit = fit_of(level);
     switch (type) {

@@ -14,7 +14,10 @@
 /* Levels by which the largest element of a run may lie beyond the last one; of tables, shares of
  * the last one. */
 static const float symmetric_reach[STRATA_FAN] = {0, -0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.8f, 1.4f};
-static const float offset_reach[STRATA_FAN] = {0, -0.6f, -0.3f, 0.25f, 0.5f, 0.8f, 1.2f, 1.8f};
+/* With an offset: at the upper end, and at the lower one. */
+static const float upper_reach[][STRATA_FAN] = {{0, -0.6f, -0.3f, 0.25f, 0.5f, 0.8f, 1.2f, 1.8f},
+                                                {0.6f, 0, 1.2f, -0.3f, 2, 0, 1, 3}};
+static const float lower_reach[][STRATA_FAN] = {{0}, {0.6f, 1.2f, 1.2f, -0.3f, 2, 2.5f, 0.3f, 0.5f}};
 static const float table_reach[STRATA_FAN] = {1, 0.94f, 0.88f, 0.82f, 0.76f, 0.97f, 1.06f, 1.13f};
 
 uint16_t strata_fit_to_half(float value, float unit)
@@ -56,6 +59,14 @@ struct strata_fit strata_fit_simple(const struct strata_lattice *lattice,
     return (struct strata_fit){.scale = largest_of(run) / lattice->lo};
 }
 
+struct strata_fit strata_fit_constant(const struct strata_lattice *lattice,
+                                      const struct strata_run *run)
+{
+    if (lattice->offset && (run->most < 0 || !lattice->below))
+        return (struct strata_fit){.offset = run->most};
+    return (struct strata_fit){.scale = run->most / lattice->power};
+}
+
 /* Alternates from the fan's scales and offsets; keeps the best in *best. */
 static void alternate(struct strata_fit *best, struct strata_fan *fan,
                       const struct strata_lattice *lattice, const struct strata_run *run)
@@ -75,11 +86,14 @@ struct strata_fit strata_fit_search(const struct strata_lattice *lattice,
     struct strata_fit best = {.error = INFINITY};
     struct strata_fan fan = {0};
     if (lattice->offset) {
-        for (int c = 0; c < STRATA_FAN; c++) {
-            fan.scale[c] = span_of(lattice, run) / (lattice->hi + offset_reach[c]);
-            fan.offset[c] = least_of(lattice, run);
+        for (int i = 0; i < 2; i++) {
+            for (int c = 0; c < STRATA_FAN; c++) {
+                float lower = lower_reach[i][c], levels = lattice->hi + lower + upper_reach[i][c];
+                fan.scale[c] = span_of(lattice, run) / levels;
+                fan.offset[c] = least_of(lattice, run) + lower * fan.scale[c];
+            }
+            alternate(&best, &fan, lattice, run);
         }
-        alternate(&best, &fan, lattice, run);
         return best;
     }
     float largest = largest_of(run);
@@ -159,6 +173,10 @@ void strata_fit_block(struct strata_block_parts *parts, const struct strata_latt
     struct strata_fit fit = strata_fit_search(lattice, &run);
     try_around(&best, lattice, &run, &simple, unit);
     try_around(&best, lattice, &run, &fit, unit);
+    if (run.least == run.most) {
+        fit = strata_fit_constant(lattice, &run);
+        try_around(&best, lattice, &run, &fit, unit);
+    }
     parts->d = best.d;
     parts->m = best.m;
     strata_fit_store(parts->q, lattice, x, best.fit.scale, best.fit.offset);

@@ -40,6 +40,7 @@ strata_fan_fit_fn strata_fan_fit_ref, strata_fan_fit_avx2;
 /* What the levels of a type can be, and the integers of its scales. */
 struct strata_lattice {
     float lo, hi;             /* of a level */
+    float power;              /* a level that is a power of two */
     int sub;                  /* elements of a run: 16 or 32 */
     int bias;                 /* stored quant = level + bias (not with a table) */
     bool offset, table;       /* as struct strata_packed_format */
@@ -89,6 +90,10 @@ void strata_run_open(struct strata_run *run, const struct strata_lattice *lattic
 /* Scale and offset by the extremes alone; error and sums are not set. */
 struct strata_fit strata_fit_simple(const struct strata_lattice *lattice,
                                     const struct strata_run *run);
+
+/* Scale and offset by which a run of equal elements is exact, as long as binary16 can hold them. */
+struct strata_fit strata_fit_constant(const struct strata_lattice *lattice,
+                                      const struct strata_run *run);
 
 /* The best scale and offset for a run, not rounded to what the type can store. */
 struct strata_fit strata_fit_search(const struct strata_lattice *lattice,

@@ -166,6 +166,25 @@ static void try_supers(const struct super *s, struct chosen *best, const struct 
     }
 }
 
+/* For a block of equal elements: integers that are powers of two. */
+static void try_constant(const struct super *s, struct chosen *best)
+{
+    const struct strata_lattice *lattice = s->lattice;
+    struct strata_fit fit[RUNS_MAX];
+    struct chosen first;
+    for (int j = 0; j < s->n_runs; j++) {
+        if (s->run[j].least != s->run[0].most || s->run[j].most != s->run[0].most)
+            return;
+        fit[j] = strata_fit_constant(lattice, &s->run[0]);
+    }
+    int factor = lattice->factor_lo < 0 ? lattice->factor_lo : (lattice->factor_hi + 1) / 2;
+    first.d = strata_fit_to_half(fit[0].scale / (float)factor, s->unit);
+    first.m = 0;
+    if (lattice->offset)
+        first.m = strata_fit_to_half(-fit[0].offset * 2 / (float)(lattice->minor_hi + 1), s->unit);
+    try_super(s, best, first, fit);
+}
+
 void strata_fit_super(struct strata_block_parts *parts, const struct strata_lattice *lattice,
                       const float *x, const float *w, float unit)
 {
@@ -179,6 +198,7 @@ void strata_fit_super(struct strata_block_parts *parts, const struct strata_latt
     }
     try_supers(&s, &best, s.fit, N_SUPERS);
     try_supers(&s, &best, simple, 1);
+    try_constant(&s, &best);
     improve(&s, &best);
     parts->d = best.d;
     parts->m = best.m;

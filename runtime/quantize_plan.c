@@ -27,7 +27,7 @@ static const struct target {
 #define N_TARGETS (sizeof targets / sizeof *targets)
 
 /* Matrices that stay as they are: small, and read with more care than they cost. */
-static const char *const kept[] = {"*norm*", "position_embd*", "token_types*", "*rope_freqs*",
+static const char *const kept[] = {"*_norm.*", "position_embd*", "token_types*", "*rope_freqs*",
                                    "*ffn_gate_inp*"};
 
 static const struct target *target_of(enum strata_type type)

@@ -17,8 +17,8 @@ bool strata_quantize_blocks_has(enum strata_type type);
  * what lies beyond the type's range (binary16 scales) becomes its nearest end.  `weight` has an
  * importance for each of the n elements, finite and not negative, or is NULL (all alike); a block
  * whose weights are all 0 counts as one of equal weights.  A value of weight 0 may become anything
- * that its block's scales can express near it.  `level` is at most what the host has; the blocks are
- * the same at all levels. */
+ * that its block's scales can express near it.  `level` is at most what the host has; the blocks
+ * are the same at all levels. */
 void strata_quantize_blocks(enum strata_level level, enum strata_type type, void *dst,
                             const float *x, const float *weight, size_t n);
 

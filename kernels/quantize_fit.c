@@ -13,11 +13,13 @@
 
 /* Levels by which the largest element of a run may lie beyond the last one; of tables, shares of
  * the last one. */
-static const float symmetric_reach[STRATA_FAN] = {0, -0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.8f, 1.4f};
+static const float symmetric_reach[STRATA_FAN] = {0,     -0.75f, -0.5f, -0.25f,
+                                                  0.25f, 0.5f,   0.8f,  1.4f};
 /* With an offset: at the upper end, and at the lower one. */
 static const float upper_reach[][STRATA_FAN] = {{0, -0.6f, -0.3f, 0.25f, 0.5f, 0.8f, 1.2f, 1.8f},
                                                 {0.6f, 0, 1.2f, -0.3f, 2, 0, 1, 3}};
-static const float lower_reach[][STRATA_FAN] = {{0}, {0.6f, 1.2f, 1.2f, -0.3f, 2, 2.5f, 0.3f, 0.5f}};
+static const float lower_reach[][STRATA_FAN] = {{0},
+                                                {0.6f, 1.2f, 1.2f, -0.3f, 2, 2.5f, 0.3f, 0.5f}};
 static const float table_reach[STRATA_FAN] = {1, 0.94f, 0.88f, 0.82f, 0.76f, 0.97f, 1.06f, 1.13f};
 
 uint16_t strata_fit_to_half(float value, float unit)

@@ -18,8 +18,8 @@
 
 #define STRATA_FAN 8
 
-/* Scales and offsets with the errors that they give, and the sums of w * l, w * l * l, w * x * l for
- * the levels that were nearest. */
+/* Scales and offsets with the errors that they give, and the sums of w * l, w * l * l, w * x * l
+ * for the levels that were nearest. */
 struct strata_fan {
     float scale[STRATA_FAN], offset[STRATA_FAN], error[STRATA_FAN];
     float wl[STRATA_FAN], wll[STRATA_FAN], wxl[STRATA_FAN];
@@ -29,8 +29,8 @@ struct strata_lattice;
 struct strata_run;
 
 /* Sets error and sums at the fan's scales and offsets: for each lane, over the elements in order,
- * inverse = 1 / scale (0 when |scale| < 2^-100), l = the level nearest to (x - offset) * inverse, e =
- * (x - l * scale) - offset, error += w * e * e, wl += w * l, wll += w * l * l, wxl += w * l * x,
+ * inverse = 1 / scale (0 when |scale| < 2^-100), l = the level nearest to (x - offset) * inverse, e
+ * = (x - l * scale) - offset, error += w * e * e, wl += w * l, wll += w * l * l, wxl += w * l * x,
  * products from left to right.  Integer levels: rounded to nearest even after clamping; of a table,
  * the lower one at equal distance, and the offset counts as 0 for l.  Bit-exact at all levels. */
 typedef void strata_fan_fit_fn(struct strata_fan *fan, const struct strata_lattice *lattice,

@@ -349,8 +349,10 @@ static void run_steps(void *context, unsigned thread)
     }
     if (chunk->column_sums) {
         const struct strata__step *head = &model->steps[model->n_steps - 1];
-        struct projection p = {
-            .chunk = chunk, .step = head, .m = chunk->count, .k = chunk->workspace->width[head->in]};
+        struct projection p = {.chunk = chunk,
+                               .step = head,
+                               .m = chunk->count,
+                               .k = chunk->workspace->width[head->in]};
         prepare(&p, thread);
     }
     if (chunk->logit_rows)

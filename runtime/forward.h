@@ -64,13 +64,14 @@ struct strata__chunk {
     struct strata__workspace *workspace;
     const struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
-    const int32_t *ids;        /* checked by the caller */
-    size_t count;              /* 1 .. workspace->tokens */
-    float *logits;             /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;         /* 0 .. count */
+    const int32_t *ids;         /* checked by the caller */
+    size_t count;               /* 1 .. workspace->tokens */
+    float *logits;              /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;          /* 0 .. count */
     double *const *column_sums; /* to add the squared inputs of the columns of each step's products
-                                 * to (imatrix.c), all tokens and the output head included (logit_rows is 0 then); or NULL */
-    bool find_bad_layer;       /* check the residual stream after every layer */
+                                 * to (imatrix.c), all tokens and the output head included
+                                 * (logit_rows is 0 then); or NULL */
+    bool find_bad_layer;        /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 

@@ -58,10 +58,10 @@ strata_status strata__imatrix_open(struct strata__imatrix *imatrix, const char *
     bool found;
     STRATA_TRY(strata__meta_string(imatrix->file, "general.type", &type, &found));
     if (type.size != 7 || memcmp(type.text, "imatrix", 7) != 0)
-        return strata__fail(
-            STRATA_E_FORMAT, "%s: key \"general.type\": \"%s\", expected \"imatrix\"",
-            strata__file_where(imatrix->file, "general.type", where, sizeof where),
-            strata__escape(shown, sizeof shown, type.text, type.size));
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: key \"general.type\": \"%s\", expected \"imatrix\"",
+                            strata__file_where(imatrix->file, "general.type", where, sizeof where),
+                            strata__escape(shown, sizeof shown, type.text, type.size));
     STRATA_TRY(strata__meta_u64(imatrix->file, "imatrix.chunk_count", &imatrix->chunks, &found));
     STRATA_TRY(strata__meta_array(imatrix->file, "imatrix.datasets", STRATA__META_STRING, &datasets,
                                   &found));
@@ -168,8 +168,8 @@ static strata_status open_sums(struct collection *c)
     STRATA_TRY(strata__calloc(&c->sums, model->n_steps, sizeof *c->sums, "column sums"));
     for (size_t i = 0; i < model->n_steps; i++)
         if (width_of(model, i))
-            STRATA_TRY(strata__calloc(&c->sums[i], width_of(model, i), sizeof **c->sums,
-                                      "column sums"));
+            STRATA_TRY(
+                strata__calloc(&c->sums[i], width_of(model, i), sizeof **c->sums, "column sums"));
     return STRATA_OK;
 }
 
@@ -186,8 +186,9 @@ static strata_status tokenize(struct collection *c, const char *text, size_t siz
     if (bos)
         c->window[0] = tokenizer->special[STRATA__SPECIAL_BOS];
     if (c->chunks == 0)
-        return strata__fail(STRATA_E_INVALID, "imatrix: the text has %zu tokens, a window takes %zu",
-                            c->count, c->step);
+        return strata__fail(STRATA_E_INVALID,
+                            "imatrix: the text has %zu tokens, a window takes %zu", c->count,
+                            c->step);
     return STRATA_OK;
 }
 

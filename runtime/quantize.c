@@ -1,5 +1,6 @@
 /* Quantising a model file, tensor by tensor, some rows at a time. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,8 +20,7 @@
 
 /* Metadata that are about the quantisation of the file that is read. */
 static const char *const replaced[] = {"general.file_type", "general.quantization_version",
-                                       "quantize.imatrix.dataset",
-                                       "quantize.imatrix.entries_count",
+                                       "quantize.imatrix.dataset", "quantize.imatrix.entries_count",
                                        "quantize.imatrix.chunks_count"};
 
 /* One run of strata_quantize. */
@@ -45,7 +45,7 @@ struct part {
     const float *importance;         /* of the tensor's columns, or NULL */
     bool per_matrix;                 /* each matrix has its own */
     unsigned char *out;
-    float *lines;         /* shape[0] floats a thread */
+    float *lines;         /* 2 * shape[0] floats a thread: a row, and what its elements matter */
     _Atomic uint64_t bad; /* the first element that cannot be written, or ALL_GOOD */
     bool overflow;        /* it is finite */
 };
@@ -60,8 +60,9 @@ void strata_quantize_options_default(strata_quantize_options *options)
 /* The largest magnitude that the type can hold (of block types: any). */
 static float limit_of(enum strata_type type)
 {
-    return type == STRATA_TYPE_F16 ? 65519.996f : type == STRATA_TYPE_BF16 ? 0x1.fefffep127f
-                                                                           : 0x1.fffffep127f;
+    return type == STRATA_TYPE_F16    ? 65519.996f
+           : type == STRATA_TYPE_BF16 ? 0x1.fefffep127f
+                                      : 0x1.fffffep127f;
 }
 
 /* The first of n elements that is beyond the limit or not finite, or n. */
@@ -71,6 +72,21 @@ static uint64_t find_bad(const float *x, uint64_t n, float limit)
     while (i < n && x[i] >= -limit && x[i] <= limit)
         i++;
     return i;
+}
+
+/* Without an importance matrix larger weights matter more, which costs little of the error and
+ * gains perplexity: sqrt(mean of the row's squares + square). */
+static void weigh_by_size(float *weight, const float *x, size_t n)
+{
+    float sum = 0, largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(x[i]));
+    float unit = largest > 0 ? 1 / largest : 0; /* squares neither overflow nor vanish */
+    unit = isfinite(unit) ? unit : 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (x[i] * unit) * (x[i] * unit);
+    for (size_t i = 0; i < n; i++)
+        weight[i] = sqrtf(sum / (float)n + (x[i] * unit) * (x[i] * unit));
 }
 
 /* n finite floats in the type, at `out`. */
@@ -105,7 +121,7 @@ static void make_rows(void *context, unsigned thread)
     const struct strata__tensor *tensor = part->tensor;
     const strata_runtime *runtime = part->job->runtime;
     size_t k = (size_t)tensor->shape[0];
-    float *x = part->lines + thread * k, limit = limit_of(part->type);
+    float *x = part->lines + 2 * thread * k, limit = limit_of(part->type);
     for (;;) {
         uint64_t r = strata__threads_claim(runtime->threads);
         if (r >= part->rows)
@@ -121,6 +137,10 @@ static void make_rows(void *context, unsigned thread)
         const float *importance = part->importance;
         if (part->per_matrix)
             importance += row / tensor->shape[1] * k;
+        if (!importance && strata_quantize_blocks_has(part->type)) {
+            weigh_by_size(x + k, x, k);
+            importance = x + k;
+        }
         encode(runtime, part->type, part->out + r * part->row_bytes, x, importance, k);
     }
 }
@@ -201,7 +221,7 @@ static strata_status quantize_tensor(struct job *job, const struct strata__tenso
     rows = (rows / threads + 1) * threads;
     rows = rows < tensor->rows ? rows : tensor->rows;
     part.row_bytes = row_bytes_of(tensor, type);
-    if (!strata__mul_u64(tensor->shape[0], sizeof(float), &line))
+    if (!strata__mul_u64(tensor->shape[0], 2 * sizeof(float), &line))
         line = SIZE_MAX; /* no memory for it */
     STRATA_TRY_DONE(strata__calloc(&part.lines, threads, (size_t)line, "rows of a tensor"));
     STRATA_TRY_DONE(
@@ -240,8 +260,7 @@ static strata_status write_metadata(struct job *job)
         return STRATA_OK;
     if (job->imatrix.dataset.text)
         STRATA_TRY(strata__gguf_write_string(job->writer, replaced[2], job->imatrix.dataset));
-    STRATA_TRY(
-        strata__gguf_write_u32(job->writer, replaced[3], (uint32_t)job->imatrix.entries));
+    STRATA_TRY(strata__gguf_write_u32(job->writer, replaced[3], (uint32_t)job->imatrix.entries));
     return strata__gguf_write_u32(job->writer, replaced[4], (uint32_t)job->imatrix.chunks);
 }
 

@@ -15,13 +15,13 @@ static const struct target {
     enum strata_type type, instead;
     uint32_t file_type;
 } targets[] = {
-    {STRATA_TYPE_F32, STRATA_TYPE_F32, 0},     {STRATA_TYPE_F16, STRATA_TYPE_F16, 1},
-    {STRATA_TYPE_BF16, STRATA_TYPE_BF16, 32},  {STRATA_TYPE_Q8_0, STRATA_TYPE_F16, 7},
-    {STRATA_TYPE_Q4_0, STRATA_TYPE_F16, 2},    {STRATA_TYPE_Q4_1, STRATA_TYPE_F16, 3},
-    {STRATA_TYPE_Q5_0, STRATA_TYPE_F16, 8},    {STRATA_TYPE_Q5_1, STRATA_TYPE_F16, 9},
-    {STRATA_TYPE_IQ4_NL, STRATA_TYPE_F16, 25}, {STRATA_TYPE_IQ4_XS, STRATA_TYPE_IQ4_NL, 30},
+    {STRATA_TYPE_F32, STRATA_TYPE_F32, 0},      {STRATA_TYPE_F16, STRATA_TYPE_F16, 1},
+    {STRATA_TYPE_BF16, STRATA_TYPE_BF16, 32},   {STRATA_TYPE_Q8_0, STRATA_TYPE_F16, 7},
+    {STRATA_TYPE_Q4_0, STRATA_TYPE_F16, 2},     {STRATA_TYPE_Q4_1, STRATA_TYPE_F16, 3},
+    {STRATA_TYPE_Q5_0, STRATA_TYPE_F16, 8},     {STRATA_TYPE_Q5_1, STRATA_TYPE_F16, 9},
+    {STRATA_TYPE_IQ4_NL, STRATA_TYPE_F16, 25},  {STRATA_TYPE_IQ4_XS, STRATA_TYPE_IQ4_NL, 30},
     {STRATA_TYPE_Q2_K, STRATA_TYPE_IQ4_NL, 10}, {STRATA_TYPE_Q3_K, STRATA_TYPE_IQ4_NL, 11},
-    {STRATA_TYPE_Q4_K, STRATA_TYPE_Q5_0, 14},  {STRATA_TYPE_Q5_K, STRATA_TYPE_Q5_1, 16},
+    {STRATA_TYPE_Q4_K, STRATA_TYPE_Q5_0, 14},   {STRATA_TYPE_Q5_K, STRATA_TYPE_Q5_1, 16},
     {STRATA_TYPE_Q6_K, STRATA_TYPE_Q8_0, 18},
 };
 #define N_TARGETS (sizeof targets / sizeof *targets)
@@ -158,8 +158,7 @@ strata_status strata__quantize_plan_open(struct strata__quantize_plan *plan,
                                          const strata_file *file, const strata_runtime *runtime,
                                          const strata_quantize_options *options)
 {
-    *plan = (struct strata__quantize_plan){
-        .file = file, .runtime = runtime, .options = options};
+    *plan = (struct strata__quantize_plan){.file = file, .runtime = runtime, .options = options};
     enum strata_type unused;
     STRATA_TRY(parse_type("type", options->type, &plan->target));
     for (size_t i = 0; i < options->n_rules; i++)

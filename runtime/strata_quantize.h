@@ -19,12 +19,12 @@ typedef struct strata_quantize_rule {
 } strata_quantize_rule;
 
 typedef struct strata_quantize_options {
-    size_t size;      /* sizeof(strata_quantize_options) */
-    const char *type; /* of the matrices: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0",
-                       * "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL" or "IQ4_XS", in
-                       * any case; NULL is E_INVALID */
+    size_t size;         /* sizeof(strata_quantize_options) */
+    const char *type;    /* of the matrices: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0",
+                          * "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL" or "IQ4_XS", in
+                          * any case; NULL is E_INVALID */
     const char *imatrix; /* file of strata_imatrix (or another engine's in the same form); NULL:
-                          * all columns count alike */
+                          * errors count by the size of the weight, all columns alike */
     bool pure;           /* the output head (or the embedding that serves as one) gets no higher
                           * type than the others (default false) */
     bool float_only;     /* refuse input that is quantised already, which loses more than what it
@@ -36,7 +36,7 @@ typedef struct strata_quantize_options {
 STRATA_API void strata_quantize_options_default(strata_quantize_options *options);
 
 typedef struct strata_quantize_result {
-    uint64_t tensors, changed; /* in the file; those that got another type */
+    uint64_t tensors, changed;    /* in the file; those that got another type */
     uint64_t in_bytes, out_bytes; /* of the tensors' data */
 } strata_quantize_result;
 

@@ -24,9 +24,8 @@ static int collect(const struct options *options, const struct cli_engine *engin
     how.window = (size_t)options->window;
     const char *slash = strrchr(options->file, '/');
     how.dataset = slash ? slash + 1 : options->file;
-    strata_status status =
-        strata_imatrix(engine->session, text, size, options->common.arguments[0], &how, on_progress,
-                       (void *)&options->common);
+    strata_status status = strata_imatrix(engine->session, text, size, options->common.arguments[0],
+                                          &how, on_progress, (void *)&options->common);
     cli_progress(&options->common, "", 1, 1);
     return status == STRATA_OK ? CLI_DONE : cli_fail(status);
 }

@@ -51,7 +51,7 @@ static inline uint16_t strata_float_to_half(float value)
     return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-/* Rounds to bfloat16, to nearest even; what is beyond its range gives Inf, NaN stays a quiet NaN. */
+/* Rounds to bfloat16, to nearest even; beyond its range gives Inf, NaN stays a quiet NaN. */
 static inline uint16_t strata_float_to_bfloat(float value)
 {
     uint32_t bits = strata_float_to_bits(value);

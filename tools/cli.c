@@ -108,12 +108,11 @@ void cli_log(void *user, strata_log_level level, const char *line)
 
 /* A signal handler has no argument to carry these. */
 static strata_session *_Atomic interrupted_session;
-static volatile sig_atomic_t only_reads, interrupted;
+static volatile sig_atomic_t only_reads;
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
     strata_session *session = atomic_load(&interrupted_session);
     if (session)
         strata_session_cancel(session);
@@ -137,11 +136,6 @@ void cli_interrupts(strata_session *session)
 void cli_interrupts_reads(bool on)
 {
     only_reads = on;
-}
-
-bool cli_interrupted(void)
-{
-    return interrupted;
 }
 
 /* ---- Standard output, progress ---- */

@@ -151,11 +151,8 @@ int cli_finish(int status);
 /* From now on Ctrl-C cancels `session`; NULL: it ends the program again. */
 void cli_interrupts(strata_session *session);
 
-/* With true, Ctrl-C outside a session only interrupts a blocking read, and is remembered. */
+/* With true, Ctrl-C outside a session only interrupts a blocking read. */
 void cli_interrupts_reads(bool on);
-
-/* Whether Ctrl-C came since the program began: for work that stops at the next chance. */
-bool cli_interrupted(void);
 
 /* Draws a progress bar "label [###   ]  40 %" when stderr is a terminal and -q was not given; done
  * == total removes it. */

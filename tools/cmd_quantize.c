@@ -68,9 +68,9 @@ static int quantize(const struct options *options, const char *in, const char *o
     strata_status status = strata_runtime_open(&runtime, &config);
     if (status != STRATA_OK)
         return cli_fail(status);
-    cli_interrupts_reads(true);
+    cli_interrupts_work(true);
     status = strata_quantize(runtime, in, out, how, on_progress, (void *)&options->common, &result);
-    cli_interrupts_reads(false);
+    cli_interrupts_work(false);
     cli_progress(&options->common, "", 1, 1);
     strata_runtime_close(&runtime);
     return status == STRATA_OK ? print_result(options, &result) : cli_fail(status);

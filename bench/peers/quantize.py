@@ -123,7 +123,7 @@ def random_tensors():
 
 
 def file_tensors(path, most=6):
-    """Some of the large matrices of a safetensors file, or of the one in a wheel, in rows of 768."""
+    """Some of the large matrices of a safetensors file, or of a wheel's, in rows of 768."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             name = next(n for n in wheel.namelist() if n.endswith(".safetensors"))
@@ -184,7 +184,8 @@ def errors(arguments):
                     peer_seconds += time.perf_counter() - begin
                     ours = decode(library, kind, blocks[name], x.shape)
                     theirs = decode(library, kind, theirs, x.shape)
-                    ratio = root_mean_square(x, ours, weights) / root_mean_square(x, theirs, weights)
+                    ratio = root_mean_square(x, ours, weights)
+                    ratio /= root_mean_square(x, theirs, weights)
                     worst = max(worst, ratio)
                     line.append(f"{name}{'+w' if weighted else ''} {ratio:.4f}")
             print(f"{kind:7} {' '.join(line)}; time {seconds:.2f} s, peer {peer_seconds:.2f} s",

@@ -1,0 +1,71 @@
+"""The C interface of a built libstrata, as much of it as the comparisons with peers use."""
+
+import ctypes
+
+COMPUTE = {"q8": 0, "f32": 1, "dynamic": 2}
+
+
+class Config(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("threads", ctypes.c_int),
+        ("cpu_level", ctypes.c_char_p),
+        ("blas", ctypes.c_char_p),
+        ("log", ctypes.c_void_p),
+        ("log_user", ctypes.c_void_p),
+        ("no_tuning", ctypes.c_bool),
+    ]
+
+
+class ModelOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("compute", ctypes.c_int),
+        ("no_pack_cache", ctypes.c_bool),
+        ("no_weights", ctypes.c_bool),
+    ]
+
+
+class Text(ctypes.Structure):
+    _fields_ = [("text", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+
+
+class StrataError(Exception):
+    pass
+
+
+class Strata:
+    """A runtime of the library."""
+
+    def __init__(self, library, threads):
+        self.api = ctypes.CDLL(str(library))
+        self.api.strata_last_error.restype = ctypes.c_char_p
+        self.api.strata_isa_name.restype = ctypes.c_char_p
+        config = Config()
+        self.api.strata_config_default(ctypes.byref(config))
+        config.threads = threads
+        self.runtime = ctypes.c_void_p()
+        self.call("strata_runtime_open", ctypes.byref(self.runtime), ctypes.byref(config))
+        self.level = self.api.strata_isa_name(self.runtime).decode()
+
+    def call(self, name, *arguments):
+        if getattr(self.api, name)(*arguments):
+            raise StrataError(self.api.strata_last_error().decode())
+
+    def load(self, path, compute):
+        options, model = ModelOptions(), ctypes.c_void_p()
+        self.api.strata_model_options_default(ctypes.byref(options))
+        options.compute = COMPUTE[compute]
+        self.call(
+            *("strata_model_load", self.runtime, str(path).encode()),
+            *(ctypes.byref(options), ctypes.byref(model)),
+        )
+        return model
+
+
+def as_texts(texts):
+    """Texts as strata_embed takes them; the bytes are kept beside them."""
+    coded = [text.encode() for text in texts]
+    array = (Text * len(coded))(*[Text(text, len(text)) for text in coded])
+    array.kept = coded
+    return array

@@ -12,7 +12,8 @@ says 'gemma3'
 text='The cat and the old dog, playing in the river!'
 echo "{\"text\":\"$text\"}" | expect 0 "$strata" tokenize -m "$shared/golden/tiny/bert.gguf"
 prints '^\{"ids":\[2,88,93,89,88,103,94,42,99,104,92,88,98,45,3\]\}$'
-echo '{"text":"the\u00e9 \u0000"}' | expect 0 "$strata" tokenize -m "$shared/golden/tiny/gemma3.gguf"
+echo '{"text":"the\u00e9 \u0000"}' |
+    expect 0 "$strata" tokenize -m "$shared/golden/tiny/gemma3.gguf"
 cp "$out/stdout" "$out/ids"
 expect 0 "$strata" tokenize -m "$shared/golden/tiny/gemma3.gguf" --detokenize <"$out/ids"
 prints '^\{"text":"<s>theé \\u0000"\}$'

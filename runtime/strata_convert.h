@@ -26,7 +26,8 @@ STRATA_API void strata_convert_options_default(strata_convert_options *options);
  * (modules.json, 1_Pooling/config.json, sentence_bert_config.json); only plain files that lie in
  * the folder.
  *
- * Architectures: BertModel (WordPiece tokenizers) and LlamaForCausalLM (byte-level BPE).  Keys and
+ * Architectures: BertModel (WordPiece tokenizers) and LlamaForCausalLM (BPE: byte-level, or
+ * Llama 2's with byte fallback).  Keys and
  * tensor names are those of the GGUF specification and of other engines; strata's own key is
  * strata.max_sequence_length.  Vectors, and BERT's tables of positions and segments, stay F32.
  * Q8_0 rounds to nearest, 32 weights a scale.

@@ -40,7 +40,7 @@ static strata_status convert(const char *folder, const char *out, const char *ty
 
 static strata_file *converted(const char *folder, const char *type)
 {
-    strata_file *file;
+    strata_file *file = NULL;
     if (convert(folder, "out.gguf", type) != STRATA_OK ||
         strata_file_open(&file, folder_path("out.gguf"), NULL, NULL) != STRATA_OK)
         fail_msg("%s", strata_last_error());

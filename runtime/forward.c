@@ -150,17 +150,38 @@ static void prepare_rows(struct projection *p, const struct strata__input *out, 
     p->q8 = out->q8;
 }
 
+/* Adds the squares of this thread's share of the columns. */
+static void sum_columns(const struct projection *p, unsigned thread)
+{
+    double *sums = p->chunk->column_sums[p->step - p->chunk->model->steps];
+    size_t begin, end;
+    share_of(p->chunk, thread, p->k, &begin, &end);
+    for (size_t t = 0; t < p->m; t++)
+        for (size_t c = begin; c < end; c++)
+            sums[c] += (double)p->x[t * p->ldx + c] * (double)p->x[t * p->ldx + c];
+}
+
 static void prepare(struct projection *p, unsigned thread)
 {
     struct strata__workspace *ws = p->chunk->workspace;
     if (p->m == 1 && !in_place(p->step)) {
         prepare_rows(p, &ws->lanes[thread].input, 0, 1);
-        return;
+    } else {
+        size_t begin, end;
+        share_of(p->chunk, thread, p->m, &begin, &end);
+        prepare_rows(p, &ws->shared, begin, end);
+        strata__threads_barrier(strata__pool_of(p->chunk));
     }
-    size_t begin, end;
-    share_of(p->chunk, thread, p->m, &begin, &end);
-    prepare_rows(p, &ws->shared, begin, end);
-    strata__threads_barrier(strata__pool_of(p->chunk));
+    if (p->chunk->column_sums)
+        sum_columns(p, thread);
+}
+
+/* The columns of the output head, which is not computed. */
+static void sum_head(struct strata__chunk *chunk, const struct strata__step *head, unsigned thread)
+{
+    struct projection p = {
+        .chunk = chunk, .step = head, .m = chunk->count, .k = chunk->workspace->width[head->in]};
+    prepare(&p, thread);
 }
 
 /* Float products of several tokens go to OpenBLAS where it is faster than our own kernels. */
@@ -419,6 +440,8 @@ static void run_steps(void *context, unsigned thread)
     const struct strata__step *last = &model->steps[model->n_steps - 1];
     if (model->hp.encoder)
         pool(chunk, last, thread);
+    else if (chunk->column_sums)
+        sum_head(chunk, last, thread);
     else if (chunk->logit_rows)
         project(chunk, last, chunk->count - chunk->logit_rows, chunk->logit_rows, thread);
 }

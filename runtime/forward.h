@@ -65,12 +65,15 @@ struct strata__chunk {
     struct strata__workspace *workspace;
     const struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
-    const int32_t *ids;        /* checked by the caller */
-    size_t count;              /* 1 .. workspace->tokens */
-    float *logits;             /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;         /* 0 .. count */
-    float *pooled;             /* of an encoder instead: a row of embedding floats for each span */
-    bool find_bad_layer;       /* check the residual stream after every layer */
+    const int32_t *ids;         /* checked by the caller */
+    size_t count;               /* 1 .. workspace->tokens */
+    float *logits;              /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;          /* 0 .. count */
+    float *pooled;              /* of an encoder instead: a row of embedding floats for each span */
+    double *const *column_sums; /* or NULL: the squared inputs of each step's columns are added to
+                                 * it (imatrix.c), of all tokens, the output head's too, which is
+                                 * not computed; logit_rows is 0 */
+    bool find_bad_layer;        /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 

@@ -49,6 +49,9 @@ enum strata__meta_type {
     STRATA__META_TYPE_COUNT
 };
 
+/* Tensor `index` (below strata_file_tensor_count), in the order of the files. */
+const struct strata__tensor *strata__file_tensor(const strata_file *file, uint32_t index);
+
 /* The tensor with this name, or NULL. */
 const struct strata__tensor *strata__file_find(const strata_file *file, const char *name);
 

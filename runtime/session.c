@@ -162,6 +162,7 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
             .count = m,
             .logits = session->logits,
             .logit_rows = chunk_rows < m ? chunk_rows : m,
+            .column_sums = session->column_sums,
         };
         if (logits == STRATA_LOGITS_ALL)
             chunk.logits += done * session->model->hp.vocab;

@@ -572,7 +572,8 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 }
 #endif
 
-#include "strata_convert.h" /* folders of published models to GGUF files */
-#include "strata_embed.h"   /* sentence vectors */
+#include "strata_convert.h"  /* folders of published models to GGUF files */
+#include "strata_embed.h"    /* sentence vectors */
+#include "strata_quantize.h" /* smaller weights */
 
 #endif

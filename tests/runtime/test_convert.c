@@ -25,6 +25,9 @@
 #define LOGITS_MAX 5e-3
 #define LOGITS_MAX_Q8 0.2 /* 0.033 measured */
 
+#define COSINE_MIN 0.999999
+#define COSINE_MIN_Q8 0.9999 /* 0.99996 measured */
+
 static const char *const types[] = {"f32", "f16", "bf16", "q8_0"};
 
 static strata_status convert(const char *folder, const char *out, const char *type)
@@ -37,7 +40,7 @@ static strata_status convert(const char *folder, const char *out, const char *ty
 
 static strata_file *converted(const char *folder, const char *type)
 {
-    strata_file *file;
+    strata_file *file = NULL;
     if (convert(folder, "out.gguf", type) != STRATA_OK ||
         strata_file_open(&file, folder_path("out.gguf"), NULL, NULL) != STRATA_OK)
         fail_msg("%s", strata_last_error());
@@ -78,6 +81,34 @@ static void llama_computes_the_same(void **state)
         engine_close(&engine);
     }
     free(ids);
+    json_decref(json);
+}
+
+/* The text has the ids of expected.json. */
+static void bert_computes_the_same(void **state)
+{
+    (void)state;
+    static const char text[] = "ceing. n yj the";
+    const strata_text texts = {text, sizeof text - 1};
+    folder_copy("bert", "bert");
+    json_t *json = expected("bert"), *wanted = json_object_get(json, "embedding");
+    size_t n = json_array_size(wanted);
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        float vector[64];
+        strata_embed_info info;
+        assert_int_equal(convert("bert", "out.gguf", types[t]), STRATA_OK);
+        struct engine engine = engine_open(folder_path("out.gguf"),
+                                           (struct engine_options){.compute = STRATA_COMPUTE_F32});
+        assert_true(n <= 64 && strata_model_info_get(engine.model).embedding_length == n);
+        assert_int_equal(strata_embed(engine.model, &texts, 1, NULL, vector, &info), STRATA_OK);
+        assert_int_equal(info.tokens, json_array_size(json_object_get(json, "ids")));
+        double cosine = 0;
+        for (size_t i = 0; i < n; i++)
+            cosine += vector[i] * json_real_value(json_array_get(wanted, i));
+        if (!(cosine > (t == 3 ? COSINE_MIN_Q8 : COSINE_MIN)))
+            fail_msg("%s: cosine %.9g", types[t], cosine);
+        engine_close(&engine);
+    }
     json_decref(json);
 }
 
@@ -428,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_computes_the_same),
+        cmocka_unit_test(bert_computes_the_same),
         cmocka_unit_test(bert_holds_the_weights),
         cmocka_unit_test(bert_keys),
         cmocka_unit_test(llama_keys),

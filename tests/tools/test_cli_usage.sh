@@ -8,10 +8,10 @@ expect 0 "$strata" --version
 prints '^strata [0-9]+\.[0-9]+\.[0-9]+$'
 expect 0 "$strata" help
 expect 0 "$strata" --help
-expect 2 "$strata" embed
-says "unknown command 'embed'"
+expect 2 "$strata" no-such
+says "unknown command 'no-such'"
 says 'strata help'
-expect 2 "$strata" help embed
+expect 2 "$strata" help no-such
 
 expect 2 "$strata" generate
 says 'm MODEL is missing'

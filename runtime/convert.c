@@ -64,7 +64,7 @@ static strata_status write_file(struct strata__convert *convert, const char *out
     if (types[type].type == STRATA_TYPE_Q8_0)
         STRATA_TRY(strata__gguf_write_u32(convert->writer, "general.quantization_version", 2));
     STRATA_TRY(strata__convert_sentence(convert));
-    if (strcmp(convert->arch->tokenizer, "bert") == 0)
+    if (convert->arch->word_pieces)
         STRATA_TRY(strata__convert_bert_tokenizer(convert));
     else
         STRATA_TRY(strata__convert_bpe_tokenizer(convert));

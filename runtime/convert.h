@@ -7,7 +7,9 @@
  *   convert_sentence.c  what sentence-transformers adds; name and licence
  *   convert_vocab.c     the vocabulary as both tokenizers collect and write it
  *   convert_bert.c      WordPiece tokenizers
- *   convert_bpe.c       byte-level BPE tokenizers
+ *   convert_bpe.c       byte-level BPE tokenizers, and what all BPE tokenizers share
+ *   convert_pieces.c    SentencePiece's BPE
+ *   convert_merges.c    merges of BPE
  *
  * One thread at a time.
  */
@@ -74,8 +76,8 @@ struct strata__convert_arch {
     const struct strata__convert_rule *rules;
     const struct strata__convert_tensor *tensors;
     const char *const *ignored; /* patterns (fnmatch) of tensors that inference does not need */
-    bool sentences;        /* encoder: not causal, and sentence-transformers may say how to pool */
-    const char *tokenizer; /* tokenizer.ggml.model: "bert" or "gpt2" */
+    bool sentences;   /* encoder: not causal, and sentence-transformers may say how to pool */
+    bool word_pieces; /* its tokenizer is WordPiece; else BPE */
 };
 
 /* The row of a class, or NULL; all classes for messages. */
@@ -153,5 +155,31 @@ strata_status strata__convert_special(struct strata__convert *convert,
 strata_status strata__convert_template(const struct strata__convert_vocab *vocab,
                                        const struct strata__json_at *root, int64_t *before,
                                        int64_t *after);
+
+/* ---- Merges ---- */
+
+struct strata__convert_merges {
+    struct strata__name_index index; /* of the vocabulary's tokens */
+    struct strata__string *strings;  /* "a b" */
+    uint32_t *results;               /* ids */
+    uint32_t count;
+    char *text; /* of those that were pairs, and room for one result */
+    size_t used;
+};
+
+/* Reads "merges" of model.  E_FORMAT: a text is that of two tokens, or a merge is not of two tokens
+ * to a third.  Freed in any case. */
+strata_status strata__convert_merges_read(struct strata__convert_merges *merges,
+                                          const struct strata__convert_vocab *vocab,
+                                          const struct strata__json_at *model);
+void strata__convert_merges_free(struct strata__convert_merges *merges);
+
+/* Writes vocabulary and scores of SentencePiece's BPE; changes types of the vocabulary.
+ * E_UNSUPPORTED: the merges are not what scores of tokens give, or the text is changed otherwise
+ * than by writing spaces as U+2581. */
+strata_status strata__convert_pieces(struct strata__convert *convert,
+                                     struct strata__convert_vocab *vocab,
+                                     const struct strata__json_at *root,
+                                     const struct strata__json_at *model);
 
 #endif

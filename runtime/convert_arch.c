@@ -137,9 +137,9 @@ static const char *const llama_ignored[] = {"*.self_attn.rotary_emb.inv_freq", N
 /* ---- The table ---- */
 
 static const struct strata__convert_arch architectures[] = {
-    {"BertModel", "bert", "bert.", bert_keys, bert_rules, bert_tensors, bert_ignored, true, "bert"},
+    {"BertModel", "bert", "bert.", bert_keys, bert_rules, bert_tensors, bert_ignored, true, true},
     {"LlamaForCausalLM", "llama", "model.", llama_keys, llama_rules, llama_tensors, llama_ignored,
-     false, "gpt2"},
+     false, false},
 };
 
 const struct strata__convert_arch *strata__convert_arch_find(struct strata__string class_name)

@@ -177,9 +177,7 @@ static strata_status write_keys(struct strata__convert *convert,
                                 const struct normalizer *normalizer)
 {
     struct strata__gguf_writer *w = convert->writer;
-    const struct strata__string model = {convert->arch->tokenizer,
-                                         strlen(convert->arch->tokenizer)};
-    STRATA_TRY(strata__gguf_write_string(w, KEY("model"), model));
+    STRATA_TRY(strata__gguf_write_string(w, KEY("model"), (struct strata__string){"bert", 4}));
     STRATA_TRY(strata__gguf_write_bool(w, KEY("normalizer.lowercase"), normalizer->lowercase));
     STRATA_TRY(
         strata__gguf_write_bool(w, KEY("normalizer.strip_accents"), normalizer->strip_accents));

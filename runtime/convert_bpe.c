@@ -1,7 +1,8 @@
-/* Byte-level BPE tokenizers: tokenizer.json to the keys of GGUF's "gpt2" tokenizer.
+/* BPE tokenizers: tokenizer.json to the keys of GGUF's "gpt2" tokenizer, where it is byte-level, or
+ * of "llama", where bytes are only what is left (convert_pieces.c).
  *
  * The rule that cuts text is recognised, never guessed: GGUF gives it by name, and runtime/
- * pretokenize.c has the expression for each.  Merges come as "a b" or as ["a", "b"]. */
+ * pretokenize.c has the expression for each. */
 #include <stdio.h>
 #include <string.h>
 
@@ -116,21 +117,15 @@ static strata_status write_pre(struct strata__convert *convert, const struct str
 }
 
 /* What GGUF cannot say is not there. */
-static strata_status check_model(const struct strata__json_at *root,
-                                 const struct strata__json_at *model)
+static strata_status check_model(const struct strata__json_at *model)
 {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     struct strata__string text;
-    bool fallback = false, found;
+    bool found;
     STRATA_TRY(strata__json_string(model, "type", &text, NULL));
     if (!strata__string_is(text, "BPE"))
         return strata__json_refuse(model, "type", json_object_get(model->value, "type"),
                                    STRATA_E_UNSUPPORTED, "\"BPE\"");
-    STRATA_TRY(strata__json_bool(model, "byte_fallback", &fallback, &found));
-    if (fallback)
-        return strata__json_refuse(
-            model, "byte_fallback", json_object_get(model->value, "byte_fallback"),
-            STRATA_E_UNSUPPORTED, "false (byte-level BPE; SentencePiece models are not read)");
     for (size_t i = 0; i < 2; i++) {
         text = (struct strata__string){"", 0};
         STRATA_TRY(strata__json_string(model, affixes[i], &text, &found));
@@ -141,117 +136,6 @@ static strata_status check_model(const struct strata__json_at *root,
     if (json_is_real(json_object_get(model->value, "dropout")))
         return strata__json_refuse(model, "dropout", json_object_get(model->value, "dropout"),
                                    STRATA_E_UNSUPPORTED, "none");
-    if (json_is_object(json_object_get(root->value, "normalizer")))
-        return strata__json_refuse(root, "normalizer", json_object_get(root->value, "normalizer"),
-                                   STRATA_E_UNSUPPORTED, "none");
-    return STRATA_OK;
-}
-
-/* ---- merges ---- */
-
-static struct strata__string token_name(const void *items, uint32_t i)
-{
-    return ((const struct strata__string *)items)[i];
-}
-
-struct merges {
-    struct strata__name_index index; /* of the vocabulary */
-    struct strata__string *strings;  /* "a b" */
-    char *text;                      /* of those that were pairs, and room for one result */
-    size_t used;
-    uint32_t count;
-};
-
-static strata_status index_vocab(struct merges *merges, const struct strata__convert_vocab *vocab,
-                                 const struct strata__json_at *model)
-{
-    STRATA_TRY(strata__name_index_create(&merges->index, (uint32_t)vocab->count, vocab->tokens,
-                                         token_name));
-    for (uint32_t i = 0; i < vocab->count; i++)
-        if (vocab->tokens[i].text && strata__name_index_add(&merges->index, i) != STRATA__NO_ITEM)
-            return strata__json_refuse(model, "vocab", NULL, STRATA_E_FORMAT,
-                                       "each text once; an added token repeats one");
-    return STRATA_OK;
-}
-
-/* Bytes that the text of all merges may take, spaces between included, and the longest. */
-static size_t merges_bytes(const struct strata__json_at *list)
-{
-    size_t total = 0, longest = 0, i;
-    json_t *value;
-    json_array_foreach(list->value, i, value)
-    {
-        size_t size = json_string_length(value);
-        if (json_is_array(value))
-            size = json_string_length(json_array_get(value, 0)) + 1 +
-                   json_string_length(json_array_get(value, 1));
-        total += json_is_array(value) ? size : 0;
-        longest = size > longest ? size : longest;
-    }
-    return total + longest;
-}
-
-/* The merge as "a b" in *out, *left the bytes of a; false when it is none. */
-static bool read_merge(struct merges *merges, const json_t *value, struct strata__string *out,
-                       size_t *left)
-{
-    if (json_is_string(value)) {
-        *out = (struct strata__string){json_string_value(value), json_string_length(value)};
-        const char *space = memchr(out->text, ' ', out->size);
-        *left = space ? (size_t)(space - out->text) : 0;
-        return space != NULL;
-    }
-    const json_t *a = json_array_get(value, 0), *b = json_array_get(value, 1);
-    if (json_array_size(value) != 2 || !json_is_string(a) || !json_is_string(b))
-        return false;
-    char *text = merges->text + merges->used;
-    *left = json_string_length(a);
-    memcpy(text, json_string_value(a), *left);
-    text[*left] = ' ';
-    memcpy(text + *left + 1, json_string_value(b), json_string_length(b));
-    *out = (struct strata__string){text, *left + 1 + json_string_length(b)};
-    merges->used += out->size;
-    return true;
-}
-
-/* Both sides and what they become are tokens, and no side has a space. */
-static bool merge_of_tokens(const struct merges *merges, struct strata__string merge, size_t left)
-{
-    const char *right = merge.text + left + 1;
-    size_t right_size = merge.size - left - 1;
-    char *result = merges->text + merges->used;
-    memcpy(result, merge.text, left);
-    memcpy(result + left, right, right_size);
-    return !memchr(right, ' ', right_size) &&
-           strata__name_index_find(&merges->index, merge.text, left) != STRATA__NO_ITEM &&
-           strata__name_index_find(&merges->index, right, right_size) != STRATA__NO_ITEM &&
-           strata__name_index_find(&merges->index, result, left + right_size) != STRATA__NO_ITEM;
-}
-
-static strata_status read_merges(struct merges *merges, const struct strata__json_at *list)
-{
-    size_t n = json_array_size(list->value), i;
-    json_t *value;
-    if (n > STRATA__MERGES_MAX)
-        return strata__json_refuse(list, NULL, list->value, STRATA_E_FORMAT,
-                                   "at most 16777216 merges");
-    STRATA_TRY(strata__calloc(&merges->strings, n, sizeof *merges->strings, "merges"));
-    STRATA_TRY(strata__calloc(&merges->text, merges_bytes(list), 1, "merges"));
-    json_array_foreach(list->value, i, value)
-    {
-        struct strata__string *merge = &merges->strings[i];
-        size_t left;
-        if (!read_merge(merges, value, merge, &left) || !merge_of_tokens(merges, *merge, left)) {
-            char rank[32], text[96] = "";
-            snprintf(rank, sizeof rank, "%zu", i);
-            if (merge->text)
-                strata__escape(text, sizeof text, merge->text, merge->size);
-            return strata__fail(STRATA_E_FORMAT,
-                                "%s: merges.%s: \"%s\", expected two tokens that make a third",
-                                list->json->shown, rank, text);
-        }
-        merges->count++;
-    }
     return STRATA_OK;
 }
 
@@ -259,18 +143,12 @@ static strata_status write_merges(struct strata__convert *convert,
                                   const struct strata__convert_vocab *vocab,
                                   const struct strata__json_at *model)
 {
-    struct merges merges = {0};
-    struct strata__json_at list;
-    strata_status status;
-    STRATA_TRY_DONE(strata__json_array(model, "merges", &list, NULL));
-    STRATA_TRY_DONE(index_vocab(&merges, vocab, model));
-    STRATA_TRY_DONE(read_merges(&merges, &list));
-    STRATA_TRY_DONE(
-        strata__gguf_write_strings(convert->writer, KEY("merges"), merges.strings, merges.count));
-done:
-    strata__name_index_free(&merges.index);
-    strata__free(merges.strings);
-    strata__free(merges.text);
+    struct strata__convert_merges merges;
+    strata_status status = strata__convert_merges_read(&merges, vocab, model);
+    if (status == STRATA_OK)
+        status = strata__gguf_write_strings(convert->writer, KEY("merges"), merges.strings,
+                                            merges.count);
+    strata__convert_merges_free(&merges);
     return status;
 }
 
@@ -298,15 +176,15 @@ static strata_status write_special(struct strata__convert *convert,
 
 static strata_status write_specials(struct strata__convert *convert,
                                     const struct strata__convert_vocab *vocab,
-                                    const struct strata__json_at *root)
+                                    const struct strata__json_at *root, const char *unknown)
 {
     int64_t bos, eos, other, before, after;
     STRATA_TRY(
         write_special(convert, vocab, "bos_token", "bos_token_id", KEY("bos_token_id"), &bos));
     STRATA_TRY(
         write_special(convert, vocab, "eos_token", "eos_token_id", KEY("eos_token_id"), &eos));
-    STRATA_TRY(strata__convert_special(convert, vocab, "unk_token", NULL, KEY("unknown_token_id"),
-                                       &other));
+    STRATA_TRY(strata__convert_special(convert, vocab, "unk_token", unknown,
+                                       KEY("unknown_token_id"), &other));
     STRATA_TRY(write_special(convert, vocab, "pad_token", "pad_token_id", KEY("padding_token_id"),
                              &other));
     STRATA_TRY(strata__convert_template(vocab, root, &before, &after));
@@ -342,21 +220,39 @@ static strata_status write_chat(struct strata__convert *convert)
                      : STRATA_OK;
 }
 
+/* Byte-level: the vocabulary, how text is cut, and the merges. */
+static strata_status write_bytes_model(struct strata__convert *convert,
+                                       const struct strata__convert_vocab *vocab,
+                                       const struct strata__json_at *root,
+                                       const struct strata__json_at *model)
+{
+    struct strata__gguf_writer *w = convert->writer;
+    if (json_is_object(json_object_get(root->value, "normalizer")))
+        return strata__json_refuse(root, "normalizer", json_object_get(root->value, "normalizer"),
+                                   STRATA_E_UNSUPPORTED, "none");
+    STRATA_TRY(strata__gguf_write_string(w, KEY("model"), (struct strata__string){"gpt2", 4}));
+    STRATA_TRY(write_pre(convert, root, model));
+    STRATA_TRY(strata__convert_vocab_write(vocab, convert, NULL));
+    return write_merges(convert, vocab, model);
+}
+
 static strata_status write_keys(struct strata__convert *convert,
                                 struct strata__convert_vocab *vocab,
                                 const struct strata__json *json)
 {
     struct strata__json_at root, model;
-    const struct strata__string name = {convert->arch->tokenizer, strlen(convert->arch->tokenizer)};
+    bool pieces = false, found;
     STRATA_TRY(strata__json_root(json, &root));
     STRATA_TRY(strata__json_object(&root, "model", &model, NULL));
-    STRATA_TRY(check_model(&root, &model));
-    STRATA_TRY(strata__gguf_write_string(convert->writer, KEY("model"), name));
-    STRATA_TRY(write_pre(convert, &root, &model));
+    STRATA_TRY(check_model(&model));
+    STRATA_TRY(strata__json_bool(&model, "byte_fallback", &pieces, &found));
     STRATA_TRY(strata__convert_vocab_read(vocab, &root, &model));
-    STRATA_TRY(strata__convert_vocab_write(vocab, convert, NULL));
-    STRATA_TRY(write_merges(convert, vocab, &model));
-    STRATA_TRY(write_specials(convert, vocab, &root));
+    const char *unknown = json_string_value(json_object_get(model.value, "unk_token"));
+    if (pieces)
+        STRATA_TRY(strata__convert_pieces(convert, vocab, &root, &model));
+    else
+        STRATA_TRY(write_bytes_model(convert, vocab, &root, &model));
+    STRATA_TRY(write_specials(convert, vocab, &root, unknown));
     return write_chat(convert);
 }
 

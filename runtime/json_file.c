@@ -51,7 +51,8 @@ strata_status strata__json_parse(struct strata__json *json, const char *text, ui
                    JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
     if (json->root)
         return STRATA_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* Without memory jansson says so, or fails without a word. */
+    if (json_error_code(&error) == json_error_out_of_memory || !error.text[0])
         return strata__fail(STRATA_E_NOMEM, "%s: JSON: out of memory", shown);
     return strata__fail(STRATA_E_FORMAT, "%s:%d: JSON: line %d: %s", shown, error.position,
                         error.line,

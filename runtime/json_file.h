@@ -3,7 +3,8 @@
  * The text is refused (E_FORMAT) when it is not JSON (RFC 8259), nests deeper than 64, gives a key
  * twice in one object, or has a number that a double cannot hold.  All numbers are doubles: whole
  * ones are exact up to 2^53, beyond which no size in a model folder lies.  Values are read by the
- * typed calls below, whose errors say "file: field: found, expected".
+ * typed calls below, whose errors say "file: field: found, expected".  Where memory runs out
+ * jansson may take it for bad syntax, and the document is E_FORMAT then.
  *
  * Threads: a document that is open may be read by any number of threads.
  */

@@ -55,4 +55,6 @@ completes roofline bench ro
 completes q4_k quantize --type q4
 completes smollm2-135m quantize smo
 completes prune cache p
+completes bf16 convert --type b
+completes "$source_dir/tests" convert "$source_dir/tes"
 finish

@@ -47,14 +47,17 @@ _strata() {
     *:-f | *:--file)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
+    *:--device | *:--kv-type | *:--compute | *:--type)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")
+        ;;
+    convert:*)
+        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.gguf' -- "$word")
+        ;;
     cache:cache)
         mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
         ;;
     bench:bench)
         mapfile -t COMPREPLY < <(compgen -W "kernels roofline baseline compare report" -- "$word")
-        ;;
-    *:--device | *:--kv-type | *:--compute)
-        mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")
         ;;
     pull:*)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word")

@@ -70,11 +70,11 @@ void strata__encoder_close(struct strata__encoder **handle)
     *handle = NULL;
 }
 
-static strata_status open_buffers(struct strata__encoder *encoder, const struct strata_model *model)
+/* For batches of `tokens` tokens. */
+static strata_status open_buffers(struct strata__encoder *encoder, const struct strata_model *model,
+                                  size_t tokens)
 {
-    size_t longest = model->hp.longest;
-    size_t tokens = longest > BATCH_TOKENS ? longest : BATCH_TOKENS;
-    STRATA_TRY(strata__workspace_open(&encoder->workspace, model, tokens, longest));
+    STRATA_TRY(strata__workspace_open(&encoder->workspace, model, tokens, tokens));
     STRATA_TRY(strata__calloc(&encoder->ids, tokens, sizeof *encoder->ids, "batch"));
     STRATA_TRY(strata__calloc(&encoder->spans, tokens, sizeof *encoder->spans, "batch"));
     STRATA_TRY(strata__alloc_aligned(&encoder->pooled, tokens * model->hp.embedding * sizeof(float),
@@ -116,8 +116,11 @@ static strata_status encode_ordered(struct strata_model *model, struct strata__e
                                     const struct strata__sequence *sequences, const uint32_t *order,
                                     size_t count, float *vectors)
 {
-    if (!encoder->tokens) {
-        strata_status status = open_buffers(encoder, model);
+    size_t longest = count ? sequences[order[0]].count : 0;
+    if (!encoder->tokens || longest > encoder->tokens) {
+        close_buffers(encoder);
+        strata_status status =
+            open_buffers(encoder, model, longest > BATCH_TOKENS ? longest : BATCH_TOKENS);
         if (status != STRATA_OK) {
             close_buffers(encoder);
             return status;
@@ -162,6 +165,7 @@ struct slice {
     struct strata_model *model;
     const strata_text *texts;
     size_t first, count; /* of all texts of the call */
+    size_t longest;      /* sequence: what is more is cut off */
     unsigned flags;
     int32_t *ids;    /* room for all of them */
     size_t *at;      /* [count + 1]: where each text's room begins */
@@ -174,7 +178,7 @@ struct slice {
  * 15), and a token has at least one; plus special tokens. */
 static size_t room_of(const struct slice *slice, size_t index)
 {
-    size_t longest = slice->model->hp.longest, size = slice->texts[index].size;
+    size_t longest = slice->longest, size = slice->texts[index].size;
     return size >= longest ? longest : 3 * size + 8 < longest ? 3 * size + 8 : longest;
 }
 
@@ -245,10 +249,10 @@ static strata_status embed_slice(struct slice *slice, float *vectors, strata_emb
     STRATA_TRY(open_slice(slice));
     STRATA_TRY(tokenise(slice));
     for (size_t i = 0; i < slice->count; i++) {
-        size_t longest = slice->model->hp.longest, tokens = slice->tokens[i];
-        bool truncated = tokens > longest;
+        size_t tokens = slice->tokens[i];
+        bool truncated = tokens > slice->longest;
         sequences[i] = (struct strata__sequence){.ids = slice->ids + slice->at[i],
-                                                 .count = truncated ? longest : tokens};
+                                                 .count = truncated ? slice->longest : tokens};
         if (infos)
             infos[i] = (strata_embed_info){.tokens = sequences[i].count, .truncated = truncated};
     }
@@ -281,6 +285,10 @@ static strata_status check_call(const struct strata_model *model,
     if (model->no_weights)
         return strata__fail(STRATA_E_INVALID, "%s: loaded without its weights (no_weights)",
                             strata__file_path(model->file));
+    if (options->max_tokens == 1 || options->max_tokens > model->hp.context)
+        return strata__fail(STRATA_E_INVALID,
+                            "max_tokens: %zu, must be 2 to the model's context of %u, or 0",
+                            options->max_tokens, model->hp.context);
     return STRATA_OK;
 }
 
@@ -297,6 +305,7 @@ strata_status strata_embed(strata_model *model, const strata_text *texts, size_t
     for (size_t done = 0, n; done < count; done += n) {
         n = count - done < SLICE_TEXTS ? count - done : SLICE_TEXTS;
         struct slice slice = {.model = model, .texts = texts + done, .first = done, .count = n};
+        slice.longest = options->max_tokens ? options->max_tokens : model->hp.longest;
         slice.flags = STRATA_TOKENIZE_ADD_BOS | (options->special ? STRATA_TOKENIZE_SPECIAL : 0);
         strata_status status =
             embed_slice(&slice, vectors + done * width, infos ? infos + done : NULL);

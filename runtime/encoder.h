@@ -11,7 +11,7 @@ struct strata__encoder;
 strata_status strata__encoder_open(struct strata_model *model);
 void strata__encoder_close(struct strata__encoder **encoder);
 
-/* The vector of each of `count` sequences of token ids, 1 .. hparams.longest of them each, checked
+/* The vector of each of `count` sequences of token ids, 1 .. hparams.context of them each, checked
  * by the caller: sequence i is ids[i][0 .. counts[i]).  Errors as strata_embed. */
 struct strata__sequence {
     const int32_t *ids;

@@ -13,11 +13,11 @@
 #include "engine_fixture.h"
 #include "golden_data.h"
 
-#define TINY_MAX 2e-5     /* float32 */
-#define MINILM_MAX 2e-6   /* float32, of normalised vectors */
-#define HIDDEN_MAX 5e-5   /* float32 */
-#define Q8_COSINE 0.99    /* 8-bit weights and activations */
-#define BATCH_MAX 1e-6    /* a vector alone against the same in a batch: another order of sums */
+#define TINY_MAX 2e-5   /* float32 */
+#define MINILM_MAX 2e-6 /* float32, of normalised vectors */
+#define HIDDEN_MAX 5e-5 /* float32 */
+#define Q8_COSINE 0.99  /* 8-bit weights and activations */
+#define BATCH_MAX 1e-6  /* a vector alone against the same in a batch: another order of sums */
 
 static double cosine_of(const float *a, const float *b, size_t n)
 {
@@ -156,8 +156,7 @@ static struct sentences load_sentences(const char **model)
     size_t i;
     json_array_foreach(lines, i, line)
     {
-        all.sequences[i].ids =
-            json_ids(json_object_get(line, "ids"), &all.sequences[i].count);
+        all.sequences[i].ids = json_ids(json_object_get(line, "ids"), &all.sequences[i].count);
     }
     json_decref(lines);
     all.wanted = npy_read(MINILM, "embeddings.npy");

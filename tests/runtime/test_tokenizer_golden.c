@@ -126,13 +126,14 @@ static void test_small_files(void **state)
     }
 }
 
-/* The model's tokenizer; skips the test where the model or the reference data is absent. */
-static strata_tokenizer *model_tokenizer(const char *name, const json_t *data)
+/* The model's tokenizer, and the reference data; skips the test where either is absent. */
+static strata_tokenizer *model_tokenizer(const char *name, const char *dir, const char *data,
+                                         json_t **cases)
 {
     const char *path = known_model(name);
-    if (!path || !data) {
-        print_message("%s%s is absent: skipped\n", path ? "" : "model ",
-                      path ? STRATA_SHARED "/golden" : name);
+    *cases = path ? json_lines_read(dir, data) : NULL;
+    if (!*cases) {
+        print_message("%s%s is absent: skipped\n", path ? "" : "model ", path ? dir : name);
         skip();
     }
     return open_tokenizer(path);
@@ -141,8 +142,9 @@ static strata_tokenizer *model_tokenizer(const char *name, const json_t *data)
 /* All reference ids of a model; returns its tokenizer. */
 static strata_tokenizer *check_model(const char *model, const char *data, size_t vocab)
 {
-    json_t *cases = json_lines_read(STRATA_SHARED "/golden/tokenizer", data), *object;
-    strata_tokenizer *tokenizer = model_tokenizer(model, cases);
+    json_t *cases, *object;
+    strata_tokenizer *tokenizer =
+        model_tokenizer(model, STRATA_SHARED "/golden/tokenizer", data, &cases);
     size_t i;
     assert_int_equal(json_array_size(cases), 640);
     assert_int_equal(strata_vocab_size(tokenizer), vocab);
@@ -204,8 +206,9 @@ static void check_chat(const strata_tokenizer *tokenizer, const json_t *object)
 static void test_smollm2_chat(void **state)
 {
     (void)state;
-    json_t *cases = json_lines_read(STRATA_SHARED "/golden/smollm2-135m", "chat.jsonl"), *object;
-    strata_tokenizer *tokenizer = model_tokenizer("smollm2-135m", cases);
+    json_t *cases, *object;
+    strata_tokenizer *tokenizer =
+        model_tokenizer("smollm2-135m", STRATA_SHARED "/golden/smollm2-135m", "chat.jsonl", &cases);
     size_t i;
     assert_int_equal(json_array_size(cases), 9);
     json_array_foreach(cases, i, object) check_chat(tokenizer, object);

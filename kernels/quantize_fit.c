@@ -2,7 +2,10 @@
  *
  * Rounding makes the error as a function of the scale ragged, with many minima, so the search
  * starts from a fan of scales around the one that the extremes give (the largest element some
- * fraction of a level beyond or before the last one), alternates from each, and keeps the best. */
+ * fraction of a level beyond or before the last one), alternates from each, and keeps the best.
+ * Without the clipped lower ends, types with an offset had up to 1.7 % more error than llama.cpp's
+ * with some importance.
+ */
 #include "quantize_fit.h"
 
 #include <math.h>

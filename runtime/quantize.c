@@ -47,7 +47,6 @@ struct part {
     unsigned char *out;
     float *lines;         /* 2 * shape[0] floats a thread: a row, and what its elements matter */
     _Atomic uint64_t bad; /* the first element that cannot be written, or ALL_GOOD */
-    bool overflow;        /* it is finite */
 };
 
 void strata_quantize_options_default(strata_quantize_options *options)

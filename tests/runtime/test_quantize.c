@@ -211,6 +211,32 @@ static void same_file_for_any_threads(void **state)
     unlink(gguf_path("out.gguf"));
 }
 
+/* Two shards become one file; either name opens them, and neither may be written. */
+static void shards_are_joined(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"s-00001-of-00002.gguf", "s-00002-of-00002.gguf"};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct gguf_writer w;
+        gguf_begin(&w, 3);
+        gguf_key_u32(&w, "split.no", i);
+        gguf_key_u32(&w, "split.count", 2);
+        gguf_key_u32(&w, "split.tensors.count", 2);
+        gguf_tensor(&w, i ? "b" : "a", STRATA_TYPE_F32, 2, (uint64_t[]){32, 4}, matrix + i);
+        gguf_finish(&w);
+        gguf_saved(&w, names[i]);
+    }
+    strata_quantize_options options = options_of("q8_0");
+    assert_int_equal(quantize(gguf_path(names[1]), gguf_path("out.gguf"), &options, 2), STRATA_OK);
+    strata_file *file = gguf_open(gguf_path("out.gguf"), NULL, NULL);
+    has_type(file, "a", "Q8_0");
+    has_type(file, "b", "Q8_0");
+    strata_file_close(&file);
+    assert_int_equal(quantize(gguf_path(names[0]), gguf_path(names[1]), &options, 2),
+                     STRATA_E_INVALID);
+    unlink(gguf_path("out.gguf"));
+}
+
 /* ---- what is refused ---- */
 
 static void bad_options(void **state)
@@ -554,6 +580,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_of_types),
         cmocka_unit_test(same_file_for_any_threads),
+        cmocka_unit_test(shards_are_joined),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_weights),
         cmocka_unit_test(hostile_importance),

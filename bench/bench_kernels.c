@@ -168,6 +168,9 @@ static void setup_product(struct lane *lane)
         .ldy = size.rows,
         .row_bytes = row_bytes(lane->kernel->type, k),
         .rows = size.rows,
+        .scales = numbers(lane, 2 * size.rows),
+        .steps = numbers(lane, size.m),
+        .x16 = buffer(lane, size.m * k * sizeof(int16_t)),
         .x = numbers(lane, size.m * k),
         .ldx = k,
         .m = size.m,
@@ -359,6 +362,7 @@ static const struct shape gemm_shapes[] = {{576, 8},   {1536, 8},   {2048, 8},  
 static const struct shape packed_shapes[] = {{576, 1},   {1536, 1},   {2048, 1},   {8192, 1},
                                              {576, 8},   {1536, 8},   {2048, 8},   {8192, 8},
                                              {576, 512}, {1536, 512}, {2048, 512}, {8192, 512}};
+static const struct shape vector_shapes[] = {{384, 1}, {384, 8}, {1024, 1}, {1024, 8}};
 static const struct shape depth_shapes[] = {{128, 1},  {1024, 1},  {4096, 1},
                                             {128, 16}, {1024, 16}, {4096, 16}};
 static const struct shape part_shapes[] = {{HEAD_DIM, 16}};
@@ -383,6 +387,8 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     PRODUCT(gemm_f32, "m", gemm_shapes),
     PRODUCT(packed_f32, "m", packed_shapes),
     PRODUCT(packed_q8, "m", packed_shapes),
+    PRODUCT(similarity_f32, "m", vector_shapes),
+    PRODUCT(similarity_q16, "m", vector_shapes),
     VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
     VECTOR(encode, "n", NULL, width_shapes, setup_vectors),
     [STRATA_OP_attention_merge] = {"head_dim", "parts", SHAPES(part_shapes), merge_cost,

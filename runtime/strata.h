@@ -568,4 +568,6 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 }
 #endif
 
+#include "strata_index.h"
+
 #endif

@@ -168,9 +168,6 @@ static void setup_product(struct lane *lane)
         .ldy = size.rows,
         .row_bytes = row_bytes(lane->kernel->type, k),
         .rows = size.rows,
-        .scales = numbers(lane, 2 * size.rows),
-        .steps = numbers(lane, size.m),
-        .x16 = buffer(lane, size.m * k * sizeof(int16_t)),
         .x = numbers(lane, size.m * k),
         .ldx = k,
         .m = size.m,
@@ -180,6 +177,11 @@ static void setup_product(struct lane *lane)
         a->scratch = buffer(lane, STRATA_GEMM_SCRATCH_BYTES(k));
     if (op == STRATA_OP_packed_q8)
         a->xq = q8_rows(lane, size.m, k);
+    if (op == STRATA_OP_similarity_q16) {
+        a->scales = numbers(lane, 2 * size.rows);
+        a->steps = numbers(lane, size.m);
+        a->x16 = buffer(lane, size.m * k * sizeof *a->x16);
+    }
     lane->step = size.weight_bytes;
     if (op == STRATA_OP_packed_q8 && !lane->failed) {
         struct strata_kernels reference;

@@ -7,7 +7,8 @@
 #include "hash.h"
 #include "memory.h"
 
-#define BLOCK_BYTES ((size_t)4 << 20)
+#define BLOCK_BYTES \
+    ((size_t)32 << 20) /* mostly huge pages; those that are not used are not there */
 #define HUGE_PAGE ((uintptr_t)2 << 20)
 
 void strata_index_options_default(strata_index_options *options)

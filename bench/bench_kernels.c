@@ -287,6 +287,8 @@ static struct cost vector_cost(const struct work *work)
         [STRATA_OP_quantize_q8] = {4 + 1 + 4.0 / 32 + 2.0 / 16, 4},
         [STRATA_OP_encode] = {6, 1},
         [STRATA_OP_rms_norm] = {12, 4},
+        [STRATA_OP_layer_norm] = {16, 7},
+        [STRATA_OP_gelu] = {8, 20},
         [STRATA_OP_rope_norm] = {8 * HEAD_DIM, 3 * HEAD_DIM},
         [STRATA_OP_rope_neox] = {8 * HEAD_DIM, 3 * HEAD_DIM},
         [STRATA_OP_softmax] = {8, 5},
@@ -343,6 +345,8 @@ RUN(dequantize, l->y, stream_next(l), l->shape.n)
 RUN(quantize_q8, &l->u.q8, l->x, l->shape.m, l->shape.n)
 RUN(encode, l->y, l->x, l->shape.n)
 RUN(rms_norm, l->y, l->x, l->weight, l->shape.n, 1e-5F)
+RUN(layer_norm, l->y, l->x, l->weight, l->weight, l->shape.n, 1e-12F)
+RUN(gelu, l->y, l->x, l->shape.n)
 RUN(rope_norm, l->x, l->weight, l->shape.n, HEAD_DIM, HEAD_DIM / 2)
 RUN(rope_neox, l->x, l->weight, l->shape.n, HEAD_DIM, HEAD_DIM / 2)
 RUN(softmax, l->x, l->shape.n)
@@ -396,6 +400,8 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     [STRATA_OP_attention_merge] = {"head_dim", "parts", SHAPES(part_shapes), merge_cost,
                                    setup_merge, run_merge},
     VECTOR(rms_norm, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(layer_norm, "n", NULL, width_shapes, setup_vectors),
+    VECTOR(gelu, "n", NULL, inner_shapes, setup_vectors),
     VECTOR(rope_norm, "heads", NULL, head_shapes, setup_rope),
     VECTOR(rope_neox, "heads", NULL, head_shapes, setup_rope),
     VECTOR(softmax, "n", NULL, score_shapes, setup_vectors),

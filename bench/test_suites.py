@@ -48,7 +48,8 @@ class Kernels(unittest.TestCase):
         self.assertAlmostEqual(row["bytes_per_s"] * row["cpu_time"] / 1e9 / (2048 * 12), 2)
 
     def test_every_operation_runs(self):
-        shapes = "(k:384/m:1|k:1536|k:1536/m:8|k:576/m:1|n:[0-9]*|heads:9|depth:128/tokens:1|head_dim.*)"
+        shapes = "(k:384/m:1|k:1536|k:1536/m:8|k:576/m:1|n:[0-9]*|heads:9|depth:128/tokens:1|"
+        shapes += "head_dim.*)"
         rows = kernels("--filter", f"_ref/{shapes}$", STRATA_CPU="ref")
         plain = "quantize_q8 rms_norm rope_norm rope_neox softmax silu_mul add"
         plain += " attention_merge argmax top_k"

@@ -51,6 +51,15 @@ static inline uint16_t strata_float_to_half(float value)
     return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+/* Rounds to bfloat16, to nearest even; beyond its range gives Inf, NaN stays a quiet NaN. */
+static inline uint16_t strata_float_to_bfloat(float value)
+{
+    uint32_t bits = strata_float_to_bits(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 /* The value of a bfloat16 bit pattern: exact. */
 static inline float strata_bfloat_to_float(uint16_t bfloat)
 {

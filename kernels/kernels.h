@@ -182,6 +182,15 @@ typedef void strata_quantize_q8_fn(const struct strata_q8_rows *out, const float
  * Sennrich 2019) */
 typedef void strata_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
 
+/* y[i] = (x[i] - mean) / sqrt(variance + eps) * weight[i] + bias[i], one row of n > 0, with the
+ * variance over n.  y may be x.  (Ba, Kiros & Hinton 2016) */
+typedef void strata_layer_norm_fn(float *y, const float *x, const float *weight, const float *bias,
+                                  size_t n, float eps);
+
+/* y[i] = x[i] * Phi(x[i]), Phi(x) = erfc(-x / sqrt(2)) / 2.  y may be x.  For x = -Inf any value.
+ * (Hendrycks & Gimpel 2016, the exact form) */
+typedef void strata_gelu_fn(float *y, const float *x, size_t n);
+
 /* Rotates, in place, the first 2 * pairs elements of each of `heads` vectors of head_dim floats
  * that follow each other. cs holds the pairs (cos, sin) of this position: 2 * pairs floats.
  * rope_norm rotates elements (2i, 2i+1) by pair i, rope_neox elements (i, i + pairs).  (Su et al.
@@ -216,15 +225,15 @@ typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k)
     X(dequantize) X(encode) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8) X(similarity_f32) \
     X(similarity_q16) X(attention)
 #define STRATA_PLAIN_OPS(X) \
-    X(quantize_q8) X(rms_norm) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
+    X(quantize_q8) X(rms_norm) X(layer_norm) X(gelu) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
     X(attention_merge) X(argmax) X(top_k)
 /* clang-format on */
 
 /* The table.  Every type that strata computes with has dequantize, and either gemv_f32 and gemm_f32
  * (F32, F16, BF16) or packed_f32 and packed_q8 (the types of packed.h); F16 and Q8_0, in which keys
- * and values are kept, have encode and attention; F32 and F16 have similarity_f32,
- * I8 has similarity_q16; all other typed slots are NULL.  Plain slots are
- * never NULL. */
+ * and values are kept, have encode and attention; F32, in which encoders have them, has attention;
+ * F32 and F16 have similarity_f32, I8 has similarity_q16; all other typed slots are NULL.  Plain
+ * slots are never NULL. */
 struct strata_kernels {
 #define X(op) strata_##op##_fn *op[STRATA_TYPE_COUNT];
     STRATA_TYPED_OPS(X)

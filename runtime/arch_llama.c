@@ -14,39 +14,6 @@
 #include "memory.h"
 #include "model.h"
 
-static strata_status build_llama(struct strata_model *model, const struct strata__arch *arch);
-
-/* The rows of the table: architectures of this family.  qwen2 rotates pairs half a head apart and
- * has biases on q, k and v (Yang et al. 2024). */
-static const struct strata__arch family[] = {
-    {.name = "llama", .build = build_llama, .rope_neox = false},
-    {.name = "qwen2", .build = build_llama, .rope_neox = true},
-};
-
-const struct strata__arch *strata__arch_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof family / sizeof *family; i++)
-        if (strcmp(family[i].name, name) == 0)
-            return &family[i];
-    return NULL;
-}
-
-const char *strata__arch_names(char *out, size_t cap)
-{
-    size_t at = 0;
-    out[0] = 0;
-    for (size_t i = 0; i < sizeof family / sizeof *family && at < cap; i++)
-        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", family[i].name);
-    return out;
-}
-
-static strata_status broken_rule(struct strata_model *model, const char *rule, unsigned a,
-                                 unsigned b)
-{
-    return strata__fail(STRATA_E_FORMAT, "%s: %s: found %u and %u", strata__file_path(model->file),
-                        rule, a, b);
-}
-
 static strata_status read_hparams(struct strata_model *model)
 {
     struct strata__hparams *hp = &model->hp;
@@ -58,19 +25,20 @@ static strata_status read_hparams(struct strata_model *model)
     hp->kv_heads = hp->heads;
     STRATA_TRY(strata__model_key(model, "attention.head_count_kv", 1, 4096, true, &hp->kv_heads));
     if (hp->kv_heads > hp->heads || hp->heads % hp->kv_heads)
-        return broken_rule(model, "head_count must be a multiple of head_count_kv", hp->heads,
-                           hp->kv_heads);
+        return strata__model_broken(model, "head_count must be a multiple of head_count_kv",
+                                    hp->heads, hp->kv_heads);
     bool divisible = hp->embedding % hp->heads == 0;
     unsigned per_head = divisible ? hp->embedding / hp->heads : 0;
     hp->head_dim = per_head;
     STRATA_TRY(strata__model_key(model, "attention.key_length", 1, 1024, true, &hp->head_dim));
     if (hp->head_dim == 0)
-        return broken_rule(model, "embedding_length must be a multiple of head_count",
-                           hp->embedding, hp->heads);
+        return strata__model_broken(model, "embedding_length must be a multiple of head_count",
+                                    hp->embedding, hp->heads);
     unsigned value_dim = hp->head_dim;
     STRATA_TRY(strata__model_key(model, "attention.value_length", 1, 1024, true, &value_dim));
     if (value_dim != hp->head_dim)
-        return broken_rule(model, "value_length must equal key_length", value_dim, hp->head_dim);
+        return strata__model_broken(model, "value_length must equal key_length", value_dim,
+                                    hp->head_dim);
     STRATA_TRY(
         strata__model_key(model, "attention.sliding_window", 0, INT32_MAX, true, &hp->window));
     unsigned experts = 0;
@@ -78,13 +46,7 @@ static strata_status read_hparams(struct strata_model *model)
     if (experts)
         return strata__fail(STRATA_E_UNSUPPORTED, "%s: mixture of %u experts is not supported",
                             strata__file_path(model->file), experts);
-    char key[128];
-    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon",
-             strata_file_info_get(model->file).architecture);
-    STRATA_TRY(strata__meta_f32(model->file, key, &hp->norm_eps, NULL));
-    if (!(hp->norm_eps >= 0 && hp->norm_eps < 1))
-        return strata__fail(STRATA_E_FORMAT, "%s: %s: %g, must be at least 0 and below 1",
-                            strata__file_path(model->file), key, hp->norm_eps);
+    STRATA_TRY(strata__model_epsilon(model, "attention.layer_norm_rms_epsilon"));
     hp->vocab = (unsigned)strata_vocab_size(model->tokenizer);
     return STRATA_OK;
 }
@@ -187,8 +149,8 @@ static strata_status build_rope(struct strata_model *model, const struct strata_
     unsigned rotated = hp->head_dim;
     STRATA_TRY(strata__model_key(model, "rope.dimension_count", 2, hp->head_dim, true, &rotated));
     if (rotated % 2)
-        return broken_rule(model, "rope.dimension_count must be even (head_dim beside it)", rotated,
-                           hp->head_dim);
+        return strata__model_broken(model, "rope.dimension_count must be even (head_dim beside it)",
+                                    rotated, hp->head_dim);
     hp->rope_pairs = rotated / 2;
     hp->rope_neox = arch->rope_neox;
     float base = 10000;
@@ -211,35 +173,13 @@ static strata_status build_rope(struct strata_model *model, const struct strata_
     return STRATA_OK;
 }
 
-/* Appends a product of `step` with the weight blk.LAYER.NAME.weight and its optional bias. */
-static strata_status add_product(struct strata_model *model, struct strata__step *step,
-                                 const char *name, unsigned rows, unsigned cols,
-                                 enum strata__buffer out)
-{
-    char full[64];
-    struct strata__product *product = &step->product[step->products++];
-    product->out = out;
-    snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
-    STRATA_TRY(strata__model_weight(model, full, rows, cols, &product->weight));
-    snprintf(full, sizeof full, "blk.%u.%s.bias", step->layer, name);
-    return strata__model_vector(model, full, rows, true, &product->bias);
-}
-
-static struct strata__step *add_step(struct strata_model *model, enum strata__step_kind kind,
-                                     unsigned layer, enum strata__buffer in,
-                                     enum strata__combine combine)
-{
-    struct strata__step *step = &model->steps[model->n_steps++];
-    *step = (struct strata__step){.kind = kind, .layer = layer, .in = in, .combine = combine};
-    return step;
-}
-
 static strata_status add_norm(struct strata_model *model, struct strata__step *step,
                               const char *name)
 {
     char full[64];
     snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
-    return strata__model_vector(model, full, model->hp.embedding, false, &step->norm);
+    step->prelude.kind = STRATA__RMS_NORM;
+    return strata__model_vector(model, full, model->hp.embedding, false, &step->prelude.weight);
 }
 
 static strata_status build_layer(struct strata_model *model, unsigned layer)
@@ -247,30 +187,40 @@ static strata_status build_layer(struct strata_model *model, unsigned layer)
     const struct strata__hparams *hp = &model->hp;
     unsigned width = hp->heads * hp->head_dim, kv_width = hp->kv_heads * hp->head_dim;
     struct strata__step *step =
-        add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__KEEP);
+        strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__KEEP);
     STRATA_TRY(add_norm(model, step, "attn_norm"));
-    STRATA_TRY(add_product(model, step, "attn_q", width, hp->embedding, STRATA__BUF_Q));
-    STRATA_TRY(add_product(model, step, "attn_k", kv_width, hp->embedding, STRATA__BUF_K));
-    STRATA_TRY(add_product(model, step, "attn_v", kv_width, hp->embedding, STRATA__BUF_V));
-    add_step(model, STRATA__STEP_ROPE_STORE, layer, STRATA__BUF_Q, STRATA__KEEP);
-    add_step(model, STRATA__STEP_ATTEND, layer, STRATA__BUF_Q, STRATA__KEEP);
-    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_MIX, STRATA__ADD_TO_X);
-    STRATA_TRY(add_product(model, step, "attn_output", hp->embedding, width, STRATA__BUF_DELTA));
-    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__SILU_GATE);
+    STRATA_TRY(
+        strata__model_product(model, step, "attn_q", width, hp->embedding, STRATA__BUF_Q, NULL));
+    STRATA_TRY(
+        strata__model_product(model, step, "attn_k", kv_width, hp->embedding, STRATA__BUF_K, NULL));
+    STRATA_TRY(
+        strata__model_product(model, step, "attn_v", kv_width, hp->embedding, STRATA__BUF_V, NULL));
+    strata__model_step(model, STRATA__STEP_ROPE_STORE, layer, STRATA__BUF_Q, STRATA__KEEP);
+    strata__model_step(model, STRATA__STEP_ATTEND, layer, STRATA__BUF_Q, STRATA__KEEP);
+    step =
+        strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_MIX, STRATA__ADD_TO_X);
+    STRATA_TRY(strata__model_product(model, step, "attn_output", hp->embedding, width,
+                                     STRATA__BUF_DELTA, NULL));
+    step = strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__SILU_GATE);
     STRATA_TRY(add_norm(model, step, "ffn_norm"));
-    STRATA_TRY(add_product(model, step, "ffn_gate", hp->ffn, hp->embedding, STRATA__BUF_GATE));
-    STRATA_TRY(add_product(model, step, "ffn_up", hp->ffn, hp->embedding, STRATA__BUF_UP));
-    step = add_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_GATE, STRATA__ADD_TO_X);
-    return add_product(model, step, "ffn_down", hp->embedding, hp->ffn, STRATA__BUF_DELTA);
+    STRATA_TRY(strata__model_product(model, step, "ffn_gate", hp->ffn, hp->embedding,
+                                     STRATA__BUF_GATE, NULL));
+    STRATA_TRY(
+        strata__model_product(model, step, "ffn_up", hp->ffn, hp->embedding, STRATA__BUF_UP, NULL));
+    step =
+        strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_GATE, STRATA__ADD_TO_X);
+    return strata__model_product(model, step, "ffn_down", hp->embedding, hp->ffn, STRATA__BUF_DELTA,
+                                 NULL);
 }
 
 static strata_status build_head(struct strata_model *model)
 {
     const struct strata__hparams *hp = &model->hp;
     struct strata__step *step =
-        add_step(model, STRATA__STEP_PROJECT, hp->layers, STRATA__BUF_X, STRATA__KEEP);
-    STRATA_TRY(
-        strata__model_vector(model, "output_norm.weight", hp->embedding, false, &step->norm));
+        strata__model_step(model, STRATA__STEP_PROJECT, hp->layers, STRATA__BUF_X, STRATA__KEEP);
+    step->prelude.kind = STRATA__RMS_NORM;
+    STRATA_TRY(strata__model_vector(model, "output_norm.weight", hp->embedding, false,
+                                    &step->prelude.weight));
     bool tied = !strata__file_find(model->file, "output.weight");
     step->products = 1;
     step->product[0].out = STRATA__BUF_LOGITS;
@@ -294,3 +244,10 @@ static strata_status build_llama(struct strata_model *model, const struct strata
         STRATA_TRY(build_layer(model, layer));
     return build_head(model);
 }
+
+const struct strata__arch strata__arch_llama = {
+    .name = "llama", .build = build_llama, .rope_neox = false};
+
+/* Rotates pairs half a head apart, and has biases on q, k and v (Yang et al. 2024). */
+const struct strata__arch strata__arch_qwen2 = {
+    .name = "qwen2", .build = build_llama, .rope_neox = true};

@@ -88,18 +88,13 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
     const struct strata__workspace *ws = chunk->workspace;
     size_t share = hp->heads / hp->kv_heads, first = span->first + begin;
     size_t column = (kv_head * share + sub) * hp->head_dim;
-    size_t at = strata__kv_at(span->kv, step->layer, kv_head, 0);
-    return (struct strata_attention){
+    struct strata_attention a = {
         .out = strata__row_of(chunk, STRATA__BUF_MIX, first) + column,
         .out_token_stride = ws->width[STRATA__BUF_MIX],
         .out_head_stride = hp->head_dim,
         .q = strata__row_of(chunk, STRATA__BUF_Q, first) + column,
         .q_token_stride = ws->width[STRATA__BUF_Q],
         .q_head_stride = hp->head_dim,
-        .k = span->kv->keys + at,
-        .k_stride = span->kv->row_bytes,
-        .v = span->kv->values + at,
-        .v_stride = span->kv->row_bytes,
         .visible = ws->visible + first,
         .window = hp->window ? hp->window : SIZE_MAX,
         .tokens = clip(cut->tile, span->count - begin),
@@ -107,6 +102,24 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
         .head_dim = hp->head_dim,
         .scale = 1 / sqrtf((float)hp->head_dim),
     };
+    if (hp->encoder) {
+        a.k = strata__row_of(chunk, STRATA__BUF_K, span->first) + kv_head * hp->head_dim;
+        a.v = strata__row_of(chunk, STRATA__BUF_V, span->first) + kv_head * hp->head_dim;
+        a.k_stride = a.v_stride = ws->width[STRATA__BUF_K] * sizeof(float);
+    } else {
+        size_t at = strata__kv_at(span->kv, step->layer, kv_head, 0);
+        a.k = span->kv->keys + at;
+        a.v = span->kv->values + at;
+        a.k_stride = a.v_stride = span->kv->row_bytes;
+    }
+    return a;
+}
+
+/* How the keys and values that a span attends to are kept. */
+static enum strata_type kept_type(const struct strata__chunk *chunk,
+                                  const struct strata__span *span)
+{
+    return chunk->model->hp.encoder ? STRATA_TYPE_F32 : span->kv->type;
 }
 
 /* Index of the first part of a head in workspace.parts. */
@@ -155,7 +168,7 @@ static void attend_part(struct strata__chunk *chunk, const struct strata__span *
     open.visible = &visible;
     open.largest = largest;
     open.denominator = denominator;
-    strata__kernels_of(chunk)->attention[span->kv->type](&open);
+    strata__kernels_of(chunk)->attention[kept_type(chunk, span)](&open);
     for (size_t h = 0; h < a.heads; h++) {
         size_t at = part_at(chunk, span, head + h) + part;
         ws->largest[at] = largest[h];
@@ -192,7 +205,7 @@ static void attend_item(struct strata__chunk *chunk, const struct strata__step *
     if (cut->parts > 1)
         attend_part(chunk, span, cut, a, kv_head * (hp->heads / hp->kv_heads) + sub, piece);
     else
-        strata__kernels_of(chunk)->attention[span->kv->type](&a);
+        strata__kernels_of(chunk)->attention[kept_type(chunk, span)](&a);
 }
 
 void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)

@@ -53,7 +53,8 @@ static strata_status map_descriptor(struct strata__file_map *map, int descriptor
                                      .size = (uint64_t)info.st_size,
                                      .device = info.st_dev,
                                      .inode = info.st_ino,
-                                     .modified = info.st_mtim};
+                                     .modified = info.st_mtim,
+                                     .links = (uint64_t)info.st_nlink};
     return STRATA_OK;
 }
 
@@ -66,6 +67,29 @@ strata_status strata__file_map_open(struct strata__file_map *map, const char *pa
         return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", shown);
     strata_status status = map_descriptor(map, descriptor, shown);
     close(descriptor); /* read-only: nothing is lost if it fails */
+    return status;
+}
+
+strata_status strata__file_map_open_in(struct strata__file_map *map, int folder, const char *name,
+                                       const char *shown, bool *found)
+{
+    int descriptor;
+    *map = (struct strata__file_map){0};
+    do
+        descriptor =
+            openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    while (descriptor < 0 && errno == EINTR);
+    if (found)
+        *found = descriptor >= 0 || errno != ENOENT;
+    if (descriptor < 0 && errno == ENOENT && found)
+        return STRATA_OK;
+    if (descriptor < 0 && errno == ELOOP)
+        return strata__fail(STRATA_E_IO, "%s: a symbolic link, expected a plain file of the folder",
+                            shown);
+    if (descriptor < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", shown);
+    strata_status status = map_descriptor(map, descriptor, shown);
+    close(descriptor);
     return status;
 }
 

@@ -37,19 +37,35 @@ static void share_of(const struct strata__chunk *chunk, unsigned thread, size_t 
 
 /* ---- Tokens to rows ---- */
 
+/* Adds the embeddings of the token's place in its sequence and of its type. */
+static void add_position(const struct strata__chunk *chunk, size_t t, float *x)
+{
+    const struct strata_model *model = chunk->model;
+    const struct strata_kernels *kernels = strata__kernels_of(chunk);
+    const struct strata__tensor *table = model->position_embedding;
+    const char *row = (const char *)table->data + chunk->workspace->place[t] * table->row_bytes;
+    float *place = strata__row_of(chunk, STRATA__BUF_DELTA, t);
+    kernels->dequantize[table->type](place, row, model->hp.embedding);
+    kernels->add(x, place, model->hp.embedding);
+    kernels->add(x, model->type_embedding, model->hp.embedding);
+}
+
 static void embed(struct strata__chunk *chunk, unsigned thread)
 {
     const struct strata_model *model = chunk->model;
     const struct strata__tensor *table = model->embedding;
     struct strata__workspace *ws = chunk->workspace;
     size_t begin, end, pairs = model->hp.rope_pairs;
+    const struct strata_kernels *kernels = strata__kernels_of(chunk);
     share_of(chunk, thread, chunk->count, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const char *row = (const char *)table->data + (size_t)chunk->ids[t] * table->row_bytes;
-        strata__kernels_of(chunk)->dequantize[table->type](strata__row_of(chunk, STRATA__BUF_X, t),
-                                                           row, model->hp.embedding);
+        float *x = strata__row_of(chunk, STRATA__BUF_X, t);
+        kernels->dequantize[table->type](x, row, model->hp.embedding);
+        if (model->position_embedding)
+            add_position(chunk, t, x);
         for (size_t i = 0; i < pairs; i++) {
-            double angle = (double)(ws->visible[t] - 1) * model->rope_frequency[i];
+            double angle = (double)ws->place[t] * model->rope_frequency[i];
             ws->rope[(t * pairs + i) * 2] = (float)cos(angle);
             ws->rope[(t * pairs + i) * 2 + 1] = (float)sin(angle);
         }
@@ -76,7 +92,41 @@ static struct strata_q8_rows q8_from(const struct strata_q8_rows *rows, size_t r
                                    rows->sum + row * (k / 16), rows->total + row * (k / 32)};
 }
 
-/* Normalises and quantises tokens [begin, end) of the projection, as its step asks, into `out`. */
+/* True when the step's input rows are changed where they lie. */
+static bool in_place(const struct strata__step *step)
+{
+    return step->prelude.kind == STRATA__LAYER_NORM || step->prelude.kind == STRATA__GELU;
+}
+
+/* The input row at x as the step's prelude makes it: there, or in y. */
+static const float *prelude(const struct projection *p, float *x, size_t t, float *y)
+{
+    const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
+    const struct strata__prelude *how = &p->step->prelude;
+    float eps = p->chunk->model->hp.norm_eps;
+    switch (how->kind) {
+    case STRATA__AS_IT_IS:
+        break;
+    case STRATA__RMS_NORM:
+        kernels->rms_norm(y, x, how->weight, p->k, eps);
+        return y;
+    case STRATA__LAYER_NORM:
+        if (how->addend) {
+            kernels->add(x, strata__row_of(p->chunk, STRATA__BUF_DELTA, p->first + t), p->k);
+            kernels->add(x, how->addend, p->k);
+        }
+        kernels->layer_norm(x, x, how->weight, how->bias, p->k, eps);
+        break;
+    case STRATA__GELU:
+        kernels->add(x, how->addend, p->k);
+        kernels->gelu(x, x, p->k);
+        break;
+    }
+    return x;
+}
+
+/* Makes the inputs of tokens [begin, end) of the projection, as its step asks, in `out` or where
+ * they are. */
 static void prepare_rows(struct projection *p, const struct strata__input *out, size_t begin,
                          size_t end)
 {
@@ -84,35 +134,54 @@ static void prepare_rows(struct projection *p, const struct strata__input *out, 
     const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     bool q8 = false;
     for (unsigned i = 0; i < p->step->products; i++)
-        q8 |= strata__model_uses_q8(model, p->step->product[i].weight);
+        q8 |= strata__product_uses_q8(model, &p->step->product[i]);
     for (size_t t = begin; t < end; t++) {
-        const float *x = strata__row_of(p->chunk, p->step->in, p->first + t);
-        if (p->step->norm) {
-            float *y = out->norm + t * p->k;
-            kernels->rms_norm(y, x, p->step->norm, p->k, model->hp.norm_eps);
-            x = y;
-        }
+        float *row = strata__row_of(p->chunk, p->step->in, p->first + t);
+        const float *x = prelude(p, row, t, out->norm + t * p->k);
         if (q8) {
             struct strata_q8_rows row = q8_from(&out->q8, t, p->k);
             kernels->quantize_q8(&row, x, 1, p->k);
         }
     }
-    p->x = p->step->norm ? out->norm : strata__row_of(p->chunk, p->step->in, p->first);
+    p->x = strata__row_of(p->chunk, p->step->in, p->first);
+    if (p->step->prelude.kind == STRATA__RMS_NORM)
+        p->x = out->norm;
     p->ldx = p->k;
     p->q8 = out->q8;
+}
+
+/* Adds the squares of this thread's share of the columns. */
+static void sum_columns(const struct projection *p, unsigned thread)
+{
+    double *sums = p->chunk->column_sums[p->step - p->chunk->model->steps];
+    size_t begin, end;
+    share_of(p->chunk, thread, p->k, &begin, &end);
+    for (size_t t = 0; t < p->m; t++)
+        for (size_t c = begin; c < end; c++)
+            sums[c] += (double)p->x[t * p->ldx + c] * (double)p->x[t * p->ldx + c];
 }
 
 static void prepare(struct projection *p, unsigned thread)
 {
     struct strata__workspace *ws = p->chunk->workspace;
-    if (p->m == 1) {
+    if (p->m == 1 && !in_place(p->step)) {
         prepare_rows(p, &ws->lanes[thread].input, 0, 1);
-        return;
+    } else {
+        size_t begin, end;
+        share_of(p->chunk, thread, p->m, &begin, &end);
+        prepare_rows(p, &ws->shared, begin, end);
+        strata__threads_barrier(strata__pool_of(p->chunk));
     }
-    size_t begin, end;
-    share_of(p->chunk, thread, p->m, &begin, &end);
-    prepare_rows(p, &ws->shared, begin, end);
-    strata__threads_barrier(strata__pool_of(p->chunk));
+    if (p->chunk->column_sums)
+        sum_columns(p, thread);
+}
+
+/* The columns of the output head, which is not computed. */
+static void sum_head(struct strata__chunk *chunk, const struct strata__step *head, unsigned thread)
+{
+    struct projection p = {
+        .chunk = chunk, .step = head, .m = chunk->count, .k = chunk->workspace->width[head->in]};
+    prepare(&p, thread);
 }
 
 /* Float products of several tokens go to OpenBLAS where it is faster than our own kernels. */
@@ -136,7 +205,7 @@ static void multiply(const struct projection *p, unsigned index, struct piece pi
     const struct strata__tensor *weight = product->weight;
     const struct strata_model *model = p->chunk->model;
     const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
-    enum strata_type type = weight->type;
+    enum strata_type type = product->type;
     size_t width = p->chunk->workspace->width[product->out];
     float *y = p->chunk->workspace->buffer[product->out];
     if (product->out == STRATA__BUF_LOGITS)
@@ -154,8 +223,8 @@ static void multiply(const struct projection *p, unsigned index, struct piece pi
         .k = p->k,
         .scratch = p->scratch,
     };
-    bool q8 = strata__model_uses_q8(model, weight);
-    if (!q8 && use_blas(model->runtime, type, p->m)) {
+    bool q8 = strata__product_uses_q8(model, product);
+    if (!product->panels && use_blas(model->runtime, type, p->m)) {
         strata_gemm_f32_blas(&a, kernels->dequantize[type]);
     } else if (product->panels) {
         a.w = product->panels + piece.begin / STRATA_PANEL_ROWS * strata_panel_bytes(type, p->k);
@@ -274,6 +343,35 @@ static void rope_store(struct strata__chunk *chunk, const struct strata__step *s
     strata__threads_barrier(strata__pool_of(chunk));
 }
 
+/* ---- Pooling ---- */
+
+/* The vector of a sequence, of its rows after the last norm. */
+static void pool_span(const struct strata__chunk *chunk, const struct strata__span *span,
+                      float *out)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    size_t first = hp->pooling == STRATA__POOL_LAST ? span->count - 1 : 0;
+    memcpy(out, strata__row_of(chunk, STRATA__BUF_X, span->first + first),
+           hp->embedding * sizeof *out);
+    if (hp->pooling != STRATA__POOL_MEAN)
+        return;
+    for (size_t t = 1; t < span->count; t++)
+        strata__kernels_of(chunk)->add(out, strata__row_of(chunk, STRATA__BUF_X, span->first + t),
+                                       hp->embedding);
+    for (size_t i = 0; i < hp->embedding; i++)
+        out[i] /= (float)span->count;
+}
+
+static void pool(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
+{
+    size_t width = chunk->model->hp.embedding, begin, end;
+    struct projection p = {.chunk = chunk, .step = step, .m = chunk->count, .k = width};
+    prepare(&p, thread);
+    share_of(chunk, thread, chunk->n_spans, &begin, &end);
+    for (size_t i = begin; i < end; i++)
+        pool_span(chunk, &chunk->spans[i], chunk->pooled + i * width);
+}
+
 /* ---- All steps ---- */
 
 /* Looks at exponents only, without branches: a token's logits are checked every time. */
@@ -292,7 +390,8 @@ static bool is_cancelled(const struct strata__chunk *chunk)
 {
     bool cancelled = false;
     for (size_t i = 0; i < chunk->n_spans; i++)
-        cancelled |= atomic_load_explicit(chunk->spans[i].cancel, memory_order_relaxed);
+        if (chunk->spans[i].cancel)
+            cancelled |= atomic_load_explicit(chunk->spans[i].cancel, memory_order_relaxed);
     return cancelled;
 }
 
@@ -301,9 +400,11 @@ static bool is_cancelled(const struct strata__chunk *chunk)
 static void watch(struct strata__chunk *chunk, size_t layer)
 {
     bool stop = is_cancelled(chunk);
-    if (chunk->find_bad_layer)
-        stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0),
-                           chunk->count * chunk->model->hp.embedding);
+    if (chunk->find_bad_layer) { /* X may not have the last addend yet */
+        size_t n = chunk->count * chunk->model->hp.embedding;
+        stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0), n) ||
+               (layer > 0 && !all_finite(strata__row_of(chunk, STRATA__BUF_DELTA, 0), n));
+    }
     if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
         atomic_store(&chunk->stop_layer, layer + 1);
 }
@@ -332,27 +433,45 @@ static void run_steps(void *context, unsigned thread)
         case STRATA__STEP_ATTEND:
             strata__attend(chunk, step, thread);
             break;
+        case STRATA__STEP_POOL: /* is the last one */
+            break;
         }
     }
-    if (chunk->logit_rows)
-        project(chunk, &model->steps[model->n_steps - 1], chunk->count - chunk->logit_rows,
-                chunk->logit_rows, thread);
+    const struct strata__step *last = &model->steps[model->n_steps - 1];
+    if (model->hp.encoder)
+        pool(chunk, last, thread);
+    else if (chunk->column_sums)
+        sum_head(chunk, last, thread);
+    else if (chunk->logit_rows)
+        project(chunk, last, chunk->count - chunk->logit_rows, chunk->logit_rows, thread);
+}
+
+/* What each token sees, and its place in its sequence. */
+static void place_tokens(const struct strata__chunk *chunk)
+{
+    for (size_t i = 0; i < chunk->n_spans; i++) {
+        const struct strata__span *span = &chunk->spans[i];
+        for (size_t t = 0; t < span->count; t++) {
+            size_t place = span->position + t;
+            chunk->workspace->place[span->first + t] = (uint32_t)place;
+            chunk->workspace->visible[span->first + t] =
+                (uint32_t)(chunk->model->hp.encoder ? span->count : place + 1);
+        }
+    }
 }
 
 strata_status strata__forward(struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__threads *pool = strata__pool_of(chunk);
-    for (size_t i = 0; i < chunk->n_spans; i++)
-        for (size_t t = 0; t < chunk->spans[i].count; t++)
-            chunk->workspace->visible[chunk->spans[i].first + t] =
-                (uint32_t)(chunk->spans[i].position + t + 1);
+    place_tokens(chunk);
     chunk->find_bad_layer = false;
     atomic_store(&chunk->stop_layer, SIZE_MAX);
     strata__threads_run(pool, run_steps, chunk);
     if (is_cancelled(chunk))
         return strata__fail(STRATA_E_CANCELLED, "evaluation cancelled");
-    if (all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
+    if (hp->encoder ? all_finite(chunk->pooled, chunk->n_spans * hp->embedding)
+                    : all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
         return STRATA_OK;
     chunk->find_bad_layer = true;
     strata__threads_run(pool, run_steps, chunk);

@@ -25,7 +25,8 @@ struct strata__workspace {
     float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
     size_t width[STRATA__BUF_COUNT];
     float *rope;       /* [tokens][2 * rope_pairs]: cos, sin of each position */
-    uint32_t *visible; /* [tokens]: positions that a token attends to, its own the last */
+    uint32_t *place;   /* [tokens]: position of a token in its sequence */
+    uint32_t *visible; /* [tokens]: positions, from the first on, that it attends to */
     struct strata__input {
         float *norm; /* [tokens][widest input] */
         struct strata_q8_rows q8;
@@ -51,12 +52,12 @@ strata_status strata__workspace_open(struct strata__workspace *workspace,
                                      size_t context);
 void strata__workspace_close(struct strata__workspace *workspace);
 
-/* Successive tokens of one sequence in a chunk. */
+/* Successive tokens of one sequence in a chunk; of an encoder all of it, without cache. */
 struct strata__span {
     struct strata__kv_cache *kv;
-    const _Atomic bool *cancel;
-    size_t first, count; /* tokens of the chunk */
-    size_t position;     /* of the first one; position + count <= kv->context */
+    const _Atomic bool *cancel; /* or NULL */
+    size_t first, count;        /* tokens of the chunk */
+    size_t position;            /* of the first one; position + count <= kv->context */
 };
 
 struct strata__chunk {
@@ -64,11 +65,15 @@ struct strata__chunk {
     struct strata__workspace *workspace;
     const struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
-    const int32_t *ids;        /* checked by the caller */
-    size_t count;              /* 1 .. workspace->tokens */
-    float *logits;             /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;         /* 0 .. count */
-    bool find_bad_layer;       /* check the residual stream after every layer */
+    const int32_t *ids;         /* checked by the caller */
+    size_t count;               /* 1 .. workspace->tokens */
+    float *logits;              /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;          /* 0 .. count */
+    float *pooled;              /* of an encoder instead: a row of embedding floats for each span */
+    double *const *column_sums; /* or NULL: the squared inputs of each step's columns are added to
+                                 * it (imatrix.c), of all tokens, the output head's too, which is
+                                 * not computed; logit_rows is 0 */
+    bool find_bad_layer;        /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 
@@ -102,15 +107,17 @@ void strata__store(const struct strata__chunk *chunk, const struct strata__step 
 static inline bool strata__attends_alone(const struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
-    return chunk->n_spans == chunk->count && hp->heads / hp->kv_heads <= STRATA_ATTENTION_HEADS;
+    return !hp->encoder && chunk->n_spans == chunk->count &&
+           hp->heads / hp->kv_heads <= STRATA_ATTENTION_HEADS;
 }
 
 /* The attention step, by every thread of a run. */
 void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread);
 
-/* Stores keys and values of the tokens and computes the logits.  E_CANCELLED when a span's *cancel
+/* Stores keys and values of the tokens and computes the logits; of an encoder, computes the pooled
+ * vectors.  E_CANCELLED when a span's *cancel
  * became true (within two layers; nothing is to be used then); E_FORMAT naming the first layer
- * whose result is not finite when the logits are not. */
+ * whose result is not finite when the logits (vectors) are not. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

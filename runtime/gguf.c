@@ -101,6 +101,11 @@ size_t strata_file_tensor_count(const strata_file *file)
     return file->tensor_count;
 }
 
+const struct strata__tensor *strata__file_tensor(const strata_file *file, uint32_t index)
+{
+    return &file->tensors[index];
+}
+
 strata_tensor_info strata_file_tensor(const strata_file *file, size_t index)
 {
     const struct strata__tensor *tensor = &file->tensors[index];

@@ -49,6 +49,9 @@ enum strata__meta_type {
     STRATA__META_TYPE_COUNT
 };
 
+/* Tensor `index` (below strata_file_tensor_count), in the order of the files. */
+const struct strata__tensor *strata__file_tensor(const strata_file *file, uint32_t index);
+
 /* The tensor with this name, or NULL. */
 const struct strata__tensor *strata__file_find(const strata_file *file, const char *name);
 
@@ -85,6 +88,16 @@ strata_status strata__meta_array(const strata_file *file, const char *key,
  * entries. */
 void strata__meta_array_strings(const struct strata__meta_array *array,
                                 struct strata__string *strings);
+
+/* The metadata one by one, in the order of the (first) file: how many, and of each the key, its
+ * type and its bytes as they lie in the file (index < strata__meta_count(file)). */
+struct strata__meta_value {
+    struct strata__string key;
+    enum strata__meta_type type;
+    struct strata__string bytes;
+};
+uint32_t strata__meta_count(const strata_file *file);
+struct strata__meta_value strata__meta_value(const strata_file *file, uint32_t index);
 
 /* "path:offset" of a key's value or "path" when absent, for messages: fills and returns `out`. */
 const char *strata__file_where(const strata_file *file, const char *key, char *out, size_t cap);

@@ -186,6 +186,45 @@ void strata__meta_array_strings(const struct strata__meta_array *array,
     }
 }
 
+uint32_t strata__meta_count(const strata_file *file)
+{
+    return file->shards[0].key_count;
+}
+
+/* Bytes of `count` values of a type that is no array. */
+static size_t values_bytes(const unsigned char *data, uint32_t type, uint64_t count)
+{
+    if (type != STRATA__META_STRING)
+        return (size_t)count * types[type].bytes;
+    const unsigned char *at = data;
+    for (uint64_t i = 0; i < count; i++) {
+        struct strata__string string = string_at(at);
+        at = (const unsigned char *)string.text + string.size;
+    }
+    return (size_t)(at - data);
+}
+
+struct strata__meta_value strata__meta_value(const strata_file *file, uint32_t index)
+{
+    const struct strata__shard *shard = &file->shards[0];
+    const struct strata__key *key = &shard->keys[index];
+    const unsigned char *data = shard->map.data + key->value;
+    size_t bytes;
+    if (key->type == STRATA__META_ARRAY) {
+        uint32_t type;
+        uint64_t count;
+        memcpy(&type, data, sizeof type);
+        memcpy(&count, data + sizeof type, sizeof count);
+        size_t head = sizeof type + sizeof count;
+        bytes = head + values_bytes(data + head, type, count);
+    } else {
+        bytes = values_bytes(data, key->type, 1);
+    }
+    return (struct strata__meta_value){.key = {key->text, key->size},
+                                       .type = (enum strata__meta_type)key->type,
+                                       .bytes = {(const char *)data, bytes}};
+}
+
 const char *strata__file_where(const strata_file *file, const char *name, char *out, size_t cap)
 {
     const struct strata__shard *shard = &file->shards[0];

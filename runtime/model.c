@@ -4,18 +4,35 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "encoder.h"
 #include "memory.h"
 #include "tokenizer.h"
+
+static const struct strata__arch *const archs[] = {&strata__arch_llama, &strata__arch_qwen2,
+                                                   &strata__arch_bert};
+#define N_ARCHS (sizeof archs / sizeof *archs)
+
+static const struct strata__arch *find_arch(const char *name)
+{
+    for (size_t i = 0; i < N_ARCHS; i++)
+        if (strcmp(archs[i]->name, name) == 0)
+            return archs[i];
+    return NULL;
+}
+
+/* The names of all, for messages. */
+static const char *arch_names(char *out, size_t cap)
+{
+    size_t at = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < N_ARCHS && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", archs[i]->name);
+    return out;
+}
 
 void strata_model_options_default(strata_model_options *options)
 {
     *options = (strata_model_options){.size = sizeof *options, .compute = STRATA_COMPUTE_Q8};
-}
-
-bool strata__model_uses_q8(const struct strata_model *model, const struct strata__tensor *weight)
-{
-    return model->compute == STRATA_COMPUTE_Q8 &&
-           model->runtime->kernels.packed_q8[weight->type] != NULL;
 }
 
 strata_status strata__model_weight(struct strata_model *model, const char *name, uint64_t rows,
@@ -45,14 +62,13 @@ static strata_status keep_vector(struct strata_model *model, float *values)
     return STRATA_OK;
 }
 
-strata_status strata__model_vector(struct strata_model *model, const char *name, uint64_t n,
-                                   bool optional, const float **out)
+/* The first row of `rows` rows of n elements, as a vector of the model. */
+static strata_status first_row(struct strata_model *model, const char *name, uint64_t rows,
+                               uint64_t n, const float **out)
 {
     *out = NULL;
-    if (optional && !strata__file_find(model->file, name))
-        return STRATA_OK;
     const struct strata__tensor *tensor;
-    STRATA_TRY(strata__model_weight(model, name, 1, n, &tensor));
+    STRATA_TRY(strata__model_weight(model, name, rows, n, &tensor));
     float *values;
     STRATA_TRY(strata__calloc(&values, n, sizeof *values, "model vector"));
     model->runtime->kernels.dequantize[tensor->type](values, tensor->data, n);
@@ -82,24 +98,83 @@ strata_status strata__model_key(struct strata_model *model, const char *key, uns
     return STRATA_OK;
 }
 
+strata_status strata__model_vector(struct strata_model *model, const char *name, uint64_t n,
+                                   bool optional, const float **out)
+{
+    *out = NULL;
+    if (optional && !strata__file_find(model->file, name))
+        return STRATA_OK;
+    return first_row(model, name, 1, n, out);
+}
+
+strata_status strata__model_row(struct strata_model *model, const char *name, uint64_t n,
+                                const float **out)
+{
+    const struct strata__tensor *tensor = strata__file_find(model->file, name);
+    return first_row(model, name, tensor ? tensor->rows : 1, n, out);
+}
+
+strata_status strata__model_epsilon(struct strata_model *model, const char *key)
+{
+    char full[128];
+    float *eps = &model->hp.norm_eps;
+    snprintf(full, sizeof full, "%s.%s", strata_file_info_get(model->file).architecture, key);
+    STRATA_TRY(strata__meta_f32(model->file, full, eps, NULL));
+    if (!(*eps >= 0 && *eps < 1))
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %g, must be at least 0 and below 1",
+                            strata__file_path(model->file), full, *eps);
+    return STRATA_OK;
+}
+
+strata_status strata__model_broken(const struct strata_model *model, const char *rule, unsigned a,
+                                   unsigned b)
+{
+    return strata__fail(STRATA_E_FORMAT, "%s: %s: found %u and %u", strata__file_path(model->file),
+                        rule, a, b);
+}
+
+struct strata__step *strata__model_step(struct strata_model *model, enum strata__step_kind kind,
+                                        unsigned layer, enum strata__buffer in,
+                                        enum strata__combine combine)
+{
+    struct strata__step *step = &model->steps[model->n_steps++];
+    *step = (struct strata__step){.kind = kind, .layer = layer, .in = in, .combine = combine};
+    return step;
+}
+
+strata_status strata__model_product(struct strata_model *model, struct strata__step *step,
+                                    const char *name, unsigned rows, unsigned cols,
+                                    enum strata__buffer out, const float **bias)
+{
+    char full[64];
+    struct strata__product *product = &step->product[step->products++];
+    product->out = out;
+    snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
+    STRATA_TRY(strata__model_weight(model, full, rows, cols, &product->weight));
+    snprintf(full, sizeof full, "blk.%u.%s.bias", step->layer, name);
+    return strata__model_vector(model, full, rows, !bias, bias ? bias : &product->bias);
+}
+
 static strata_status build(struct strata_model *model, const strata_model_options *options)
 {
     char names[256];
     strata_file_info info = strata_file_info_get(model->file);
-    const struct strata__arch *arch = strata__arch_find(info.architecture);
+    const struct strata__arch *arch = find_arch(info.architecture);
     if (!arch) {
         char text[64];
         return strata__fail(
             STRATA_E_UNSUPPORTED, "%s: architecture \"%s\" is not supported (supported: %s)",
             strata__file_path(model->file),
             strata__escape(text, sizeof text, info.architecture, strlen(info.architecture)),
-            strata__arch_names(names, sizeof names));
+            arch_names(names, sizeof names));
     }
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
     STRATA_TRY(arch->build(model, arch));
     if (!options->no_weights)
         STRATA_TRY(strata__packed_open(model, !options->no_pack_cache));
+    if (model->hp.encoder)
+        STRATA_TRY(strata__encoder_open(model));
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
     if (unused)
         strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
@@ -120,7 +195,8 @@ strata_status strata_model_load(strata_runtime *runtime, const char *path,
     if (options->size != sizeof *options)
         return strata__fail(STRATA_E_INVALID, "strata_model_options: size is %zu, expected %zu",
                             options->size, sizeof *options);
-    if (options->compute != STRATA_COMPUTE_Q8 && options->compute != STRATA_COMPUTE_F32)
+    if (options->compute != STRATA_COMPUTE_Q8 && options->compute != STRATA_COMPUTE_F32 &&
+        options->compute != STRATA_COMPUTE_DYNAMIC)
         return strata__fail(STRATA_E_INVALID, "strata_model_options: compute is %d",
                             (int)options->compute);
     strata_model *model;
@@ -156,6 +232,7 @@ void strata_model_unref(strata_model **handle)
         strata__free(model->vectors[i]);
     strata__free(model->vectors);
     strata__free(model->rope_frequency);
+    strata__encoder_close(&model->encoder);
     strata__packed_close(&model->packed);
     strata__free(model->steps);
     strata_tokenizer_free(&model->tokenizer);

@@ -31,7 +31,26 @@ enum strata__step_kind {
     STRATA__STEP_PROJECT,    /* out[i] = product[i] * norm(in), then combine */
     STRATA__STEP_ROPE_STORE, /* rotates Q and K, stores K and V in the cache */
     STRATA__STEP_ATTEND,     /* MIX = attention of Q over the cache */
+    STRATA__STEP_POOL,       /* the last step of an encoder: one vector for each sequence */
 };
+
+/* What becomes of a step's input rows first, one after the other. */
+enum strata__prelude_kind {
+    STRATA__AS_IT_IS,
+    STRATA__RMS_NORM,   /* the input is rms_norm(in, weight); `in` stays */
+    STRATA__LAYER_NORM, /* in = layer_norm(in [+ DELTA + addend], weight, bias) */
+    STRATA__GELU,       /* in = gelu(in + addend) */
+};
+
+/* Bias vectors that the step before left out are added here, where a row is in the cache. */
+struct strata__prelude {
+    enum strata__prelude_kind kind;
+    const float *weight, *bias; /* of the norm */
+    const float *addend;        /* as wide as the input; LAYER_NORM: NULL where there is no DELTA */
+};
+
+/* How an encoder makes one vector of a sequence's rows (Reimers & Gurevych 2019). */
+enum strata__pooling { STRATA__POOL_MEAN, STRATA__POOL_FIRST, STRATA__POOL_LAST };
 
 enum strata__combine {
     STRATA__KEEP,      /* outputs stay as they are */
@@ -41,7 +60,8 @@ enum strata__combine {
 
 struct strata__product {
     const struct strata__tensor *weight;
-    const unsigned char *panels; /* packed, for block types, else NULL (strata__packed_open) */
+    const unsigned char *panels; /* packed, or NULL: float rows as in the file */
+    enum strata_type type;       /* of the panels; both by strata__packed_open */
     const float *bias;           /* or NULL */
     enum strata__buffer out;
 };
@@ -49,10 +69,10 @@ struct strata__product {
 struct strata__step {
     enum strata__step_kind kind;
     unsigned layer;
-    enum strata__buffer in;       /* PROJECT */
-    const float *norm;            /* RMSNorm weight applied to `in` first, or NULL */
-    enum strata__combine combine; /* PROJECT */
-    unsigned products;            /* PROJECT: 1 .. 3 */
+    enum strata__buffer in;         /* PROJECT, POOL */
+    struct strata__prelude prelude; /* PROJECT, POOL */
+    enum strata__combine combine;   /* PROJECT */
+    unsigned products;              /* PROJECT: 1 .. 3; else 0 */
     struct strata__product product[3];
 };
 
@@ -62,6 +82,9 @@ struct strata__hparams {
     unsigned window;     /* positions that a token sees, its own among them; 0: all before it */
     unsigned rope_pairs; /* dimensions rotated / 2 */
     bool rope_neox;      /* else adjacent pairs */
+    bool encoder;        /* tokens see all of their sequence, and nothing is kept of them */
+    enum strata__pooling pooling; /* of an encoder */
+    unsigned longest;             /* sequence of an encoder, special tokens included */
 };
 
 struct strata_model {
@@ -76,10 +99,13 @@ struct strata_model {
     size_t n_steps;
     struct strata__packed_weights packed;
     const struct strata__tensor *embedding;
-    double *rope_frequency; /* rope_pairs values: radians a position */
-    float **vectors;        /* norm weights and biases as float */
+    const struct strata__tensor *position_embedding; /* added to it, or NULL */
+    const float *type_embedding;                     /* likewise: of the first token type */
+    double *rope_frequency;                          /* rope_pairs values: radians a position */
+    float **vectors;                                 /* norm weights and biases as float */
     size_t n_vectors, vector_capacity;
-    size_t n_used; /* tensors that the architecture took */
+    size_t n_used;                   /* tensors that the architecture took */
+    struct strata__encoder *encoder; /* what strata_embed works with (embed.c), or NULL */
 };
 
 /* An architecture: its GGUF name and the function that fills hp, embedding, rope_frequency and
@@ -90,9 +116,7 @@ struct strata__arch {
     bool rope_neox;
 };
 
-/* The architecture with this name, or NULL.  names[] of all, for messages: strata__arch_names. */
-const struct strata__arch *strata__arch_find(const char *name);
-const char *strata__arch_names(char *out, size_t cap);
+extern const struct strata__arch strata__arch_llama, strata__arch_qwen2, strata__arch_bert;
 
 /* For architectures.  The required weight `name` of rows x cols, of a type that this runtime can
  * multiply with (else E_UNSUPPORTED naming tensor and type). */
@@ -104,12 +128,38 @@ strata_status strata__model_weight(struct strata_model *model, const char *name,
 strata_status strata__model_vector(struct strata_model *model, const char *name, uint64_t n,
                                    bool optional, const float **out);
 
+/* The first row, of n elements, of a required table of any float type; owned by the model. */
+strata_status strata__model_row(struct strata_model *model, const char *name, uint64_t n,
+                                const float **out);
+
 /* Reads the metadata key ARCH.`key` as an integer in [low, high]; absent: the present *out when
  * `optional`, else E_FORMAT.  Out of range: E_FORMAT with value and limits. */
 strata_status strata__model_key(struct strata_model *model, const char *key, unsigned low,
                                 unsigned high, bool optional, unsigned *out);
 
-/* True when products with this weight take 8-bit activations in this model. */
-bool strata__model_uses_q8(const struct strata_model *model, const struct strata__tensor *weight);
+/* Appends a step to model->steps, which has room for it. */
+struct strata__step *strata__model_step(struct strata_model *model, enum strata__step_kind kind,
+                                        unsigned layer, enum strata__buffer in,
+                                        enum strata__combine combine);
+
+/* Appends a product of `step` with the weight blk.LAYER.NAME.weight and the bias beside it: an
+ * optional one that is the product's, or with `bias` a required one that goes there. */
+strata_status strata__model_product(struct strata_model *model, struct strata__step *step,
+                                    const char *name, unsigned rows, unsigned cols,
+                                    enum strata__buffer out, const float **bias);
+
+/* Reads ARCH.KEY, a float in [0, 1): the epsilon of a norm. */
+strata_status strata__model_epsilon(struct strata_model *model, const char *key);
+
+/* E_FORMAT: "PATH: RULE: found A and B". */
+strata_status strata__model_broken(const struct strata_model *model, const char *rule, unsigned a,
+                                   unsigned b);
+
+/* True when this product takes 8-bit activations. */
+static inline bool strata__product_uses_q8(const struct strata_model *model,
+                                           const struct strata__product *product)
+{
+    return model->compute != STRATA_COMPUTE_F32 && product->panels;
+}
 
 #endif

@@ -53,7 +53,7 @@ strata_status strata__cache_folder_path(char out[STRATA__CACHE_PATH_MAX], const 
                         STRATA__CACHE_PATH_MAX - 1);
 }
 
-bool strata__cache_path(struct strata__cache_file *file, const char *model_path)
+bool strata__cache_path(struct strata__cache_file *file, const char *model_path, bool dynamic)
 {
     *file = (struct strata__cache_file){.descriptor = -1};
     if (!realpath(model_path, file->model)) {
@@ -61,8 +61,9 @@ bool strata__cache_path(struct strata__cache_file *file, const char *model_path)
         return false;
     }
     char name[300];
-    snprintf(name, sizeof name, "%.200s-%016llx.packed", strrchr(file->model, '/') + 1,
-             (unsigned long long)XXH3_64bits(file->model, strlen(file->model)));
+    snprintf(name, sizeof name, "%.200s-%016llx%s.packed", strrchr(file->model, '/') + 1,
+             (unsigned long long)XXH3_64bits(file->model, strlen(file->model)),
+             dynamic ? "-q8" : "");
     return strata__cache_folder_path(file->path, name) == STRATA_OK;
 }
 
@@ -110,7 +111,7 @@ static void fill_row(struct row *row, const struct strata__packed_matrix *matrix
     const struct strata__tensor *tensor = matrix->tensor;
     *row = (struct row){
         .name = XXH3_64bits(tensor->name, strlen(tensor->name)),
-        .type = strata_block_format(tensor->type)->gguf_id,
+        .type = strata_block_format(matrix->type)->gguf_id,
         .rows = tensor->rows,
         .columns = tensor->shape[0],
         .offset = matrix->offset,

@@ -42,9 +42,10 @@ struct strata__cache_file {
     size_t data;                                 /* offset of the panels */
 };
 
-/* The path of a model's cache file, into file->path; all else of *file is reset.  Returns false,
+/* The path of a model's cache file, into file->path; `dynamic`: of the one with rounded floats. All
+ * else of *file is reset.  Returns false,
  * and says why in the last error, when there is no folder for it. */
-bool strata__cache_path(struct strata__cache_file *file, const char *model_path);
+bool strata__cache_path(struct strata__cache_file *file, const char *model_path, bool dynamic);
 
 /* Maps the cache file of these matrices (their tensors, offsets and sizes are set) and reads the
  * checksums and hashes that it promises into wanted_checksum and wanted_source.  `identity` is that

@@ -19,9 +19,15 @@
 /* Panels of a run: some hundred kilobytes. */
 #define RUN_PANELS 16
 
-static bool is_packed(const struct strata__tensor *tensor)
+/* The type of the panels that a matrix becomes; STRATA_TYPE_COUNT: it stays as it is. */
+static enum strata_type panel_type(const struct strata_model *model,
+                                   const struct strata__tensor *tensor)
 {
-    return strata_packed_format(tensor->type).bits != 0;
+    if (strata_packed_format(tensor->type).bits != 0)
+        return tensor->type;
+    if (model->compute == STRATA_COMPUTE_DYNAMIC && tensor->shape[0] % 32 == 0)
+        return STRATA_TYPE_Q8_0;
+    return STRATA_TYPE_COUNT;
 }
 
 static uint64_t panels_of(const struct strata__tensor *tensor)
@@ -42,11 +48,12 @@ static struct strata__packed_matrix *find(struct strata__packed_weights *packed,
 /* ---- what has to be packed ---- */
 
 static strata_status add_matrix(struct strata__packed_weights *packed,
-                                const struct strata__tensor *tensor)
+                                const struct strata__tensor *tensor, enum strata_type type)
 {
     struct strata__packed_matrix *matrix = &packed->matrices[packed->count];
-    *matrix = (struct strata__packed_matrix){.tensor = tensor, .offset = packed->bytes};
-    if (!strata__mul_u64(panels_of(tensor), strata_panel_bytes(tensor->type, tensor->shape[0]),
+    *matrix =
+        (struct strata__packed_matrix){.tensor = tensor, .type = type, .offset = packed->bytes};
+    if (!strata__mul_u64(panels_of(tensor), strata_panel_bytes(type, tensor->shape[0]),
                          &matrix->bytes) ||
         !strata__add_u64(packed->bytes, matrix->bytes, &packed->bytes))
         return strata__fail(STRATA_E_NOMEM, "tensor %s: its packed size is beyond 2^64 bytes",
@@ -66,8 +73,9 @@ static strata_status list_matrices(struct strata_model *model)
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned p = 0; p < model->steps[i].products; p++) {
             const struct strata__tensor *tensor = model->steps[i].product[p].weight;
-            if (is_packed(tensor) && !find(packed, tensor))
-                STRATA_TRY(add_matrix(packed, tensor));
+            enum strata_type type = panel_type(model, tensor);
+            if (type != STRATA_TYPE_COUNT && !find(packed, tensor))
+                STRATA_TRY(add_matrix(packed, tensor, type));
         }
     return STRATA_OK;
 }
@@ -90,7 +98,7 @@ static struct run run_of(const struct strata__packed_weights *packed, size_t ind
     const struct strata__tensor *tensor = matrix->tensor;
     uint64_t first = number * RUN_PANELS, row = first * STRATA_PANEL_ROWS;
     uint64_t panels = panels_of(tensor) - first, rows = tensor->rows - row;
-    size_t panel_bytes = strata_panel_bytes(tensor->type, tensor->shape[0]);
+    size_t panel_bytes = strata_panel_bytes(matrix->type, tensor->shape[0]);
     return (struct run){
         .matrix = matrix,
         .number = number,
@@ -136,6 +144,9 @@ static void drop_source(const struct run *run)
 
 struct work {
     const struct strata__packed_weights *packed;
+    const struct strata_kernels *kernels;
+    unsigned char *rounding; /* of each thread rounding_bytes, for rows that become Q8_0 */
+    size_t rounding_bytes;
     struct strata__threads *pool;
     void (*each)(struct work *work, struct run *run, unsigned thread);
     unsigned char *scratch; /* of each thread scratch_bytes, for panels on their way to the file */
@@ -144,21 +155,50 @@ struct work {
     char reason[256];
 };
 
-static void pack(const struct run *run)
+/* Room for a row as floats, and for the rows of a panel in Q8_0. */
+static size_t rounded_row_bytes(size_t k)
+{
+    return k / 32 * sizeof(struct strata_block_q8_0);
+}
+
+static size_t rounding_bytes(size_t k)
+{
+    return (k * sizeof(float) + STRATA_PANEL_ROWS * rounded_row_bytes(k) + 63) / 64 * 64;
+}
+
+/* The rows at `source` in Q8_0, in the thread's room. */
+static const char *round_rows(const struct work *work, const struct strata__tensor *tensor,
+                              const char *source, size_t rows, unsigned thread)
+{
+    size_t k = tensor->shape[0], row_bytes = rounded_row_bytes(k);
+    float *values = (float *)(void *)(work->rounding + thread * work->rounding_bytes);
+    char *out = (char *)(values + k);
+    for (size_t r = 0; r < rows; r++) {
+        work->kernels->dequantize[tensor->type](values, source + r * tensor->row_bytes, k);
+        work->kernels->encode[STRATA_TYPE_Q8_0](out + r * row_bytes, values, k);
+    }
+    return out;
+}
+
+static void pack(const struct work *work, const struct run *run, unsigned thread)
 {
     const struct strata__tensor *tensor = run->matrix->tensor;
+    bool rounds = run->matrix->type != tensor->type;
+    size_t k = tensor->shape[0];
     for (size_t p = 0; p < run->n_panels; p++) {
         size_t row = p * STRATA_PANEL_ROWS, left = run->source_rows - row;
-        strata_pack_panel(tensor->type, run->panels + p * run->panel_bytes,
-                          run->source + row * tensor->row_bytes, tensor->row_bytes,
-                          left < STRATA_PANEL_ROWS ? left : STRATA_PANEL_ROWS, tensor->shape[0]);
+        size_t rows = left < STRATA_PANEL_ROWS ? left : STRATA_PANEL_ROWS;
+        const char *source = run->source + row * tensor->row_bytes;
+        if (rounds)
+            source = round_rows(work, tensor, source, rows, thread);
+        strata_pack_panel(run->matrix->type, run->panels + p * run->panel_bytes, source,
+                          rounds ? rounded_row_bytes(k) : tensor->row_bytes, rows, k);
     }
 }
 
 static void pack_in_memory(struct work *work, struct run *run, unsigned thread)
 {
-    (void)work, (void)thread;
-    pack(run);
+    pack(work, run, thread);
     drop_source(run);
 }
 
@@ -166,7 +206,7 @@ static void pack_to_file(struct work *work, struct run *run, unsigned thread)
 {
     uint64_t offset = run->matrix->offset + run->number * RUN_PANELS * run->panel_bytes;
     run->panels = work->scratch + thread * work->scratch_bytes;
-    pack(run);
+    pack(work, run, thread);
     add_checksum(run);
     add_source_hash(run);
     drop_source(run);
@@ -212,11 +252,30 @@ static void for_all_runs(struct strata_model *model, struct work *work)
 {
     work->packed = &model->packed;
     work->pool = model->runtime->threads;
+    work->kernels = &model->runtime->kernels;
     for (size_t i = 0; i < model->packed.count; i++) {
         atomic_store(&model->packed.matrices[i].checksum, 0);
         atomic_store(&model->packed.matrices[i].source, 0);
     }
     strata__threads_run(work->pool, work_task, work);
+}
+
+/* Packs all, with each thread's room for rounding where that is needed. */
+static strata_status pack_all(struct strata_model *model, struct work *work)
+{
+    for (size_t i = 0; i < model->packed.count; i++) {
+        const struct strata__packed_matrix *matrix = &model->packed.matrices[i];
+        size_t bytes = rounding_bytes(matrix->tensor->shape[0]);
+        if (matrix->type != matrix->tensor->type && bytes > work->rounding_bytes)
+            work->rounding_bytes = bytes;
+    }
+    if (work->rounding_bytes)
+        STRATA_TRY(strata__alloc_aligned(
+            &work->rounding, strata__threads_count(model->runtime->threads) * work->rounding_bytes,
+            "rows to be rounded"));
+    for_all_runs(model, work);
+    strata__free(work->rounding);
+    return STRATA_OK;
 }
 
 /* ---- the cache file ---- */
@@ -296,8 +355,10 @@ static strata_status pack_all_to_file(struct strata_model *model, uint64_t ident
     STRATA_TRY(strata__alloc_aligned(
         &work.scratch, strata__threads_count(model->runtime->threads) * work.scratch_bytes,
         "panels on their way to disk"));
-    for_all_runs(model, &work);
+    strata_status status = pack_all(model, &work);
     strata__free(work.scratch);
+    if (status != STRATA_OK)
+        return status;
     if (work.failed)
         return strata__fail(STRATA_E_IO, "%s", work.reason);
     STRATA_TRY(strata__cache_finish(packed->file, packed, identity));
@@ -329,7 +390,8 @@ static strata_status try_file(struct strata_model *model, bool *done)
     struct strata__packed_weights *packed = &model->packed;
     *done = false;
     STRATA_TRY(strata__calloc(&packed->file, 1, sizeof *packed->file, "cache file"));
-    if (!strata__cache_path(packed->file, strata__file_opened_path(model->file))) {
+    if (!strata__cache_path(packed->file, strata__file_opened_path(model->file),
+                            model->compute == STRATA_COMPUTE_DYNAMIC)) {
         strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO, "%s",
                     strata_last_error());
     } else {
@@ -353,6 +415,7 @@ static void set_products(struct strata_model *model)
             struct strata__product *product = &model->steps[i].product[p];
             const struct strata__packed_matrix *matrix = find(&model->packed, product->weight);
             product->panels = matrix ? model->packed.data + matrix->offset : NULL;
+            product->type = matrix ? matrix->type : product->weight->type;
         }
 }
 
@@ -366,7 +429,7 @@ strata_status strata__packed_open(struct strata_model *model, bool cached)
     if (!done) {
         STRATA_TRY(strata__alloc_aligned(&packed->data, packed->bytes, "packed weights"));
         struct work work = {.each = pack_in_memory};
-        for_all_runs(model, &work);
+        STRATA_TRY(pack_all(model, &work));
     }
     set_products(model);
     return STRATA_OK;

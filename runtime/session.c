@@ -36,6 +36,12 @@ strata_status strata_session_open(strata_model *model, const strata_session_opti
     if (options->size != sizeof *options)
         return strata__fail(STRATA_E_INVALID, "strata_session_options: size is %zu, expected %zu",
                             options->size, sizeof *options);
+    if (model->hp.encoder)
+        return strata__fail(STRATA_E_UNSUPPORTED,
+                            "%s: a %s model makes sentence vectors (strata_embed), it generates no "
+                            "text",
+                            strata__file_path(model->file),
+                            strata_file_info_get(model->file).architecture);
     if (model->no_weights)
         return strata__fail(STRATA_E_INVALID, "%s: loaded without its weights (no_weights)",
                             strata__file_path(model->file));
@@ -156,6 +162,7 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
             .count = m,
             .logits = session->logits,
             .logit_rows = chunk_rows < m ? chunk_rows : m,
+            .column_sums = session->column_sums,
         };
         if (logits == STRATA_LOGITS_ALL)
             chunk.logits += done * session->model->hp.vocab;

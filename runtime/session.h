@@ -13,6 +13,7 @@ struct strata_session {
     size_t logit_rows, logit_capacity;
     int32_t *history; /* ids at positions 0 .. position - 1; for the repetition penalty */
     _Atomic bool cancel;
+    double *const *column_sums; /* as in struct strata__chunk, or NULL */
 };
 
 #endif

@@ -296,13 +296,15 @@ STRATA_API void strata_tokenizer_free(strata_tokenizer **tokenizer);
 
 /* Tokenises `size` bytes of text (any bytes; invalid UTF-8 is read as U+FFFD).  Stores at most
  * `capacity` ids and the full count in *count; ids may be NULL when capacity is 0.  E_INVALID: text
- * above 2^31 - 1 bytes; E_NOMEM. */
+ * above 2^31 - 1 bytes, as given or when normalised; E_NOMEM. */
 STRATA_API strata_status strata_tokenize(const strata_tokenizer *tokenizer, const char *text,
                                          size_t size, unsigned flags, int32_t *ids, size_t capacity,
                                          size_t *count);
 
-/* The bytes that the ids stand for, special tokens included as text.  Stores at most `capacity`
- * bytes (no terminator) and the full length in *size.  E_INVALID: an id outside the vocabulary,
+/* The bytes that the ids stand for, special tokens included as text.  Where the tokenizer reads
+ * texts as if a space stood before them, a space that the first token begins with is left out;
+ * WordPiece gives lower-case words with a space before each.  Stores at most `capacity` bytes (no
+ * terminator) and the full length in *size.  E_INVALID: an id outside the vocabulary,
  * named. */
 STRATA_API strata_status strata_detokenize(const strata_tokenizer *tokenizer, const int32_t *ids,
                                            size_t count, char *text, size_t capacity, size_t *size);
@@ -337,6 +339,8 @@ typedef struct strata_model strata_model;
 typedef enum strata_compute {
     STRATA_COMPUTE_Q8,  /* 8-bit activations for block-quantised weights, float for the others */
     STRATA_COMPUTE_F32, /* float activations throughout */
+    STRATA_COMPUTE_DYNAMIC, /* as Q8, and matrices of float types are rounded to Q8_0 at loading,
+                             * where their rows are a multiple of 32 long */
 } strata_compute;
 
 typedef struct strata_model_options {
@@ -568,6 +572,9 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 }
 #endif
 
-#include "strata_index.h"
+#include "strata_convert.h"  /* folders of published models to GGUF files */
+#include "strata_embed.h"    /* sentence vectors */
+#include "strata_index.h"    /* finding vectors again */
+#include "strata_quantize.h" /* smaller weights */
 
 #endif

@@ -11,7 +11,12 @@
 #define KEY(name) "tokenizer.ggml." name
 
 /* One row a value of tokenizer.ggml.model. */
-static const struct strata__tokenizer_model *const models[] = {&strata__tokenizer_bpe};
+static const struct strata__tokenizer_model *const models[] = {
+    &strata__tokenizer_bpe,
+    &strata__tokenizer_wordpiece,
+    &strata__tokenizer_sentencepiece,
+    &strata__tokenizer_unigram,
+};
 
 static const char *const special_keys[STRATA__SPECIAL_COUNT] = {
     [STRATA__SPECIAL_BOS] = KEY("bos_token_id"),
@@ -88,45 +93,14 @@ static strata_status load_flag(const strata_tokenizer *tokenizer, const strata_f
     return STRATA_OK;
 }
 
-static int compare_texts(const void *a, const void *b, void *user)
-{
-    const struct strata__vocab *vocab = user;
-    size_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    size_t left_size = vocab->text_at[left + 1] - vocab->text_at[left];
-    size_t right_size = vocab->text_at[right + 1] - vocab->text_at[right];
-    int order = memcmp(vocab->text + vocab->text_at[left], vocab->text + vocab->text_at[right],
-                       left_size < right_size ? left_size : right_size);
-    return order ? order : (left_size > right_size) - (left_size < right_size);
-}
-
 /* True for tokens that texts may name: not the empty ones, nor repetitions. */
-static bool recognised_in_text(const struct strata__vocab *vocab, size_t id)
+static bool recognised_in_text(const void *user, size_t id)
 {
-    if (vocab->type[id] != STRATA__TOKEN_CONTROL && vocab->type[id] != STRATA__TOKEN_USER_DEFINED &&
-        vocab->type[id] != STRATA__TOKEN_UNKNOWN)
-        return false;
-    return strata__vocab_find(vocab, vocab->text + vocab->text_at[id],
+    const strata_tokenizer *tokenizer = user;
+    const struct strata__vocab *vocab = &tokenizer->vocab;
+    return strata__vocab_is_special(vocab, id, tokenizer->model->plain_user_defined) &&
+           strata__vocab_find(vocab, vocab->text + vocab->text_at[id],
                               vocab->text_at[id + 1] - vocab->text_at[id]) == (int32_t)id;
-}
-
-/* Sorts the special tokens by text, for match_special. */
-static strata_status index_special(strata_tokenizer *tokenizer)
-{
-    struct strata__vocab *vocab = &tokenizer->vocab;
-    size_t n = 0;
-    for (size_t id = 0; id < vocab->count; id++)
-        n += recognised_in_text(vocab, id);
-    STRATA_TRY(strata__calloc(&tokenizer->in_text, n, sizeof(uint32_t), "special tokens"));
-    for (size_t id = 0; id < vocab->count; id++)
-        if (recognised_in_text(vocab, id))
-            tokenizer->in_text[tokenizer->n_in_text++] = (uint32_t)id;
-    qsort_r(tokenizer->in_text, n, sizeof(uint32_t), compare_texts, vocab);
-    for (size_t i = 0; i < n; i++)
-        tokenizer
-            ->first_byte[(unsigned char)vocab->text[vocab->text_at[tokenizer->in_text[i]]] + 1]++;
-    for (size_t byte = 0; byte < 256; byte++)
-        tokenizer->first_byte[byte + 1] += tokenizer->first_byte[byte];
-    return STRATA_OK;
 }
 
 static strata_status find_ends(strata_tokenizer *tokenizer)
@@ -151,18 +125,21 @@ static strata_status build(strata_tokenizer *tokenizer,
                            const struct strata__tokenizer_source *source)
 {
     const strata_file *file = source->file;
+    const struct strata__tokenizer_model *model = tokenizer->model;
+    struct strata__vocab *vocab = &tokenizer->vocab;
     struct strata__string chat;
     bool found;
 
-    STRATA_TRY(strata__vocab_load(&tokenizer->vocab, source));
+    STRATA_TRY(strata__vocab_load(vocab, source));
+    STRATA_TRY(strata__vocab_decode(vocab, model->decode, model->plain_user_defined));
     STRATA_TRY(load_special_ids(tokenizer, file));
-    STRATA_TRY(tokenizer->model->create(tokenizer, source, &tokenizer->tables));
-    STRATA_TRY(strata__vocab_decode(&tokenizer->vocab, tokenizer->model->decode));
+    STRATA_TRY(model->create(tokenizer, source, &tokenizer->tables));
     STRATA_TRY(
         load_flag(tokenizer, file, KEY("add_bos_token"), STRATA__SPECIAL_BOS, &tokenizer->add_bos));
     STRATA_TRY(
         load_flag(tokenizer, file, KEY("add_eos_token"), STRATA__SPECIAL_EOS, &tokenizer->add_eos));
-    STRATA_TRY(index_special(tokenizer));
+    STRATA_TRY(strata__prefixes_create(&tokenizer->in_text, vocab->count, vocab->text,
+                                       vocab->text_at, recognised_in_text, tokenizer));
     STRATA_TRY(find_ends(tokenizer));
     STRATA_TRY(strata__meta_string(file, "tokenizer.chat_template", &chat, &found));
     if (found)
@@ -174,7 +151,7 @@ strata_status strata_tokenizer_create(strata_tokenizer **out, const strata_file 
                                       strata_log_fn *log, void *log_user)
 {
     const struct strata__tokenizer_source source = {file, log, log_user};
-    const struct strata__tokenizer_model *model;
+    const struct strata__tokenizer_model *model = NULL;
     *out = NULL;
     STRATA_TRY(find_model(file, &model));
     strata_tokenizer *tokenizer;
@@ -196,7 +173,7 @@ void strata_tokenizer_free(strata_tokenizer **handle)
     tokenizer->model->destroy(tokenizer->tables);
     strata__vocab_free(&tokenizer->vocab);
     strata__chat_free(&tokenizer->chat);
-    strata__free(tokenizer->in_text);
+    strata__prefixes_free(&tokenizer->in_text);
     strata__free(tokenizer->is_end);
     strata__free(tokenizer);
     *handle = NULL;
@@ -207,48 +184,17 @@ void strata_tokenizer_free(strata_tokenizer **handle)
 static bool is_valid(const char *text, size_t size)
 {
     for (size_t at = 0, step; at < size; at += step) {
-        step = strata__utf8_next(text + at, size - at, NULL);
+        uint64_t eight = UINT64_MAX; /* bytes, most often of ASCII */
+        if (size - at >= sizeof eight)
+            memcpy(&eight, text + at, sizeof eight);
+        step = sizeof eight;
+        if (eight & UINT64_C(0x8080808080808080))
+            step =
+                (unsigned char)text[at] < 0x80 ? 1 : strata__utf8_next(text + at, size - at, NULL);
         if (step == 0)
             return false;
     }
     return true;
-}
-
-/* The longest special token that begins at text[0] (size > 0): its bytes, or 0.  The candidates
- * are a range of the sorted list, which narrows with every byte. */
-static size_t match_special(const strata_tokenizer *tokenizer, const char *text, size_t size,
-                            int32_t *id)
-{
-    const struct strata__vocab *vocab = &tokenizer->vocab;
-    const uint32_t *ids = tokenizer->in_text;
-    size_t low = tokenizer->first_byte[(unsigned char)text[0]];
-    size_t high = tokenizer->first_byte[(unsigned char)text[0] + 1];
-    size_t best = 0;
-    for (size_t depth = 1; low < high; depth++) {
-        if (vocab->text_at[ids[low] + 1] - vocab->text_at[ids[low]] == depth) {
-            best = depth;
-            *id = (int32_t)ids[low++];
-        }
-        if (depth == size)
-            break;
-        /* Where the next byte is at least text[depth], and where it is above. */
-        size_t bound[2];
-        for (unsigned i = 0; i < 2; i++) {
-            size_t from = low, to = high;
-            while (from < to) {
-                size_t middle = from + (to - from) / 2;
-                unsigned char byte =
-                    (unsigned char)vocab->text[vocab->text_at[ids[middle]] + depth];
-                if (byte < (unsigned char)text[depth] + i)
-                    from = middle + 1;
-                else
-                    to = middle;
-            }
-            bound[i] = from;
-        }
-        low = bound[0], high = bound[1];
-    }
-    return best;
 }
 
 static strata_status encode(const strata_tokenizer *tokenizer, const char *text, size_t size,
@@ -262,7 +208,9 @@ static strata_status encode(const strata_tokenizer *tokenizer, const char *text,
     STRATA_TRY_DONE(model->begin(tokenizer, &work));
     for (size_t at = 0; flags & STRATA_TOKENIZE_SPECIAL && at < size;) {
         int32_t id;
-        size_t n = match_special(tokenizer, text + at, size - at, &id);
+        size_t n = 0;
+        if (strata__prefixes_begin(&tokenizer->in_text, text[at]))
+            n = strata__prefixes_match(&tokenizer->in_text, text + at, size - at, &id);
         if (n) {
             STRATA_TRY_DONE(model->encode(tokenizer, work, text + begin, at - begin, out));
             strata__ids_put(out, id);
@@ -329,6 +277,8 @@ strata_status strata_detokenize(const strata_tokenizer *tokenizer, const int32_t
     for (size_t i = 0; i < count; i++) {
         size_t n;
         const char *bytes = strata__token_bytes(tokenizer, ids[i], &n);
+        if (i == 0 && tokenizer->leading_space && n && *bytes == ' ')
+            bytes++, n--;
         size_t room = total < capacity ? capacity - total : 0;
         if (room)
             memcpy(text + total, bytes, n < room ? n : room);

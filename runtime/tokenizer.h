@@ -2,14 +2,16 @@
  * templates.
  *
  * A tokenizer is a vocabulary (tokenizer_vocab.c) and the functions of its model: byte-level BPE
- * (tokenizer_bpe.c).  Another model is one more file and one more row in tokenizer.c.  Everything
- * is constant once strata_tokenizer_create has returned and may be read by any number of threads.
+ * (tokenizer_bpe.c), WordPiece (tokenizer_wordpiece.c), SentencePiece's BPE and unigram models
+ * (tokenizer_sentencepiece.c, tokenizer_unigram.c).  Another model is one more file and one more
+ * row in tokenizer.c.  Everything is constant once strata_tokenizer_create has returned and may be
+ * read by any number of threads.
  */
 #ifndef STRATA_TOKENIZER_H
 #define STRATA_TOKENIZER_H
 
 #include "gguf.h"
-#include "hash.h"
+#include "tokenizer_lookup.h"
 
 /* Limits on what a file may ask for. */
 #define STRATA__TOKENS_MAX (UINT64_C(1) << 22)
@@ -47,10 +49,8 @@ struct strata__vocab {
     size_t *text_at;
     char *bytes;
     size_t *bytes_at;
-    uint8_t *type;   /* enum strata__token_type */
-    uint32_t *slots; /* hash table over `text`, linear probing: id + 1, or 0 */
-    size_t slot_mask;
-    uint64_t seed; /* of the hash: a file cannot be made to collide */
+    uint8_t *type; /* enum strata__token_type */
+    struct strata__text_table by_text;
 };
 
 /* Reads tokens, token_type and scores of the file: all but `bytes`, which strata__vocab_decode
@@ -60,11 +60,19 @@ struct strata__vocab {
 strata_status strata__vocab_load(struct strata__vocab *vocab,
                                  const struct strata__tokenizer_source *source);
 
-/* Spells out text[0..size) of a token into out[0..size); returns the bytes used (<= size). */
-typedef size_t strata__token_decoder(const char *text, size_t size, char *out);
+/* Spells out text[0..size) of a token of this type into out[0..size); returns the bytes used
+ * (<= size). */
+typedef size_t strata__token_decoder(const char *text, size_t size, enum strata__token_type type,
+                                     char *out);
 
-/* Fills `bytes`: normal, unused and byte tokens through `decode`, the others as they are. */
-strata_status strata__vocab_decode(struct strata__vocab *vocab, strata__token_decoder *decode);
+/* True for the tokens that stand for themselves rather than for a text in the vocabulary's
+ * spelling: control and unknown tokens, and user-defined ones unless they are plain text. */
+bool strata__vocab_is_special(const struct strata__vocab *vocab, size_t id,
+                              bool plain_user_defined);
+
+/* Fills `bytes`: special tokens as they are, the others through `decode`. */
+strata_status strata__vocab_decode(struct strata__vocab *vocab, strata__token_decoder *decode,
+                                   bool plain_user_defined);
 
 void strata__vocab_free(struct strata__vocab *vocab);
 
@@ -90,8 +98,11 @@ static inline void strata__ids_put(struct strata__ids *out, int32_t id)
 struct strata__tokenizer_model {
     const char *name;
 
-    /* Builds *tables from the file and the loaded vocabulary, and may change the defaults in
-     * tokenizer->add_bos and add_eos. */
+    /* User-defined tokens are spelled as the normal ones, and encode finds them in every text. */
+    bool plain_user_defined;
+
+    /* Builds *tables from the file and the loaded and decoded vocabulary, and may change
+     * tokenizer->special, leading_space, and the defaults in add_bos and add_eos. */
     strata_status (*create)(strata_tokenizer *tokenizer,
                             const struct strata__tokenizer_source *source, void **tables);
     void (*destroy)(void *tables);
@@ -105,7 +116,8 @@ struct strata__tokenizer_model {
     void (*end)(void *work);
 };
 
-extern const struct strata__tokenizer_model strata__tokenizer_bpe;
+extern const struct strata__tokenizer_model strata__tokenizer_bpe, strata__tokenizer_wordpiece,
+    strata__tokenizer_sentencepiece, strata__tokenizer_unigram;
 
 /* ---- Chat templates ---- */
 
@@ -144,10 +156,9 @@ struct strata_tokenizer {
     struct strata__vocab vocab;
     int32_t special[STRATA__SPECIAL_COUNT]; /* ids, -1 where the file has none */
     bool add_bos, add_eos;
-    bool *is_end;           /* [vocab.count] */
-    uint32_t *in_text;      /* ids of the special tokens recognised in text, sorted by text */
-    size_t n_in_text;       /* of them */
-    size_t first_byte[257]; /* in_text[first_byte[b] .. first_byte[b + 1]) begin with byte b */
+    bool leading_space;              /* texts are read as if they began with a space */
+    bool *is_end;                    /* [vocab.count] */
+    struct strata__prefixes in_text; /* the special tokens that texts may name */
     struct strata__chat chat;
 };
 

@@ -4,10 +4,7 @@
  * (pretokenize.h) begins as one symbol a byte.  Of all neighbours that the merge list names, the
  * pair of lowest rank, leftmost first, becomes one symbol, until no pair is named.
  *
- * Symbols form a doubly linked list in an array; candidate pairs wait in a heap of (rank,
- * position), one 64-bit number each.  A pair that has changed meanwhile is recognised by its rank,
- * which is kept in its left symbol.  A piece of n bytes costs O(n log n) time, and at most 16 n
- * bytes of symbols and 16 n of heap.
+ * tokenizer_merge.h does the merging: a piece of n bytes costs O(n log n) time and 36 n bytes.
  *
  * In files, the 256 bytes are spelled as printable characters: those of Latin-1 that print stand
  * for themselves, the others, in ascending order, are U+0100 and up.
@@ -19,13 +16,14 @@
 
 #include <string.h>
 
+#include "hash.h"
 #include "memory.h"
 #include "pretokenize.h"
+#include "tokenizer_merge.h"
 #include "utf8.h"
 
 #define KEY_PRE "tokenizer.ggml.pre"
 #define KEY_MERGES "tokenizer.ggml.merges"
-#define NONE UINT32_MAX
 
 /* Code point that spells a byte, and back (code < 0x144; -1 for those that spell none). */
 static uint32_t byte_to_code(unsigned byte)
@@ -49,8 +47,9 @@ static int code_to_byte(uint32_t code)
 }
 
 /* A token that is not spelled in this alphabet throughout stands for itself. */
-static size_t decode(const char *text, size_t size, char *out)
+static size_t decode(const char *text, size_t size, enum strata__token_type type, char *out)
 {
+    (void)type;
     size_t n = 0;
     for (size_t at = 0; at < size;) {
         uint32_t code = (unsigned char)text[at];
@@ -94,12 +93,6 @@ static struct pair *find_pair(const struct tables *tables, int32_t left, int32_t
     return &tables->pairs[slot];
 }
 
-/* Rank of the pair, or NONE. */
-static uint32_t pair_rank(const struct tables *tables, int32_t left, int32_t right)
-{
-    return find_pair(tables, left, right)->rank;
-}
-
 static strata_status bad_merge(const struct strata__tokenizer_source *source, size_t rank,
                                const struct strata__string *merge, const char *what)
 {
@@ -131,7 +124,7 @@ static strata_status add_merge(struct tables *tables, const struct strata__vocab
     if (result < 0)
         return bad_merge(source, rank, merge, "the merged token is not in the vocabulary");
     struct pair *pair = find_pair(tables, left, right);
-    if (pair->rank == NONE) {
+    if (pair->rank == STRATA__NO_RANK) {
         pair->key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
         pair->rank = (uint32_t)rank;
     }
@@ -163,7 +156,7 @@ static strata_status load_merges(struct tables *tables, const struct strata__voc
     STRATA_TRY_DONE(strata__calloc(&tables->merged, count, sizeof(int32_t), "merges"));
     STRATA_TRY_DONE(strata__calloc(&tables->pairs, slots, sizeof(struct pair), "merges"));
     for (size_t i = 0; i < slots; i++)
-        tables->pairs[i] = (struct pair){UINT64_MAX, NONE};
+        tables->pairs[i] = (struct pair){UINT64_MAX, STRATA__NO_RANK};
     strata__meta_array_strings(&array, merges);
     for (size_t i = 0; i < count; i++)
         STRATA_TRY_DONE(add_merge(tables, vocab, source, i, &merges[i], text));
@@ -225,19 +218,10 @@ static strata_status bpe_create(strata_tokenizer *tokenizer,
 
 /* ---- Encoding ---- */
 
-struct symbol {
-    int32_t id;
-    uint32_t rank; /* of the pair with the next symbol; NONE: no merge, or the symbol is gone */
-    uint32_t previous, next; /* NONE at the ends */
-};
-
 struct work {
     struct strata__splitter *splitter;
     char *spelling; /* [longest] */
-    struct symbol *symbols;
-    size_t symbol_capacity;
-    uint64_t *heap; /* rank << 32 | position, smallest first */
-    size_t heap_size;
+    struct strata__merger merger;
 };
 
 static void bpe_end(void *pointer)
@@ -247,8 +231,7 @@ static void bpe_end(void *pointer)
         return;
     strata__splitter_close(work->splitter);
     strata__free(work->spelling);
-    strata__free(work->symbols);
-    strata__free(work->heap);
+    strata__merger_free(&work->merger);
     strata__free(work);
 }
 
@@ -262,93 +245,29 @@ static strata_status bpe_begin(const strata_tokenizer *tokenizer, void **out)
     return strata__splitter_open(&work->splitter, tables->pre);
 }
 
-static void heap_push(struct work *work, uint64_t item)
+static uint32_t pair_rank(const void *context, const struct strata__symbol *symbols, uint32_t at,
+                          int32_t *merged)
 {
-    size_t at = work->heap_size++;
-    for (; at > 0 && work->heap[(at - 1) / 2] > item; at = (at - 1) / 2)
-        work->heap[at] = work->heap[(at - 1) / 2];
-    work->heap[at] = item;
-}
-
-static uint64_t heap_pop(struct work *work)
-{
-    uint64_t *heap = work->heap, top = heap[0], last = heap[--work->heap_size];
-    size_t at = 0, size = work->heap_size;
-    for (size_t child; (child = 2 * at + 1) < size; at = child) {
-        if (child + 1 < size && heap[child + 1] < heap[child])
-            child++;
-        if (heap[child] >= last)
-            break;
-        heap[at] = heap[child];
-    }
-    heap[at] = last;
-    return top;
-}
-
-/* Notes the pair that begins at `at`. */
-static void queue_pair(const struct tables *tables, struct work *work, uint32_t at)
-{
-    struct symbol *symbol = &work->symbols[at];
-    symbol->rank = NONE;
-    if (symbol->next != NONE)
-        symbol->rank = pair_rank(tables, symbol->id, work->symbols[symbol->next].id);
-    if (symbol->rank != NONE)
-        heap_push(work, (uint64_t)symbol->rank << 32 | at);
-}
-
-/* Room for a piece of n bytes.  A merge takes one pair out of the heap and queues two at most, so
- * 2 n entries suffice. */
-static strata_status reserve(struct work *work, size_t n)
-{
-    if (n <= work->symbol_capacity)
-        return STRATA_OK;
-    size_t capacity = n < 256 ? 256 : n;
-    STRATA_TRY(
-        strata__resize(&work->symbols, capacity, sizeof *work->symbols, "symbols of a text"));
-    STRATA_TRY(strata__resize(&work->heap, capacity, 2 * sizeof *work->heap, "merges of a text"));
-    work->symbol_capacity = capacity;
-    return STRATA_OK;
+    const struct tables *tables = context;
+    uint32_t rank = find_pair(tables, symbols[at].id, symbols[symbols[at].next].id)->rank;
+    if (rank != STRATA__NO_RANK)
+        *merged = tables->merged[rank];
+    return rank;
 }
 
 /* Makes one symbol of each byte that has a token; returns their number. */
-static uint32_t make_symbols(const struct tables *tables, struct work *work, const char *text,
-                             size_t size)
+static uint32_t make_symbols(const struct tables *tables, struct strata__symbol *symbols,
+                             const char *text, size_t size)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < size; i++) {
         int32_t id = tables->byte_id[(unsigned char)text[i]];
         if (id >= 0) {
-            work->symbols[n] = (struct symbol){id, NONE, n - 1, n + 1}; /* 0 - 1 is NONE */
+            symbols[n] = (struct strata__symbol){.id = id, .previous = n - 1, .next = n + 1};
             n++;
         }
     }
-    if (n)
-        work->symbols[n - 1].next = NONE;
-    return n;
-}
-
-static void merge_symbols(const struct tables *tables, struct work *work, uint32_t n)
-{
-    struct symbol *symbols = work->symbols;
-    work->heap_size = 0;
-    for (uint32_t i = 0; i < n; i++)
-        queue_pair(tables, work, i);
-    while (work->heap_size) {
-        uint64_t item = heap_pop(work);
-        uint32_t at = (uint32_t)item, rank = (uint32_t)(item >> 32);
-        struct symbol *symbol = &symbols[at];
-        if (symbol->rank != rank)
-            continue;
-        struct symbol *gone = &symbols[symbol->next];
-        symbol->id = tables->merged[rank];
-        symbol->next = gone->next;
-        gone->rank = NONE;
-        if (symbol->next != NONE)
-            symbols[symbol->next].previous = at;
-        queue_pair(tables, work, at);
-        if (symbol->previous != NONE)
-            queue_pair(tables, work, symbol->previous);
-    }
+    return n; /* 0 - 1 is NO_SYMBOL */
 }
 
 /* The token that is exactly this piece, or -1. */
@@ -377,11 +296,12 @@ static strata_status encode_piece(const strata_tokenizer *tokenizer, struct work
         strata__ids_put(out, whole);
         return STRATA_OK;
     }
-    STRATA_TRY(reserve(work, size));
-    uint32_t n = make_symbols(tables, work, text, size);
-    merge_symbols(tables, work, n);
-    for (uint32_t at = n ? 0 : NONE; at != NONE; at = work->symbols[at].next)
-        strata__ids_put(out, work->symbols[at].id);
+    STRATA_TRY(strata__merger_reserve(&work->merger, size));
+    const struct strata__symbol *symbols = work->merger.symbols;
+    uint32_t n = make_symbols(tables, work->merger.symbols, text, size);
+    strata__merger_run(&work->merger, n, pair_rank, tables);
+    for (uint32_t at = 0; at != n; at = symbols[at].next)
+        strata__ids_put(out, symbols[at].id);
     return STRATA_OK;
 }
 

@@ -1,4 +1,4 @@
-/* The vocabulary: one block of text, offsets, and one hash table over it. */
+/* The vocabulary: one block of text, offsets, and a hash table over it. */
 #include "tokenizer.h"
 
 #include <string.h>
@@ -9,22 +9,9 @@
 #define KEY_TYPES "tokenizer.ggml.token_type"
 #define KEY_SCORES "tokenizer.ggml.scores"
 
-/* The slot that holds this text, or the empty one where it belongs. */
-static size_t find_slot(const struct strata__vocab *vocab, const char *text, size_t size)
-{
-    size_t slot = strata__hash_bytes(text, size, vocab->seed) & vocab->slot_mask;
-    for (; vocab->slots[slot]; slot = (slot + 1) & vocab->slot_mask) {
-        size_t id = vocab->slots[slot] - 1;
-        if (vocab->text_at[id + 1] - vocab->text_at[id] == size &&
-            memcmp(vocab->text + vocab->text_at[id], text, size) == 0)
-            break;
-    }
-    return slot;
-}
-
 int32_t strata__vocab_find(const struct strata__vocab *vocab, const char *text, size_t size)
 {
-    return size ? (int32_t)vocab->slots[find_slot(vocab, text, size)] - 1 : -1;
+    return strata__text_table_find(&vocab->by_text, text, size);
 }
 
 /* Copies the strings of the array into `text`. */
@@ -112,26 +99,17 @@ static strata_status load_types(struct strata__vocab *vocab,
     return STRATA_OK;
 }
 
-/* Enters all tokens into the hash table, at most half full. */
 static strata_status index_tokens(struct strata__vocab *vocab,
                                   const struct strata__tokenizer_source *source)
 {
-    size_t slots = 16, empty = 0, repeated = 0;
-    while (slots / 2 < vocab->count)
-        slots *= 2;
-    STRATA_TRY(strata__calloc(&vocab->slots, slots, sizeof(uint32_t), "token index"));
-    vocab->slot_mask = slots - 1;
-    vocab->seed = strata__hash_seed();
-    for (size_t i = 0; i < vocab->count; i++) {
-        size_t size = vocab->text_at[i + 1] - vocab->text_at[i];
-        size_t slot = size ? find_slot(vocab, vocab->text + vocab->text_at[i], size) : 0;
-        if (size == 0)
+    size_t empty = 0, repeated = 0;
+    STRATA_TRY(
+        strata__text_table_create(&vocab->by_text, vocab->count, vocab->text, vocab->text_at));
+    for (size_t i = 0; i < vocab->count; i++)
+        if (vocab->text_at[i + 1] == vocab->text_at[i])
             empty++;
-        else if (vocab->slots[slot])
+        else if (!strata__text_table_add(&vocab->by_text, i))
             repeated++;
-        else
-            vocab->slots[slot] = (uint32_t)i + 1;
-    }
     if (empty)
         strata__tokenizer_log(source, STRATA_LOG_WARN, KEY_TOKENS ": %zu empty tokens are skipped",
                               empty);
@@ -150,7 +128,14 @@ strata_status strata__vocab_load(struct strata__vocab *vocab,
     return index_tokens(vocab, source);
 }
 
-strata_status strata__vocab_decode(struct strata__vocab *vocab, strata__token_decoder *decode)
+bool strata__vocab_is_special(const struct strata__vocab *vocab, size_t id, bool plain_user_defined)
+{
+    return vocab->type[id] == STRATA__TOKEN_CONTROL || vocab->type[id] == STRATA__TOKEN_UNKNOWN ||
+           (vocab->type[id] == STRATA__TOKEN_USER_DEFINED && !plain_user_defined);
+}
+
+strata_status strata__vocab_decode(struct strata__vocab *vocab, strata__token_decoder *decode,
+                                   bool plain_user_defined)
 {
     size_t count = vocab->count;
     STRATA_TRY(strata__calloc(&vocab->bytes, vocab->text_at[count], 1, "token bytes"));
@@ -159,13 +144,10 @@ strata_status strata__vocab_decode(struct strata__vocab *vocab, strata__token_de
         const char *text = vocab->text + vocab->text_at[i];
         char *bytes = vocab->bytes + vocab->bytes_at[i];
         size_t size = vocab->text_at[i + 1] - vocab->text_at[i];
-        bool literal = vocab->type[i] == STRATA__TOKEN_CONTROL ||
-                       vocab->type[i] == STRATA__TOKEN_USER_DEFINED ||
-                       vocab->type[i] == STRATA__TOKEN_UNKNOWN;
-        if (literal)
+        if (strata__vocab_is_special(vocab, i, plain_user_defined))
             memcpy(bytes, text, size);
         else
-            size = decode(text, size, bytes);
+            size = decode(text, size, vocab->type[i], bytes);
         vocab->bytes_at[i + 1] = vocab->bytes_at[i] + size;
     }
     return STRATA_OK;
@@ -178,5 +160,5 @@ void strata__vocab_free(struct strata__vocab *vocab)
     strata__free(vocab->bytes);
     strata__free(vocab->bytes_at);
     strata__free(vocab->type);
-    strata__free(vocab->slots);
+    strata__text_table_free(&vocab->by_text);
 }

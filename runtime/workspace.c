@@ -74,6 +74,7 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
                                          "activations"));
     STRATA_TRY(strata__alloc_aligned(&ws->rope, tokens * 2 * hp->rope_pairs * sizeof(float),
                                      "rope table"));
+    STRATA_TRY(strata__alloc_aligned(&ws->place, tokens * sizeof(uint32_t), "positions"));
     STRATA_TRY(strata__alloc_aligned(&ws->visible, tokens * sizeof(uint32_t), "positions"));
     STRATA_TRY(open_parts(ws, hp, context));
     size_t widest = larger(larger(hp->embedding, heads_width), hp->ffn);
@@ -107,6 +108,7 @@ void strata__workspace_close(struct strata__workspace *ws)
     strata__free(ws->parts.denominator);
     strata__free(ws->parts.done);
     strata__free(ws->visible);
+    strata__free(ws->place);
     strata__free(ws->rope);
     for (int i = 0; i < STRATA__BUF_LOGITS; i++)
         strata__free(ws->buffer[i]);

@@ -108,7 +108,7 @@ void cli_log(void *user, strata_log_level level, const char *line)
 
 /* A signal handler has no argument to carry these. */
 static strata_session *_Atomic interrupted_session;
-static volatile sig_atomic_t only_reads;
+static volatile sig_atomic_t only_reads, only_work, interrupted;
 
 static void on_interrupt(int signal_number)
 {
@@ -116,6 +116,8 @@ static void on_interrupt(int signal_number)
     strata_session *session = atomic_load(&interrupted_session);
     if (session)
         strata_session_cancel(session);
+    else if (only_work)
+        interrupted = 1;
     else if (!only_reads)
         _exit(CLI_INTERRUPTED);
 }
@@ -136,6 +138,16 @@ void cli_interrupts(strata_session *session)
 void cli_interrupts_reads(bool on)
 {
     only_reads = on;
+}
+
+void cli_interrupts_work(bool on)
+{
+    only_work = on;
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted;
 }
 
 /* ---- Standard output, progress ---- */

@@ -90,7 +90,8 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
-    cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune;
+    cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune, cmd_convert,
+    cmd_quantize, cmd_imatrix, cmd_embed;
 
 #define CLI_GO_ON (-1)
 
@@ -152,6 +153,11 @@ void cli_interrupts(strata_session *session);
 
 /* With true, Ctrl-C outside a session only interrupts a blocking read. */
 void cli_interrupts_reads(bool on);
+
+/* With true, Ctrl-C outside a session only makes cli_interrupted true: for work that asks between
+ * its parts and cleans up. */
+void cli_interrupts_work(bool on);
+bool cli_interrupted(void);
 
 /* Draws a progress bar "label [###   ]  40 %" when stderr is a terminal and -q was not given; done
  * == total removes it. */

@@ -20,7 +20,9 @@ int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
     strata_model_options options;
     strata_model_options_default(&options);
     if (common->compute)
-        options.compute = strcmp(common->compute, "f32") ? STRATA_COMPUTE_Q8 : STRATA_COMPUTE_F32;
+        options.compute = strcmp(common->compute, "f32") == 0       ? STRATA_COMPUTE_F32
+                          : strcmp(common->compute, "dynamic") == 0 ? STRATA_COMPUTE_DYNAMIC
+                                                                    : STRATA_COMPUTE_Q8;
     options.no_pack_cache = common->no_pack_cache;
     strata_status result = strata_runtime_open(&engine->runtime, &config);
     if (result == STRATA_OK)

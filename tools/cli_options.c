@@ -34,8 +34,9 @@ static const struct common_option common_options[] = {
      {"kv-type", 0, "f16|q8_0", "type of the key-value cache (default f16)", CLI_CHOICE,
       AT(kv_type), 0, 0, "q8_0"}},
     {CLI_RUN,
-     {"compute", 0, "f32|q8",
-      "float activations throughout, or 8-bit ones for block-quantised weights (default q8)",
+     {"compute", 0, "f32|q8|dynamic",
+      "float activations, or 8-bit ones for block-quantised weights (default q8), or for all "
+      "weights (dynamic)",
       CLI_CHOICE, AT(compute), 0, 0, NULL}},
     {CLI_SAMPLE,
      {"max-tokens", 'n', "N", "new tokens at most (default 128)", CLI_NUMBER, AT(max_tokens), 1,

@@ -1,10 +1,12 @@
 #include "json_lines.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -132,53 +134,176 @@ static json_t *error_object(const struct json_lines_error *error, size_t number)
                      json_text(error->message, strlen(error->message)), "line", (json_int_t)number);
 }
 
-static json_t *answer_line(json_lines_fn *answer, void *user, const char *text, size_t size,
-                           struct json_lines_error *error)
+/* ---- Lines of standard input ---- */
+
+/* What has been read and not yet handed out. */
+struct reader {
+    char *data;
+    size_t begin, seen, end, capacity; /* no newline in [begin, seen) */
+    bool ended;
+};
+
+/* Reads once; false when it fails (errno). */
+static bool read_more(struct reader *r)
+{
+    if (r->begin > 0) {
+        memmove(r->data, r->data + r->begin, r->end - r->begin);
+        r->seen -= r->begin;
+        r->end -= r->begin;
+        r->begin = 0;
+    }
+    if (r->end == r->capacity) {
+        size_t capacity = r->capacity ? 2 * r->capacity : 65536;
+        char *grown = realloc(r->data, capacity);
+        if (!grown) {
+            errno = ENOMEM;
+            return false;
+        }
+        r->data = grown;
+        r->capacity = capacity;
+    }
+    ssize_t got = read(STDIN_FILENO, r->data + r->end, r->capacity - r->end);
+    if (got < 0)
+        return false;
+    r->ended = got == 0;
+    r->end += (size_t)got;
+    return true;
+}
+
+/* True when reading would not wait. */
+static bool is_ready(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&input, 1, 0) > 0;
+}
+
+/* The next line, which stays valid until the next read; false: there is none (`ended`), it would
+ * have to be waited for and `wait` is false, or reading failed (*failed). */
+static bool next_line(struct reader *r, bool wait, const char **text, size_t *size, bool *failed)
+{
+    for (;;) {
+        char *newline = memchr(r->data + r->seen, '\n', r->end - r->seen);
+        if (newline || (r->ended && r->begin < r->end)) {
+            char *end = newline ? newline : r->data + r->end;
+            *text = r->data + r->begin;
+            *size = (size_t)(end - *text);
+            r->begin = r->seen = (size_t)(end - r->data) + (newline != NULL);
+            return true;
+        }
+        r->seen = r->end;
+        if (r->ended || (!wait && !is_ready()))
+            return false;
+        if (!read_more(r)) {
+            *failed = true;
+            return false;
+        }
+    }
+}
+
+/* ---- Batches ---- */
+
+#define NO_OUTPUT (CLI_GO_ON - 1) /* an answer cannot be written */
+
+static void parse_line(struct json_line *line, const char *text, size_t size)
 {
     json_error_t parse;
-    json_t *line = json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &parse);
-    if (!line)
-        return json_lines_refuse(error, STRATA_E_INVALID, "not JSON: %s (byte %d)", parse.text,
-                                 parse.position);
-    json_t *result = json_is_object(line)
-                         ? answer(user, line, error)
-                         : json_lines_refuse(error, STRATA_E_INVALID, "not a JSON object");
-    json_decref(line);
-    return result;
+    *line = (struct json_line){.error = {.status = STRATA_E_NOMEM, .message = "out of memory"}};
+    line->parsed = json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &parse);
+    if (!line->parsed) {
+        json_lines_refuse(&line->error, STRATA_E_INVALID, "not JSON: %s (byte %d)", parse.text,
+                          parse.position);
+    } else if (!json_is_object(line->parsed)) {
+        json_lines_refuse(&line->error, STRATA_E_INVALID, "not a JSON object");
+        json_decref(line->parsed);
+        line->parsed = NULL;
+    }
+}
+
+/* Prints the lines' answers; CLI_GO_ON, CLI_FAILED when one was refused, or what ends the run. */
+static int print_lines(struct json_line *lines, size_t n, size_t number)
+{
+    int status = CLI_GO_ON, printed = CLI_DONE;
+    for (size_t i = 0; i < n; i++) {
+        struct json_line *line = &lines[i];
+        json_decref(line->parsed);
+        if (printed != CLI_DONE) {
+            json_decref(line->result);
+        } else if (!line->result && line->error.status == STRATA_E_CANCELLED) {
+            printed = CLI_INTERRUPTED;
+        } else {
+            if (!line->result)
+                status = CLI_FAILED;
+            printed = json_print(line->result ? line->result
+                                              : error_object(&line->error, number + i + 1));
+        }
+    }
+    return printed == CLI_DONE ? status : printed == CLI_FAILED ? NO_OUTPUT : printed;
+}
+
+/* Reads up to `most` lines, as many as are there without waiting for more than the first. */
+static size_t read_lines(struct reader *reader, struct json_line *lines, size_t most, bool *failed)
+{
+    const char *text;
+    size_t n = 0, size;
+    while (n < most && next_line(reader, n == 0, &text, &size, failed))
+        parse_line(&lines[n++], text, size);
+    return n;
+}
+
+static int read_error(void)
+{
+    if (errno == EINTR)
+        return CLI_INTERRUPTED;
+    cli_message("standard input: %s", strerror(errno));
+    return errno == ENOMEM ? CLI_NO_MEMORY : CLI_FAILED;
+}
+
+int json_lines_run_batches(json_lines_batch_fn *answer, void *user, size_t most)
+{
+    struct reader reader = {0};
+    struct json_line *lines = malloc(most * sizeof *lines);
+    if (!lines || !(reader.data = malloc(65536))) {
+        free(lines);
+        return cli_no_memory();
+    }
+    reader.capacity = 65536;
+    int status = CLI_DONE;
+    bool failed = false;
+    for (size_t number = 0, n; (n = read_lines(&reader, lines, most, &failed)) > 0; number += n) {
+        answer(user, lines, n);
+        int printed = print_lines(lines, n, number);
+        if (printed == CLI_FAILED) {
+            status = CLI_FAILED;
+        } else if (printed != CLI_GO_ON) {
+            status = printed == NO_OUTPUT ? CLI_FAILED : printed;
+            failed = false;
+            break;
+        }
+        if (failed)
+            break;
+    }
+    if (failed)
+        status = read_error();
+    free(reader.data);
+    free(lines);
+    return status;
+}
+
+struct single {
+    json_lines_fn *answer;
+    void *user;
+};
+
+static void answer_single(void *context, struct json_line *lines, size_t n)
+{
+    struct single *single = context;
+    for (size_t i = 0; i < n; i++)
+        if (lines[i].parsed)
+            lines[i].result = single->answer(single->user, lines[i].parsed, &lines[i].error);
 }
 
 int json_lines_run(json_lines_fn *answer, void *user)
 {
-    char *text = NULL;
-    size_t capacity = 0, number = 0;
-    ssize_t got;
-    int status = CLI_DONE;
-    while ((got = getline(&text, &capacity, stdin)) >= 0) {
-        size_t size = (size_t)got;
-        if (size && text[size - 1] == '\n')
-            size--;
-        struct json_lines_error error = {.status = STRATA_E_NOMEM, .message = "out of memory"};
-        json_t *result = answer_line(answer, user, text, size, &error);
-        number++;
-        if (!result && error.status == STRATA_E_CANCELLED) {
-            status = CLI_INTERRUPTED;
-            break;
-        }
-        if (!result) {
-            result = error_object(&error, number);
-            status = CLI_FAILED;
-        }
-        int printed = json_print(result);
-        if (printed != CLI_DONE) {
-            status = printed;
-            break;
-        }
-    }
-    if (got < 0 && !feof(stdin)) {
-        status = errno == EINTR ? CLI_INTERRUPTED : errno == ENOMEM ? CLI_NO_MEMORY : CLI_FAILED;
-        if (errno != EINTR)
-            cli_message("standard input: %s", strerror(errno));
-    }
-    free(text);
-    return status;
+    struct single single = {answer, user};
+    return json_lines_run_batches(answer_single, &single, 1);
 }

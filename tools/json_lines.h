@@ -46,6 +46,20 @@ bool json_lines_ids(const json_t *line, const char *name, int32_t **ids, size_t 
 /* Answers one line: a new reference, or NULL with *error filled. */
 typedef json_t *json_lines_fn(void *user, const json_t *line, struct json_lines_error *error);
 
+/* A line of a batch: the object read, or NULL with *error filled; and what answers it. */
+struct json_line {
+    json_t *parsed;
+    json_t *result; /* NULL: refused, *error says why */
+    struct json_lines_error error;
+};
+
+/* Sets `result` (a new reference) or `error` of the lines that have been parsed. */
+typedef void json_lines_batch_fn(void *user, struct json_line *lines, size_t n);
+
+/* As json_lines_run, answering up to `most` lines together: those that can be read without waiting,
+ * but the first. */
+int json_lines_run_batches(json_lines_batch_fn *answer, void *user, size_t most);
+
 /* Reads stdin to its end and prints one line for each line: the answer, or
  * {"error":{"code","message","line"}} with the line's number from 1 on.  Returns CLI_DONE,
  * CLI_FAILED when any line was refused, or the status of what ended it early (interruption, no

@@ -9,9 +9,9 @@
 #include "cli.h"
 
 static const struct model_name names[] = {
-    {"smollm2-135m", "SmolLM2-135M-Instruct, chat, English, Q4_1", "Apache-2.0", 98362432, true},
-    {"minilm", "all-MiniLM-L6-v2, sentence vectors, F32", "Apache-2.0", 90900000, false},
-    {"gemma3-270m", "Gemma 3 270M, Q4_K_M", "Gemma", 253000000, false},
+    {"smollm2-135m", "SmolLM2-135M-Instruct, chat, English, Q4_1", "Apache-2.0", 98362432},
+    {"minilm", "all-MiniLM-L6-v2, sentence vectors, F32", "Apache-2.0", 90898144},
+    {"gemma3-270m", "Gemma 3 270M, Q4_K_M", "Gemma", 253113024},
 };
 
 size_t model_names_count(void)
@@ -57,14 +57,10 @@ char *model_names_resolve(const char *model, int *status)
     *status = CLI_FAILED;
     if (!path || access(path, F_OK) == 0)
         return path;
-    if (row && !row->fetchable)
-        cli_message("%s is not there (%s), and this version cannot fetch it: put the file there, "
-                    "or give the path of a GGUF file",
-                    model, path);
-    else if (row)
-        cli_message("%s is not there (%s): fetch it with ./tools/fetch-models, or give the path "
+    if (row)
+        cli_message("%s is not there (%s): fetch it with ./tools/fetch-models %s, or give the path "
                     "of a GGUF file",
-                    model, path);
+                    model, path, model);
     else
         cli_message("%s: %s, and no model has this name: give the path of a GGUF file, or a name "
                     "that `strata pull --list` shows",

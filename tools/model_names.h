@@ -2,7 +2,6 @@
 #ifndef STRATA_MODEL_NAMES_H
 #define STRATA_MODEL_NAMES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,8 +9,7 @@ struct model_name {
     const char *name;
     const char *description;
     const char *licence;
-    uint64_t bytes; /* of the file, or about that for a file that is made by converting */
-    bool fetchable; /* by this version's tools/fetch-models */
+    uint64_t bytes; /* of the file that tools/fetch-models makes */
 };
 
 /* The table's rows: index < model_names_count(). */

@@ -1,5 +1,6 @@
-/* Attention over a cache of binary16 or Q8_0 rows: scores, online softmax and weighted sum of
- * values, tile after tile of 64 positions (Milakov & Gimelshein 2018; Dao et al. 2022).
+/* Attention over a cache of binary16 or Q8_0 rows, or over rows of floats: scores, online softmax
+ * and weighted sum of values, tile after tile of 64 positions (Milakov & Gimelshein 2018; Dao et
+ * al. 2022).
  *
  * Queries are copied to scratch, scaled, in rows padded with zeros to whole vectors; the running
  * sums O lie there likewise.  Per tile and row: scores s, new maximum M', O = O * exp(M - M') + sum
@@ -104,6 +105,12 @@ STRATA_INLINE void read_cache(__m256 v[4], int n, enum strata_type type, int who
             const __m128i q = _mm_loadl_epi64((const void *)(block + 2 + i % 32 + 8 * j));
             v[j] = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
         }
+        return;
+    }
+    if (type == STRATA_TYPE_F32) { /* n is 1 */
+        const float *x = (const float *)(const void *)row + i;
+        v[0] = whole || head_dim - i >= 8 ? _mm256_loadu_ps(x)
+                                          : _mm256_maskload_ps(x, first_lanes(head_dim - i));
         return;
     }
     STRATA_UNROLL
@@ -287,7 +294,7 @@ STRATA_INLINE void weigh_row(const struct work *w, size_t r, float max)
 {
     float *s = w->scores + r * TILE;
     const float old = w->max[r];
-    const __m256 base = _mm256_set1_ps(max == -INFINITY ? 0 : max);
+    const __m256 base = _mm256_set1_ps(max); /* -Inf: no score is above it, all become NaN */
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     /* A whole tile, however little of it is seen: exponentials of known number overlap. */
     STRATA_UNROLL
@@ -491,7 +498,8 @@ take_converted(const struct strata_attention *a, const struct work *w, size_t ro
 STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type type, int whole)
 {
     const size_t rows = a->tokens * a->heads;
-    const int direct = a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS;
+    /* Rows of floats are converted like others: encoders have many tokens. */
+    const int direct = type != STRATA_TYPE_F32 && a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS;
     assert(rows <= STRATA_ATTENTION_ROWS);
     const struct work w = lay_out(a->scratch, a->head_dim);
     size_t most = 0, least = SIZE_MAX;
@@ -510,6 +518,14 @@ STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type 
         }
     }
     finish_rows(a, &w);
+}
+
+void strata_attention_F32_avx2(const struct strata_attention *a)
+{
+    if (a->head_dim % 8 == 0)
+        attention(a, STRATA_TYPE_F32, 1);
+    else
+        attention(a, STRATA_TYPE_F32, 0);
 }
 
 void strata_attention_F16_avx2(const struct strata_attention *a)

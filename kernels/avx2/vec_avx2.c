@@ -7,6 +7,7 @@
  * carry indices along. */
 #include <assert.h>
 
+#include "../gelu.h"
 #include "../kernel_list.h"
 #include "vec_avx2.h"
 
@@ -124,6 +125,74 @@ STRATA_INLINE float largest_of(const float *x, size_t n)
     for (size_t i = 0; i < n; i += 8)
         max = _mm256_max_ps(load_or(x, i, n, -INFINITY), max);
     return max_lanes(max);
+}
+
+/* mean and squares in double, as in rms_norm. */
+STRATA_INLINE double sum_of_doubles(__m256d v)
+{
+    __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
+/* (x - mean) * factor * weight + bias, rounded once. */
+STRATA_INLINE __m128 normalise4(__m128 x, __m128 weight, __m128 bias, __m256d mean, __m256d factor)
+{
+    const __m256d v = _mm256_mul_pd(_mm256_sub_pd(_mm256_cvtps_pd(x), mean), factor);
+    return _mm256_cvtpd_ps(_mm256_fmadd_pd(v, _mm256_cvtps_pd(weight), _mm256_cvtps_pd(bias)));
+}
+
+void strata_layer_norm_avx2(float *y, const float *x, const float *weight, const float *bias,
+                            size_t n, float eps)
+{
+    assert(n > 0);
+    __m256d even = _mm256_setzero_pd(), odd = even;
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256 v = load_or(x, i, n, 0);
+        even = _mm256_add_pd(even, low_doubles(v));
+        odd = _mm256_add_pd(odd, high_doubles(v));
+    }
+    const double average = sum_of_doubles(_mm256_add_pd(even, odd)) / (double)n;
+    const __m256d mean = _mm256_set1_pd(average);
+    even = odd = _mm256_setzero_pd();
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256 v = load_or(x, i, n, (float)average);
+        const __m256d low = _mm256_sub_pd(low_doubles(v), mean);
+        const __m256d high = _mm256_sub_pd(high_doubles(v), mean);
+        even = _mm256_fmadd_pd(low, low, even);
+        odd = _mm256_fmadd_pd(high, high, odd);
+    }
+    const double variance = sum_of_doubles(_mm256_add_pd(even, odd)) / (double)n;
+    const __m256d factor = _mm256_set1_pd(1 / sqrt(variance + (double)eps));
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256 v = load_or(x, i, n, 0), w = load_or(weight, i, n, 0);
+        const __m256 b = load_or(bias, i, n, 0);
+        const __m128 low = normalise4(_mm256_castps256_ps128(v), _mm256_castps256_ps128(w),
+                                      _mm256_castps256_ps128(b), mean, factor);
+        const __m128 high = normalise4(_mm256_extractf128_ps(v, 1), _mm256_extractf128_ps(w, 1),
+                                       _mm256_extractf128_ps(b, 1), mean, factor);
+        store_first(y, i, n, _mm256_set_m128(high, low));
+    }
+}
+
+/* Phi(-|x|) = exp(-g(|x|)); see gelu.h.  Beyond 6, where Phi(-6) is 1e-9, the argument is held.  No
+ * cancellation: Phi(|x|) = 1 - Phi(-|x|) lies above 1/2. */
+void strata_gelu_avx2(float *y, const float *x, size_t n)
+{
+    static const float g[] = {STRATA_GELU_9, STRATA_GELU_8, STRATA_GELU_7, STRATA_GELU_6,
+                              STRATA_GELU_5, STRATA_GELU_4, STRATA_GELU_3, STRATA_GELU_2,
+                              STRATA_GELU_1, STRATA_GELU_0};
+    const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1);
+    for (size_t i = 0; i < n; i += 8) {
+        const __m256 v = load_or(x, i, n, 0);
+        const __m256 a = _mm256_min_ps(_mm256_set1_ps(6.0f), _mm256_andnot_ps(sign, v));
+        __m256 p = _mm256_set1_ps(STRATA_GELU_10);
+        STRATA_UNROLL
+        for (int j = 0; j < 10; j++)
+            p = _mm256_fmadd_ps(p, a, _mm256_set1_ps(g[j]));
+        const __m256 h = exp_ps(_mm256_xor_ps(p, sign));
+        const __m256 phi = _mm256_blendv_ps(_mm256_sub_ps(one, h), h, v);
+        store_first(y, i, n, _mm256_mul_ps(v, phi));
+    }
 }
 
 void strata_softmax_avx2(float *x, size_t n)

@@ -64,6 +64,8 @@ INLINE void prefetch_rows(const char *rows, size_t bytes)
 /* 16 elements of a row of the cache from d on; lanes outside mask are 0 (Q8_0: rows have none). */
 INLINE __m512 cache16(enum strata_type type, const char *row, size_t d, __mmask16 mask)
 {
+    if (type == STRATA_TYPE_F32)
+        return _mm512_maskz_loadu_ps(mask, row + 4 * d);
     if (type == STRATA_TYPE_F16)
         return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * d));
     const char *block = row + d / 32 * sizeof(struct strata_block_q8_0);
@@ -108,8 +110,8 @@ INLINE void load_keys(const struct strata_attention *a, enum strata_type type, f
         for (size_t d = 0; d < a->head_dim; d += 16) {
             __m512 rows[16];
             UNROLL for (size_t p = 0; p < 16; p++) rows[p] =
-                cache16(type, key_at(a, first + min_size(p, n - 1)), d, 0xffff);
-            store_transposed(keys + d * TILE, TILE, rows, 16);
+                cache16(type, key_at(a, first + min_size(p, n - 1)), d, first16(a->head_dim - d));
+            store_transposed(keys + d * TILE, TILE, rows, min_size(a->head_dim - d, 16));
         }
         return;
     }
@@ -351,8 +353,8 @@ INLINE void add_few(const struct strata_attention *a, const struct tile *tile,
             if (d == 0)
                 prefetch_rows(key_at(a, first + p + TILE), a->k_stride);
             UNROLL for (size_t i = 0; i < 4; i++) value[i] =
-                type == STRATA_TYPE_F16 || mask[i] ? cache16(type, v, d + 16 * i, mask[i])
-                                                   : _mm512_setzero_ps();
+                type != STRATA_TYPE_Q8_0 || mask[i] ? cache16(type, v, d + 16 * i, mask[i])
+                                                    : _mm512_setzero_ps();
             UNROLL for (size_t r = 0; r < rows; r++)
             {
                 __m512 weight = _mm512_set1_ps(weights[r * TILE + p]);
@@ -461,6 +463,11 @@ INLINE void attention(const struct strata_attention *a, enum strata_type type)
             take_tile(a, type, &tile, first, n);
     }
     finish(a, &tile);
+}
+
+void strata_attention_F32_avx512(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_F32);
 }
 
 void strata_attention_F16_avx512(const struct strata_attention *a)

@@ -20,6 +20,11 @@ struct running {
 /* Element i of a row of keys or values. */
 static double element(enum strata_type type, const void *row, size_t i)
 {
+    if (type == STRATA_TYPE_F32) {
+        float value;
+        memcpy(&value, (const char *)row + 4 * i, sizeof value);
+        return (double)value;
+    }
     if (type == STRATA_TYPE_F16) {
         uint16_t half;
         memcpy(&half, (const char *)row + 2 * i, sizeof half);
@@ -87,6 +92,11 @@ static void attention(const struct strata_attention *a, enum strata_type type)
             }
         }
     }
+}
+
+void strata_attention_F32_ref(const struct strata_attention *a)
+{
+    attention(a, STRATA_TYPE_F32);
 }
 
 void strata_attention_F16_ref(const struct strata_attention *a)

@@ -16,6 +16,27 @@ void strata_rms_norm_ref(float *y, const float *x, const float *weight, size_t n
         y[i] = (float)((double)x[i] * factor * (double)weight[i]);
 }
 
+void strata_layer_norm_ref(float *y, const float *x, const float *weight, const float *bias,
+                           size_t n, float eps)
+{
+    assert(n > 0);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double factor = 1 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) * factor * (double)weight[i] + (double)bias[i]);
+}
+
+void strata_gelu_ref(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((double)x[i] * (erfc(-(double)x[i] * M_SQRT1_2) / 2));
+}
+
 void strata_softmax_ref(float *x, size_t n)
 {
     assert(n > 0);

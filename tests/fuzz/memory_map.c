@@ -57,6 +57,18 @@ strata_status strata__file_map_open(struct strata__file_map *map, const char *pa
     return strata__fail_errno(STRATA_E_IO, ENOENT, "%s: cannot open", shown);
 }
 
+strata_status strata__file_map_open_in(struct strata__file_map *map, int folder, const char *name,
+                                       const char *shown, bool *found)
+{
+    (void)folder;
+    strata_status status = strata__file_map_open(map, name, shown);
+    map->links = 1;
+    if (!found)
+        return status;
+    *found = status == STRATA_OK;
+    return STRATA_OK;
+}
+
 void strata__file_map_close(struct strata__file_map *map)
 {
     *map = (struct strata__file_map){0};

@@ -1,5 +1,6 @@
 /* Writes the first corpus of fuzz_tokenizer into the folder argv[1]: small vocabularies, and the
  * same with one thing wrong. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static const char *const tokens[] = {
     "hello",  "\u0120a", "'ll",    "\u00ef", "\u00bf", "\u00bd", "<|im_end|>", "<|im_start|>",
     "<|im",
 };
-enum { TOKENS = sizeof tokens / sizeof *tokens, TOKENS_MAX = TOKENS + 10 };
+enum { TOKENS = sizeof tokens / sizeof *tokens, TOKENS_MAX = 400 };
 
 static const char *const merges[] = {"a b", "h e", "l l", "he ll", "hell o", "\u0120 a", "' ll"};
 enum { MERGES = sizeof merges / sizeof *merges };
@@ -35,6 +36,10 @@ struct seed {
     int32_t types[TOKENS_MAX];
     size_t n_tokens, n_types, n_scores;
     const char *merges[MERGES];
+    float scores[TOKENS_MAX];
+    const unsigned char *map; /* precompiled_charsmap; NULL: the key is left out */
+    size_t map_size;
+    int trim, lowercase;  /* -1: the key is left out */
     int add_bos, add_eos; /* -1: the key is left out */
     uint32_t bos, eos;
     const char *text; /* behind the file */
@@ -52,7 +57,13 @@ static void add(struct seed *seed, const char *token, int32_t type)
 
 static struct seed valid(const char *pre)
 {
-    struct seed seed = {.model = "gpt2", .pre = pre, .add_bos = -1, .add_eos = -1, .text = TEXT};
+    struct seed seed = {.model = "gpt2",
+                        .pre = pre,
+                        .add_bos = -1,
+                        .add_eos = -1,
+                        .trim = -1,
+                        .lowercase = -1,
+                        .text = TEXT};
     for (size_t i = 0; i < TOKENS; i++)
         add(&seed, tokens[i], i < TOKENS - 3 ? 1 : i < TOKENS - 1 ? 3 : 4);
     memcpy(seed.merges, merges, sizeof merges);
@@ -63,7 +74,6 @@ static struct seed valid(const char *pre)
 
 static void save(const struct seed *seed)
 {
-    static const float scores[TOKENS_MAX];
     char path[4096];
     struct gguf_writer w;
     gguf_begin(&w, 3);
@@ -73,7 +83,7 @@ static void save(const struct seed *seed)
     gguf_key_array(&w, "tokenizer.ggml.token_type", STRATA__META_I32, seed->n_types, seed->types,
                    4 * seed->n_types);
     if (seed->n_scores)
-        gguf_key_array(&w, "tokenizer.ggml.scores", STRATA__META_F32, seed->n_scores, scores,
+        gguf_key_array(&w, "tokenizer.ggml.scores", STRATA__META_F32, seed->n_scores, seed->scores,
                        4 * seed->n_scores);
     gguf_key_strings(&w, "tokenizer.ggml.merges", MERGES, seed->merges);
     gguf_key_u32(&w, "tokenizer.ggml.eos_token_id", seed->eos);
@@ -83,6 +93,17 @@ static void save(const struct seed *seed)
         gguf_key_bool(&w, "tokenizer.ggml.add_bos_token", seed->add_bos);
     if (seed->add_eos >= 0)
         gguf_key_bool(&w, "tokenizer.ggml.add_eos_token", seed->add_eos);
+    if (seed->trim >= 0) {
+        gguf_key_bool(&w, "tokenizer.ggml.remove_extra_whitespaces", seed->trim);
+        gguf_key_bool(&w, "tokenizer.ggml.add_space_prefix", seed->trim);
+    }
+    if (seed->lowercase >= 0) {
+        gguf_key_bool(&w, "tokenizer.ggml.normalizer.lowercase", seed->lowercase);
+        gguf_key_bool(&w, "tokenizer.ggml.normalizer.strip_accents", !seed->lowercase);
+    }
+    if (seed->map)
+        gguf_key_array(&w, "tokenizer.ggml.precompiled_charsmap", STRATA__META_U8, seed->map_size,
+                       seed->map, seed->map_size);
     if (seed->chat)
         gguf_key_string(&w, "tokenizer.chat_template", seed->chat);
     gguf_finish(&w);
@@ -166,6 +187,93 @@ static void save_tables(void)
     save(&seed);
 }
 
+static struct seed empty(const char *model)
+{
+    struct seed seed = valid("default");
+    seed.model = model;
+    seed.n_tokens = 0;
+    seed.bos = 1, seed.eos = 2;
+    return seed;
+}
+
+static struct seed wordpiece(int lowercase)
+{
+    static const char *const words[] = {
+        "\u2581hello", "\u2581a", "\u2581x", "\u25811", "\u2581<", "\u2581!",     "\u2581'",
+        "\u2581e",     "b",       "1",       "ll",      "\u2581",  "\u2581\u00e9"};
+    struct seed seed = empty("bert");
+    add(&seed, "[UNK]", 3);
+    add(&seed, "[CLS]", 3);
+    add(&seed, "[SEP]", 3);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        add(&seed, words[i], 1);
+    seed.lowercase = lowercase;
+    seed.text = "Hello ab[SEP] \u4e2d\u00c9\u0301\u0130 \u302e\uac00\u0301\xff 11x<!\u2581a\t";
+    return seed;
+}
+
+/* Byte tokens where `bytes` says so; scores fall. */
+static struct seed sentencepiece(const char *model, bool bytes, int trim)
+{
+    static const char *const pieces[] = {"\u2581h", "el", "\u2581hel", "lo",    "\u2581hello",
+                                         "\u2581",  "a",  "b",         "e",     "h",
+                                         "l",       "o",  "ab",        "\u00e9"};
+    static char texts[256][8];
+    struct seed seed = empty(model);
+    add(&seed, "<unk>", 2);
+    add(&seed, "<s>", 3);
+    add(&seed, "</s>", 3);
+    for (unsigned byte = 0; bytes && byte < 256; byte++) {
+        snprintf(texts[byte], sizeof texts[byte], "<0x%02X>", byte);
+        add(&seed, texts[byte], 6);
+    }
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        seed.scores[seed.n_tokens] = -(float)i;
+        add(&seed, pieces[i], 1);
+    }
+    add(&seed, "<im", 4);
+    add(&seed, "lo", 5);
+    seed.n_scores = seed.n_tokens;
+    seed.trim = trim;
+    return seed;
+}
+
+/* The other models, and each with one thing wrong. */
+static void save_models(void)
+{
+    static const unsigned char map[] = {8, 0, 0, 0, 0, 4, 0, 0, 'a', 1, 0, 0, 'x', 0};
+    static const char *const models[] = {"llama", "t5"};
+    for (int i = -1; i < 2; i++) {
+        struct seed seed = wordpiece(i);
+        save(&seed);
+    }
+    struct seed seed = wordpiece(1);
+    seed.tokens[0] = "x";
+    save(&seed);
+    for (size_t m = 0; m < 2; m++) {
+        for (int i = 0; i < 6; i++) {
+            seed = sentencepiece(models[m], i % 2, i / 2 - 1);
+            save(&seed);
+        }
+        seed.map = map, seed.map_size = sizeof map;
+        save(&seed);
+        seed.map_size--;
+        save(&seed);
+        seed = sentencepiece(models[m], true, 1);
+        seed.tokens[7] = "<0xZZ>";
+        save(&seed);
+        seed = sentencepiece(models[m], true, 1);
+        seed.types[7] = 1;
+        save(&seed);
+        seed = sentencepiece(models[m], false, 1);
+        seed.n_scores = 0;
+        save(&seed);
+        seed.n_scores = seed.n_tokens;
+        seed.types[0] = 3;
+        save(&seed);
+    }
+}
+
 /* The n-th allocation fails. */
 static void save_faults(void)
 {
@@ -174,6 +282,9 @@ static void save_faults(void)
         struct seed seed = valid("llama-bpe");
         seed.chat = n % 2 ? LOOP SYSTEM MESSAGE PROMPT : NULL;
         text[sizeof text - 2] = (char)(0x80 + n);
+        seed.text = text;
+        save(&seed);
+        seed = n % 3 == 0 ? wordpiece(1) : sentencepiece(n % 3 == 1 ? "llama" : "t5", n % 2, 1);
         seed.text = text;
         save(&seed);
     }
@@ -189,6 +300,7 @@ int main(int argc, char **argv)
     save_rules();
     save_templates();
     save_tables();
+    save_models();
     save_faults();
     return EXIT_SUCCESS;
 }

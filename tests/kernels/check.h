@@ -65,7 +65,7 @@ enum {
 }; /* products */
 enum { ATT_OUT, ATT_LARGEST, ATT_DENOMINATOR, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
 enum { MERGE_OUT, MERGE_SUMS, MERGE_LARGEST, MERGE_DENOMINATOR };
-enum { VEC_Y, VEC_A, VEC_B };                                   /* the rest: output, then inputs */
+enum { VEC_Y, VEC_A, VEC_B, VEC_C };                                   /* the rest: output, then inputs */
 enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_TOTAL, QUANT_X }; /* quantize_q8 */
 
 struct check_case {
@@ -77,7 +77,7 @@ struct check_case {
     size_t window;
     bool open;    /* attention leaves its result open, for attention_merge */
     size_t best;  /* top_k's k */
-    float number; /* eps of rms_norm, scale of attention */
+    float number; /* eps of norms, scale of attention */
     int alias;    /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
     bool flushes; /* the kernel's instructions may take subnormal weights and sums for zero */
     unsigned char *rows_of_w; /* products: the weights as a file has them, for the oracle */

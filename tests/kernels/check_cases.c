@@ -346,11 +346,12 @@ static void make_rope(struct check_case *c, struct check_random *random)
     }
 }
 
-/* silu_mul, rms_norm, add, softmax: one output and up to two inputs of one length. */
+/* silu_mul, norms, gelu, add, softmax: one output and up to three inputs of one length. */
 static void make_vector(struct check_case *c, struct check_random *random)
 {
     bool in_place = c->op == STRATA_OP_softmax || c->op == STRATA_OP_add;
-    bool may_alias = c->op == STRATA_OP_rms_norm || c->op == STRATA_OP_silu_mul;
+    bool norm = c->op == STRATA_OP_rms_norm || c->op == STRATA_OP_layer_norm;
+    bool may_alias = norm || c->op == STRATA_OP_silu_mul || c->op == STRATA_OP_gelu;
     c->k = random_length(random);
     if (may_alias && check_one_in(random, 2))
         c->alias = c->op == STRATA_OP_silu_mul ? (int)check_between(random, VEC_A, VEC_B) : VEC_A;
@@ -360,8 +361,10 @@ static void make_vector(struct check_case *c, struct check_random *random)
         fill_f32(y, c->mode, random);
     if (c->op != STRATA_OP_softmax)
         fill_f32(add_vector(c, "a", CHECK_IN, CHECK_F32, 4, c->k), c->mode, random);
-    if (may_alias)
+    if (norm || c->op == STRATA_OP_silu_mul)
         fill_f32(add_vector(c, "b", CHECK_IN, CHECK_F32, 4, c->k), c->mode, random);
+    if (c->op == STRATA_OP_layer_norm)
+        fill_f32(add_vector(c, "c", CHECK_IN, CHECK_F32, 4, c->k), c->mode, random);
     for (size_t i = 0; i < c->k && c->mode == CHECK_EXTREME; i++)
         if (c->op == STRATA_OP_softmax && check_one_in(random, 30))
             ((float *)y->image)[i] = -INFINITY;

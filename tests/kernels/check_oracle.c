@@ -24,6 +24,8 @@ static const struct {
     [STRATA_OP_similarity_f32] = {3, 2}, /* terms: k */
     [STRATA_OP_similarity_q16] = {5, 0}, /* both sums, scale, offset, step */
     [STRATA_OP_rms_norm] = {5, 1},       /* terms: n */
+    [STRATA_OP_layer_norm] = {6, 1},     /* terms: n; see layer_norm() */
+    [STRATA_OP_gelu] = {4, 0},           /* magnitude |x|: Phi within 2^-22 */
     [STRATA_OP_rope_norm] = {2, 0},      /* magnitude |a cos| + |b sin| */
     [STRATA_OP_rope_neox] = {2, 0},      /* likewise */
     [STRATA_OP_softmax] = {8, 1},        /* magnitude y * (1 + |x - max|): exp's argument rounds */
@@ -156,6 +158,17 @@ static void similarity_q16(const struct check_case *c, struct check_expected *ou
     }
 }
 
+/* Of similarity the reference rounds too: its order of sums is the rule. */
+static void product(const struct check_case *c, struct check_expected *out, bool strict)
+{
+    if (c->op == STRATA_OP_packed_q8)
+        product_q8(c, out, strict);
+    else if (c->op == STRATA_OP_similarity_q16)
+        similarity_q16(c, out);
+    else
+        product_f32(c, out, strict && c->op != STRATA_OP_similarity_f32);
+}
+
 /* ---- rounding ---- */
 
 /* The integer nearest to value, the even one of two. */
@@ -259,6 +272,39 @@ static void rms_norm(const struct check_case *c, struct check_expected *out, boo
         double y = f32_at(&c->buffer[VEC_A], i) * f32_at(&c->buffer[VEC_B], i) / root;
         /* x / root may be subnormal before it meets a weight below 2^53 */
         put(out, i, y, bound_of(c->op, (double)c->k, fabs(y), strict) + (strict ? 0 : 0x1p-96));
+    }
+}
+
+/* The mean rounds in units of the mean size of x; squares of the differences then grow by the
+ * square of that error. */
+static void layer_norm(const struct check_case *c, struct check_expected *out, bool strict)
+{
+    const struct check_buffer *x = &c->buffer[VEC_A];
+    double sum = 0, size = 0, squares = 0, n = (double)c->k;
+    for (size_t i = 0; i < c->k; i++) {
+        sum += f32_at(x, i);
+        size += fabs(f32_at(x, i)) / n;
+    }
+    for (size_t i = 0; i < c->k; i++)
+        squares += pow(f32_at(x, i) - sum / n, 2);
+    double root = sqrt(squares / n + (double)c->number);
+    double shift = strict ? 0 : (1 + sqrt(n)) * ROUNDING * size / root;
+    for (size_t i = 0; i < c->k; i++) {
+        double weight = f32_at(&c->buffer[VEC_B], i), bias = f32_at(&c->buffer[VEC_C], i);
+        double y = (f32_at(x, i) - sum / n) / root * weight;
+        double terms = (fabs(f32_at(x, i)) + size) / root * fabs(weight) + fabs(bias);
+        double error = bound_of(c->op, n, terms, strict) + fabs(y) * shift * shift;
+        put(out, i, y + bias, error + (strict ? 0 : 0x1p-96));
+    }
+}
+
+static void gelu(const struct check_case *c, struct check_expected *out, bool strict)
+{
+    for (size_t i = 0; i < c->k; i++) {
+        double x = f32_at(&c->buffer[VEC_A], i);
+        put(out, i, x * (erfc(-x / sqrt(2)) / 2), bound_of(c->op, 0, fabs(x), strict));
+        if (isinf(x) && x < 0)
+            out->tolerance[i] = INFINITY;
     }
 }
 
@@ -461,16 +507,10 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
     case STRATA_OP_gemv_f32:
     case STRATA_OP_gemm_f32:
     case STRATA_OP_packed_f32:
-        product_f32(c, out, strict);
-        break;
-    case STRATA_OP_similarity_f32: /* the reference rounds too: its order is the rule */
-        product_f32(c, out, false);
-        break;
-    case STRATA_OP_similarity_q16:
-        similarity_q16(c, out);
-        break;
     case STRATA_OP_packed_q8:
-        product_q8(c, out, strict);
+    case STRATA_OP_similarity_f32:
+    case STRATA_OP_similarity_q16:
+        product(c, out, strict);
         break;
     case STRATA_OP_quantize_q8:
         quantize(c, index, out);
@@ -480,6 +520,12 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
         break;
     case STRATA_OP_rms_norm:
         rms_norm(c, out, strict);
+        break;
+    case STRATA_OP_layer_norm:
+        layer_norm(c, out, strict);
+        break;
+    case STRATA_OP_gelu:
+        gelu(c, out, strict);
         break;
     case STRATA_OP_rope_norm:
     case STRATA_OP_rope_neox:

@@ -152,6 +152,12 @@ static void call_vector(const struct check_case *c, const struct strata_kernel *
     const float *p = (const float *)(c->alias == VEC_A ? y : b[VEC_A].placed);
     const float *q = (const float *)(c->alias == VEC_B ? y : b[VEC_B].placed);
     switch (c->op) {
+    case STRATA_OP_layer_norm:
+        kernel->fn.layer_norm(y, p, q, (const float *)b[VEC_C].placed, c->k, c->number);
+        break;
+    case STRATA_OP_gelu:
+        kernel->fn.gelu(y, p, c->k);
+        break;
     case STRATA_OP_dequantize:
         kernel->fn.dequantize(y, b[VEC_A].placed, c->k);
         break;

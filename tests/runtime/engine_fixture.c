@@ -25,6 +25,8 @@ struct engine engine_open(const char *path, struct engine_options options)
     model.no_pack_cache = true;
     if (strata_model_load(engine.runtime, path, &model, &engine.model) != STRATA_OK)
         fail_msg("%s", strata_last_error());
+    if (strata_model_embeds(engine.model))
+        return engine;
     strata_session_options session;
     strata_session_options_default(&session);
     session.context = options.context;

@@ -19,7 +19,8 @@ struct engine_options {
     bool tuned;       /* with the choices that a file below $STRATA_HOME has */
 };
 
-/* Fails the running test when anything cannot be opened. */
+/* Fails the running test when anything cannot be opened.  Models of sentence vectors have no
+ * session. */
 struct engine engine_open(const char *path, struct engine_options options);
 void engine_close(struct engine *engine);
 

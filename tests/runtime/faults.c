@@ -67,6 +67,8 @@ int __real_posix_memalign(void **out, size_t alignment, size_t size);
 int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
+int __real_openat(int folder, const char *path, int flags, ...);
+int __wrap_openat(int folder, const char *path, int flags, ...);
 int __real_fstat(int descriptor, struct stat *info);
 int __wrap_fstat(int descriptor, struct stat *info);
 void *__real_mmap(void *at, size_t size, int protection, int flags, int descriptor, off_t offset);
@@ -111,6 +113,15 @@ int __wrap_open(const char *path, int flags, ...)
     mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
     return fails(FAULT_OPEN) ? -1 : __real_open(path, flags, mode);
+}
+
+int __wrap_openat(int folder, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return fails(FAULT_OPENAT) ? -1 : __real_openat(folder, path, flags, mode);
 }
 
 int __wrap_fstat(int descriptor, struct stat *info)

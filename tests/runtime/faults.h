@@ -1,9 +1,9 @@
 /* Makes chosen calls of the code under test fail.
  *
  * A test that uses it is declared with strata_fault_test in CMake: the linker then sends the calls
- * of calloc, realloc, posix_memalign, open, fstat, mmap, munmap, pwrite, mkostemp, rename, unlink,
- * flock and fsync that the program's own objects make through here (shared libraries keep their
- * own).  May be used from any thread.
+ * of calloc, realloc, posix_memalign, open, openat, fstat, mmap, munmap, pwrite, mkostemp, rename,
+ * unlink, flock and fsync that the program's own objects make through here (shared libraries keep
+ * their own).  May be used from any thread.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -14,6 +14,7 @@
 enum fault_call {
     FAULT_MEMORY, /* calloc, realloc, posix_memalign */
     FAULT_OPEN,
+    FAULT_OPENAT,
     FAULT_FSTAT,
     FAULT_MMAP,
     FAULT_PWRITE,

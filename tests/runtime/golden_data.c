@@ -35,10 +35,13 @@ struct npy npy_read(const char *dir, const char *name)
     bool floats = strstr(header, "'<f4'") != NULL;
     assert_true(floats || strstr(header, "'<i4'"));
     assert_non_null(strstr(header, "'fortran_order': False"));
-    unsigned long a = 0, b = 0;
-    int dims = sscanf(strstr(header, "'shape': (") + 10, "%lu, %lu", &a, &b);
+    unsigned long a = 1, b = 1, c = 1;
+    int dims = sscanf(strstr(header, "'shape': (") + 10, "%lu, %lu, %lu", &a, &b, &c);
     assert_true(dims >= 1);
-    struct npy array = {.rows = dims == 2 ? a : 1, .cols = dims == 2 ? b : a};
+    struct npy array = {.rows = dims == 1 ? 1 : a * (dims == 3 ? b : 1),
+                        .cols = dims == 1   ? a
+                                : dims == 2 ? b
+                                            : c};
     size_t n = array.rows * array.cols;
     array.memory = malloc(n * 4 + 1);
     assert_int_equal(fread(array.memory, 4, n, file), n);

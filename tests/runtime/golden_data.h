@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A little-endian float32 or int32 array in C order, at most two dimensions (one: rows is 1). */
+/* A little-endian float32 or int32 array in C order, at most three dimensions (one: rows is 1;
+ * three: rows are those of the first two). */
 struct npy {
     size_t rows, cols;
     float *f; /* one of the two is set */

@@ -20,29 +20,6 @@ static void assert_accepted(const struct spec *spec)
     assert_null(tokenizer);
 }
 
-/* Refused with this status, and every one of the words (up to NULL) in the message. */
-static void assert_refused(const struct spec *spec, strata_status status, ...)
-{
-    strata_tokenizer *tokenizer = (strata_tokenizer *)spec;
-    assert_int_equal(spec_create(spec, &tokenizer), status);
-    assert_null(tokenizer);
-    va_list words;
-    va_start(words, status);
-    for (const char *word; (word = va_arg(words, const char *));)
-        if (!strstr(strata_last_error(), word))
-            fail_msg("\"%s\" is not in \"%s\"", word, strata_last_error());
-    va_end(words);
-}
-
-static void set_number(struct spec *spec, size_t i, const char *key, enum strata__meta_type type,
-                       int64_t value)
-{
-    spec->numbers[i].key = key;
-    spec->numbers[i].type = type;
-    spec->numbers[i].value = value;
-    spec->numbers[i + 1].key = NULL;
-}
-
 static void set_merge(struct spec *spec, size_t i, const char *merge)
 {
     spec->merges[i] = (struct strata__string){merge, strlen(merge)};
@@ -148,13 +125,13 @@ static void test_special_ids(void **state)
     int64_t n = (int64_t)spec.n_tokens;
     snprintf(limit, sizeof limit, "%zu tokens", spec.n_tokens);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        set_number(&spec, 0, keys[i], STRATA__META_U32, n - 1);
+        spec_number(&spec, 0, keys[i], STRATA__META_U32, n - 1);
         assert_accepted(&spec);
-        set_number(&spec, 0, keys[i], STRATA__META_U32, n);
+        spec_number(&spec, 0, keys[i], STRATA__META_U32, n);
         assert_refused(&spec, STRATA_E_FORMAT, keys[i], limit, NULL);
-        set_number(&spec, 0, keys[i], STRATA__META_U32, UINT32_MAX);
+        spec_number(&spec, 0, keys[i], STRATA__META_U32, UINT32_MAX);
         assert_refused(&spec, STRATA_E_FORMAT, keys[i], "4294967295", NULL);
-        set_number(&spec, 0, keys[i], STRATA__META_I32, -1);
+        spec_number(&spec, 0, keys[i], STRATA__META_I32, -1);
         assert_refused(&spec, STRATA_E_FORMAT, keys[i], NULL);
     }
 }
@@ -165,15 +142,15 @@ static void test_flags(void **state)
     (void)state;
     spec_default(&spec, "llama-bpe"); /* adds bos by default */
     assert_accepted(&spec);
-    set_number(&spec, 0, "tokenizer.ggml.add_eos_token", STRATA__META_BOOL, 0);
+    spec_number(&spec, 0, "tokenizer.ggml.add_eos_token", STRATA__META_BOOL, 0);
     assert_refused(&spec, STRATA_E_FORMAT, "tokenizer.ggml.bos_token_id", "missing", NULL);
-    set_number(&spec, 0, "tokenizer.ggml.add_bos_token", STRATA__META_BOOL, 0);
+    spec_number(&spec, 0, "tokenizer.ggml.add_bos_token", STRATA__META_BOOL, 0);
     assert_accepted(&spec);
-    set_number(&spec, 1, "tokenizer.ggml.add_eos_token", STRATA__META_BOOL, 1);
+    spec_number(&spec, 1, "tokenizer.ggml.add_eos_token", STRATA__META_BOOL, 1);
     assert_refused(&spec, STRATA_E_FORMAT, "tokenizer.ggml.eos_token_id", "missing", NULL);
-    set_number(&spec, 2, "tokenizer.ggml.eos_token_id", STRATA__META_U32, SPEC_END);
+    spec_number(&spec, 2, "tokenizer.ggml.eos_token_id", STRATA__META_U32, SPEC_END);
     assert_accepted(&spec);
-    set_number(&spec, 1, "tokenizer.ggml.add_eos_token", STRATA__META_U32, 1);
+    spec_number(&spec, 1, "tokenizer.ggml.add_eos_token", STRATA__META_U32, 1);
     assert_refused(&spec, STRATA_E_FORMAT, "tokenizer.ggml.add_eos_token", NULL);
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -160,27 +159,14 @@ static void test_literal_token(void **state)
     }
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Seconds to tokenise `size` bytes made by repeating `unit`; the bytes must come back. */
+/* Seconds to tokenise about `size` bytes made by repeating `unit`; the bytes must come back. */
 static double time_repeated(const strata_tokenizer *tokenizer, const char *unit, size_t size,
                             const char *end)
 {
-    size_t n = strlen(unit), tail = strlen(end);
-    size = size / n * n;
-    char *text = malloc(size + tail);
-    assert_non_null(text);
-    for (size_t i = 0; i < size; i += n)
-        memcpy(text + i, unit, n);
-    memcpy(text + size, end, tail);
-    double begin = seconds();
-    assert_round_trip(tokenizer, text, size + tail);
-    double taken = seconds() - begin;
+    char *text = repeated(unit, size, end, &size);
+    double begin = cpu_seconds();
+    assert_round_trip(tokenizer, text, size);
+    double taken = cpu_seconds() - begin;
     free(text);
     return taken;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -107,6 +108,90 @@ void spec_default(struct spec *spec, const char *pre)
     spec->numbers[1].type = STRATA__META_U32, spec->numbers[1].value = SPEC_END;
 }
 
+void spec_number(struct spec *spec, size_t i, const char *key, enum strata__meta_type type,
+                 int64_t value)
+{
+    spec->numbers[i].key = key;
+    spec->numbers[i].type = type;
+    spec->numbers[i].value = value;
+    spec->numbers[i + 1].key = NULL;
+}
+
+static void set_common(struct spec *spec, const char *model, int64_t bos, int64_t eos,
+                       int64_t unknown)
+{
+    memset(spec, 0, sizeof *spec);
+    spec->model = model;
+    spec->types_type = STRATA__META_I32;
+    spec->scores_type = STRATA__META_F32;
+    spec_number(spec, 0, "tokenizer.ggml.bos_token_id", STRATA__META_U32, bos);
+    spec_number(spec, 1, "tokenizer.ggml.eos_token_id", STRATA__META_U32, eos);
+    spec_number(spec, 2, "tokenizer.ggml.unknown_token_id", STRATA__META_U32, unknown);
+}
+
+void spec_wordpiece(struct spec *spec)
+{
+    static const char *const special[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    static const char *const words[] = {
+        "\u2581the",
+        "\u2581token",
+        "\u2581a",
+        "\u2581e",
+        "\u2581x",
+        "\u2581The",
+        "\u2581!",
+        "\u2581[",
+        "\u2581]",
+        "\u2581cls",
+        "\u2581\u4e2d",
+        "\u2581\u2581",
+        "ing",
+        "s",
+        "x",
+        "e",
+        "a",
+        "\u0301",
+        "\u2581",
+        "ized",
+        "\u2581caf\u00e9",
+        "\u2581cafe",
+        "\u1161",
+        "\u2581\u1100",
+        "<s>",
+    };
+    set_common(spec, "bert", 2, 3, 1);
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        spec_token(spec, special[i], STRATA__TOKEN_CONTROL);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        spec_token(spec, words[i], STRATA__TOKEN_NORMAL);
+}
+
+void spec_sentencepiece(struct spec *spec, const char *model, bool bytes)
+{
+    static const char *const pieces[] = {
+        "\u2581t",    "he",          "\u2581the", "ll", "\u2581he",
+        "\u2581hell", "\u2581hello", "\u2581",    "a",  "b",
+        "e",          "h",           "l",         "o",  "t",
+        "ab",         "aa",          "\u00e9",    "!",  "\u2581\u2581",
+    };
+    static char texts[256][8];
+    set_common(spec, model, 1, 2, 0);
+    spec_token(spec, "<unk>", STRATA__TOKEN_UNKNOWN);
+    spec_token(spec, "<s>", STRATA__TOKEN_CONTROL);
+    spec_token(spec, "</s>", STRATA__TOKEN_CONTROL);
+    for (unsigned byte = 0; bytes && byte < 256; byte++) {
+        snprintf(texts[byte], sizeof texts[byte], "<0x%02X>", byte);
+        spec_token(spec, texts[byte], STRATA__TOKEN_BYTE);
+    }
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        int32_t id = spec_token(spec, pieces[i], STRATA__TOKEN_NORMAL);
+        spec->scores[id] = -1.0f - 0.5f * (float)i;
+    }
+    spec_token(spec, "<tag>", STRATA__TOKEN_USER_DEFINED);
+    spec_token(spec, "hell", STRATA__TOKEN_UNUSED);
+    spec->n_scores = spec->n_tokens;
+}
+
 static void write_number(struct gguf_writer *w, const char *key, enum strata__meta_type type,
                          int64_t value)
 {
@@ -120,7 +205,6 @@ static void write_number(struct gguf_writer *w, const char *key, enum strata__me
 
 static void write_spec(struct gguf_writer *w, const struct spec *spec)
 {
-    static const float scores[SPEC_TOKENS_MAX + 1];
     gguf_begin(w, 3);
     gguf_key_string(w, "general.architecture", "llama");
     if (spec->model)
@@ -132,11 +216,14 @@ static void write_spec(struct gguf_writer *w, const struct spec *spec)
         gguf_key_array(w, "tokenizer.ggml.token_type", spec->types_type, spec->n_types, spec->types,
                        4 * spec->n_types);
     if (spec->n_scores)
-        gguf_key_array(w, "tokenizer.ggml.scores", spec->scores_type, spec->n_scores, scores,
+        gguf_key_array(w, "tokenizer.ggml.scores", spec->scores_type, spec->n_scores, spec->scores,
                        4 * spec->n_scores);
     gguf_key_byte_strings(w, "tokenizer.ggml.merges", spec->n_merges, spec->merges);
     for (size_t i = 0; spec->numbers[i].key; i++)
         write_number(w, spec->numbers[i].key, spec->numbers[i].type, spec->numbers[i].value);
+    if (spec->map)
+        gguf_key_array(w, "tokenizer.ggml.precompiled_charsmap", STRATA__META_U8, spec->map_size,
+                       spec->map, spec->map_size);
     if (spec->chat)
         gguf_key_string(w, "tokenizer.chat_template", spec->chat);
     gguf_finish(w);
@@ -183,6 +270,19 @@ strata_tokenizer *spec_tokenizer(const struct spec *spec)
     return tokenizer;
 }
 
+void assert_refused(const struct spec *spec, strata_status status, ...)
+{
+    strata_tokenizer *tokenizer = (strata_tokenizer *)spec;
+    assert_int_equal(spec_create(spec, &tokenizer), status);
+    assert_null(tokenizer);
+    va_list words;
+    va_start(words, status);
+    for (const char *word; (word = va_arg(words, const char *));)
+        if (!strstr(strata_last_error(), word))
+            fail_msg("\"%s\" is not in \"%s\"", word, strata_last_error());
+    va_end(words);
+}
+
 int32_t *ids_of(const strata_tokenizer *tokenizer, const char *text, size_t size, unsigned flags,
                 size_t *count)
 {
@@ -206,6 +306,38 @@ void assert_ids(const strata_tokenizer *tokenizer, const char *text, size_t size
     assert_int_equal(n, wanted);
     assert_memory_equal(found, ids, n * sizeof *ids);
     free(found);
+}
+
+void assert_text(const strata_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                 const char *text)
+{
+    char found[256];
+    size_t size;
+    assert_int_equal(strata_detokenize(tokenizer, ids, count, found, sizeof found - 1, &size),
+                     STRATA_OK);
+    assert_in_range(size, 0, sizeof found - 1);
+    found[size] = 0;
+    assert_string_equal(found, text);
+}
+
+char *repeated(const char *unit, size_t size, const char *end, size_t *full)
+{
+    size_t n = strlen(unit), tail = strlen(end);
+    size = size / n * n;
+    char *text = malloc(size + tail + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < size; i += n)
+        memcpy(text + i, unit, n);
+    memcpy(text + size, end, tail);
+    *full = size + tail;
+    return text;
+}
+
+double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 void assert_round_trip(const strata_tokenizer *tokenizer, const char *text, size_t size)

@@ -15,8 +15,11 @@ struct spec {
     int32_t types[SPEC_TOKENS_MAX];
     size_t n_types; /* written; 0: the key is left out */
     enum strata__meta_type types_type;
-    size_t n_scores; /* all 0; 0: the key is left out */
+    float scores[SPEC_TOKENS_MAX + 1];
+    size_t n_scores; /* written; 0: the key is left out */
     enum strata__meta_type scores_type;
+    const unsigned char *map; /* precompiled_charsmap; NULL: the key is left out */
+    size_t map_size;
     struct strata__string merges[SPEC_MERGES_MAX];
     size_t n_merges;
     struct {
@@ -36,6 +39,20 @@ void spec_default(struct spec *spec, const char *pre);
 #define SPEC_USER 259
 #define SPEC_USER_X 260
 
+/* WordPiece: [PAD], [UNK], [CLS], [SEP], [MASK] (control, 0 to 4), then a small English vocabulary.
+ * bos is [CLS], eos [SEP], unknown [UNK]. */
+void spec_wordpiece(struct spec *spec);
+
+/* SentencePiece, model "llama" or "t5": <unk>, <s>, </s> (unknown and control, 0 to 2), then the
+ * 256 byte tokens from SPEC_BYTE on where `bytes` says so, then pieces in the order of their
+ * scores. bos is <s>, eos </s>, unknown <unk>. */
+void spec_sentencepiece(struct spec *spec, const char *model, bool bytes);
+#define SPEC_BYTE 3
+
+/* Sets number i (a key with an integer or bool) and ends the list behind it. */
+void spec_number(struct spec *spec, size_t i, const char *key, enum strata__meta_type type,
+                 int64_t value);
+
 /* Adds a token; returns its id. */
 int32_t spec_token(struct spec *spec, const char *text, int32_t type);
 
@@ -51,6 +68,9 @@ strata_status spec_create(const struct spec *spec, strata_tokenizer **out);
 /* The same, which must succeed. */
 strata_tokenizer *spec_tokenizer(const struct spec *spec);
 
+/* Creating fails with this status, and every one of the words (up to NULL) in the message. */
+void assert_refused(const struct spec *spec, strata_status status, ...);
+
 /* Asserts that the ids of text[0..size) are those up to the final -1. */
 void assert_ids(const strata_tokenizer *tokenizer, const char *text, size_t size, unsigned flags,
                 const int32_t *ids);
@@ -59,7 +79,17 @@ void assert_ids(const strata_tokenizer *tokenizer, const char *text, size_t size
 int32_t *ids_of(const strata_tokenizer *tokenizer, const char *text, size_t size, unsigned flags,
                 size_t *count);
 
+/* Asserts that the ids detokenise to this text. */
+void assert_text(const strata_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                 const char *text);
+
 /* Asserts that the ids of the text detokenise to the same bytes. */
 void assert_round_trip(const strata_tokenizer *tokenizer, const char *text, size_t size);
+
+/* A text of about `size` bytes: `unit` again and again, then `end`.  The caller frees. */
+char *repeated(const char *unit, size_t size, const char *end, size_t *full);
+
+/* Processor seconds used so far. */
+double cpu_seconds(void);
 
 #endif

@@ -52,5 +52,9 @@ completes smollm2-135m inspect smo
 completes q8 logits --compute q
 completes cpu generate --device ''
 completes roofline bench ro
+completes q4_k quantize --type q4
+completes smollm2-135m quantize smo
 completes prune cache p
+completes bf16 convert --type b
+completes "$source_dir/tests" convert "$source_dir/tes"
 finish

@@ -35,20 +35,29 @@ _strata() {
     help:*)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_commands "$program")" -- "$word")
         ;;
-    *:-m | *:--model | inspect:inspect)
+    quantize:--type)
+        mapfile -t COMPREPLY < <(compgen -W "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs" -- "$word")
+        ;;
+    *:--imatrix)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
+    *:-m | *:--model | inspect:inspect | quantize:quantize)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word"; compgen -f -- "$word")
         ;;
     *:-f | *:--file)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
+    *:--device | *:--kv-type | *:--compute | *:--type)
+        mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")
+        ;;
+    convert:*)
+        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.gguf' -- "$word")
         ;;
     cache:cache)
         mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
         ;;
     bench:bench)
         mapfile -t COMPREPLY < <(compgen -W "kernels roofline baseline compare report" -- "$word")
-        ;;
-    *:--device | *:--kv-type | *:--compute)
-        mapfile -t COMPREPLY < <(compgen -W "$(_strata_choices "$program" "$command" "$before")" -- "$word")
         ;;
     pull:*)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word")

@@ -1,0 +1,399 @@
+/* Writing GGUF files (gguf_write.h). */
+#include "gguf_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "checked.h"
+#include "gguf_file.h"
+#include "memory.h"
+
+#define ALIGNMENT 32u
+#define WRITE_MAX ((size_t)1 << 30) /* bytes of one call of the system */
+#define NAMES_MAX 100u              /* temporary files that are tried */
+
+/* A part of the header, growing. */
+struct bytes {
+    unsigned char *data;
+    size_t size, capacity;
+};
+
+struct strata__gguf_writer {
+    char *path, *temporary; /* temporary: NULL as long as there is none */
+    char shown[512];        /* path for messages */
+    int descriptor;
+    struct bytes keys, tensors;
+    uint64_t key_count, tensor_count;
+    uint64_t *sizes;   /* bytes of each tensor */
+    uint64_t data_end; /* of the tensors declared, from the start of the data, padded */
+    bool header_done;
+    uint64_t at;    /* bytes of the file written */
+    uint64_t turn;  /* tensors that are whole */
+    uint64_t given; /* bytes of the next one */
+};
+
+static strata_status misuse(const struct strata__gguf_writer *w, const char *what)
+{
+    return strata__fail(STRATA_E_INTERNAL, "%s: writing it: %s", w->shown, what);
+}
+
+/* ---- the temporary file ---- */
+
+static strata_status check_target(const struct strata__gguf_writer *w)
+{
+    struct stat info;
+    if (stat(w->path, &info) == 0 && !S_ISREG(info.st_mode))
+        return strata__fail(STRATA_E_IO, "%s: there is something that is not a plain file",
+                            w->shown);
+    return STRATA_OK;
+}
+
+/* open, not mkostemp: the permissions are to be those of any new file. */
+static strata_status make_temporary(struct strata__gguf_writer *w)
+{
+    size_t size = strlen(w->path) + 64;
+    char *name;
+    STRATA_TRY(strata__calloc(&name, size, 1, "name of a temporary file"));
+    for (unsigned i = 0; w->descriptor < 0 && i < NAMES_MAX; i++) {
+        snprintf(name, size, "%s.%ld-%u.tmp", w->path, (long)getpid(), i);
+        do
+            w->descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        while (w->descriptor < 0 && errno == EINTR);
+        if (w->descriptor < 0 && errno != EEXIST)
+            break;
+    }
+    if (w->descriptor < 0) {
+        int error = errno;
+        strata__free(name);
+        return strata__fail_errno(STRATA_E_IO, error, "%s: cannot make a file beside it", w->shown);
+    }
+    w->temporary = name;
+    return STRATA_OK;
+}
+
+strata_status strata__gguf_write_open(struct strata__gguf_writer **out, const char *path)
+{
+    struct strata__gguf_writer *w;
+    strata_status status;
+    size_t size = strlen(path);
+    *out = NULL;
+    if (size == 0 || path[size - 1] == '/')
+        return strata__fail(STRATA_E_INVALID, "\"%s\": not the name of a file", path);
+    STRATA_TRY(strata__calloc(&w, 1, sizeof *w, "GGUF writer"));
+    w->descriptor = -1;
+    strata__escape(w->shown, sizeof w->shown, path, size);
+    STRATA_TRY_DONE(strata__calloc(&w->path, size + 1, 1, "path"));
+    memcpy(w->path, path, size);
+    STRATA_TRY_DONE(check_target(w));
+    STRATA_TRY_DONE(make_temporary(w));
+    *out = w;
+    return STRATA_OK;
+done:
+    strata__gguf_write_abort(&w);
+    return status;
+}
+
+void strata__gguf_write_abort(struct strata__gguf_writer **handle)
+{
+    struct strata__gguf_writer *w = handle ? *handle : NULL;
+    if (!w)
+        return;
+    *handle = NULL;
+    if (w->descriptor >= 0)
+        close(w->descriptor); /* what was written is not wanted */
+    if (w->temporary)
+        unlink(w->temporary);
+    strata__free(w->temporary);
+    strata__free(w->path);
+    strata__free(w->keys.data);
+    strata__free(w->tensors.data);
+    strata__free(w->sizes);
+    strata__free(w);
+}
+
+static strata_status write_all(struct strata__gguf_writer *w, const void *data, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        size_t part = bytes - done < WRITE_MAX ? bytes - done : WRITE_MAX;
+        ssize_t n = pwrite(w->descriptor, (const char *)data + done, part, (off_t)w->at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return strata__fail_errno(STRATA_E_IO, n < 0 ? errno : ENOSPC,
+                                      "%s: cannot write at byte %" PRIu64, w->shown, w->at);
+        done += (size_t)n;
+        w->at += (uint64_t)n;
+    }
+    return STRATA_OK;
+}
+
+static strata_status write_padding(struct strata__gguf_writer *w)
+{
+    static const unsigned char zeros[ALIGNMENT];
+    return write_all(w, zeros, (ALIGNMENT - w->at % ALIGNMENT) % ALIGNMENT);
+}
+
+/* ---- metadata ---- */
+
+static strata_status append(struct bytes *to, const void *data, size_t size)
+{
+    if (size > to->capacity - to->size) {
+        uint64_t need;
+        if (!strata__add_u64(to->size, size, &need) || need > SIZE_MAX / 2)
+            return strata__fail(STRATA_E_NOMEM, "GGUF header: too large");
+        size_t capacity = need < 4096 ? 4096 : (size_t)need + (size_t)need / 2;
+        STRATA_TRY(strata__resize(&to->data, capacity, 1, "GGUF header"));
+        to->capacity = capacity;
+    }
+    if (size)
+        memcpy(to->data + to->size, data, size);
+    to->size += size;
+    return STRATA_OK;
+}
+
+static strata_status append_u32(struct bytes *to, uint32_t value)
+{
+    return append(to, &value, sizeof value);
+}
+
+static strata_status append_u64(struct bytes *to, uint64_t value)
+{
+    return append(to, &value, sizeof value);
+}
+
+static strata_status append_string(struct bytes *to, struct strata__string string)
+{
+    STRATA_TRY(append_u64(to, string.size));
+    return append(to, string.text, string.size);
+}
+
+static struct strata__string string_of(const char *text)
+{
+    return (struct strata__string){text, strlen(text)};
+}
+
+static strata_status begin_key(struct strata__gguf_writer *w, struct strata__string key,
+                               enum strata__meta_type type)
+{
+    if (w->header_done)
+        return misuse(w, "metadata after data");
+    STRATA_TRY(append_string(&w->keys, key));
+    w->key_count++;
+    return append_u32(&w->keys, type);
+}
+
+static strata_status put_value(struct strata__gguf_writer *w, const char *key,
+                               enum strata__meta_type type, const void *value)
+{
+    STRATA_TRY(begin_key(w, string_of(key), type));
+    return append(&w->keys, value, strata__meta_type_bytes(type));
+}
+
+strata_status strata__gguf_write_u32(struct strata__gguf_writer *w, const char *key, uint32_t value)
+{
+    return put_value(w, key, STRATA__META_U32, &value);
+}
+
+strata_status strata__gguf_write_u64(struct strata__gguf_writer *w, const char *key, uint64_t value)
+{
+    return put_value(w, key, STRATA__META_U64, &value);
+}
+
+strata_status strata__gguf_write_f32(struct strata__gguf_writer *w, const char *key, float value)
+{
+    return put_value(w, key, STRATA__META_F32, &value);
+}
+
+strata_status strata__gguf_write_bool(struct strata__gguf_writer *w, const char *key, bool value)
+{
+    return put_value(w, key, STRATA__META_BOOL, &(uint8_t){value});
+}
+
+strata_status strata__gguf_write_string(struct strata__gguf_writer *w, const char *key,
+                                        struct strata__string value)
+{
+    STRATA_TRY(begin_key(w, string_of(key), STRATA__META_STRING));
+    return append_string(&w->keys, value);
+}
+
+static strata_status begin_array(struct strata__gguf_writer *w, const char *key,
+                                 enum strata__meta_type type, uint64_t count)
+{
+    STRATA_TRY(begin_key(w, string_of(key), STRATA__META_ARRAY));
+    STRATA_TRY(append_u32(&w->keys, type));
+    return append_u64(&w->keys, count);
+}
+
+strata_status strata__gguf_write_array(struct strata__gguf_writer *w, const char *key,
+                                       enum strata__meta_type type, const void *values,
+                                       uint64_t count)
+{
+    STRATA_TRY(begin_array(w, key, type, count));
+    return append(&w->keys, values, (size_t)count * strata__meta_type_bytes(type));
+}
+
+strata_status strata__gguf_write_strings(struct strata__gguf_writer *w, const char *key,
+                                         const struct strata__string *strings, uint64_t count)
+{
+    STRATA_TRY(begin_array(w, key, STRATA__META_STRING, count));
+    for (uint64_t i = 0; i < count; i++)
+        STRATA_TRY(append_string(&w->keys, strings[i]));
+    return STRATA_OK;
+}
+
+static bool about_layout(struct strata__string key)
+{
+    static const char alignment[] = "general.alignment", split[] = "split.";
+    return (key.size == sizeof alignment - 1 && memcmp(key.text, alignment, key.size) == 0) ||
+           (key.size >= sizeof split - 1 && memcmp(key.text, split, sizeof split - 1) == 0);
+}
+
+strata_status strata__gguf_write_copy(struct strata__gguf_writer *w, const strata_file *file,
+                                      uint32_t index)
+{
+    struct strata__meta_value value = strata__meta_value(file, index);
+    if (about_layout(value.key))
+        return STRATA_OK;
+    STRATA_TRY(begin_key(w, value.key, value.type));
+    return append(&w->keys, value.bytes.text, value.bytes.size);
+}
+
+/* ---- tensors ---- */
+
+/* Bytes of a tensor; false when the format does not allow the shape. */
+static bool tensor_bytes(enum strata_type type, unsigned n_dims, const uint64_t *shape,
+                         uint64_t *bytes)
+{
+    const struct strata_block_format *format = strata_block_format(type);
+    if (n_dims < 1 || n_dims > 4 || shape[0] % format->block_elems != 0)
+        return false;
+    if (!strata__mul_u64(shape[0] / format->block_elems, format->block_bytes, bytes))
+        return false;
+    for (unsigned i = 0; i < n_dims; i++)
+        if (shape[i] == 0 || (i > 0 && !strata__mul_u64(*bytes, shape[i], bytes)))
+            return false;
+    return true;
+}
+
+strata_status strata__gguf_write_tensor(struct strata__gguf_writer *w, const char *name,
+                                        enum strata_type type, unsigned n_dims,
+                                        const uint64_t *shape)
+{
+    uint64_t bytes, end;
+    if (w->header_done)
+        return misuse(w, "a tensor after data");
+    if (!*name || strlen(name) > STRATA__GGUF_NAME_MAX)
+        return strata__fail(STRATA_E_INVALID, "%s: tensor name \"%s\": expected 1 to %u bytes",
+                            w->shown, name, STRATA__GGUF_NAME_MAX);
+    if (!tensor_bytes(type, n_dims, shape, &bytes) || !strata__add_u64(w->data_end, bytes, &end) ||
+        !strata__round_up_u64(end, ALIGNMENT, &end) || end > INT64_MAX)
+        return strata__fail(STRATA_E_INVALID,
+                            "%s: tensor \"%s\": the shape does not suit the format, or %s",
+                            w->shown, name, strata_block_format(type)->name);
+    STRATA_TRY(
+        strata__resize(&w->sizes, (size_t)w->tensor_count + 1, sizeof *w->sizes, "tensor table"));
+    STRATA_TRY(append_string(&w->tensors, string_of(name)));
+    STRATA_TRY(append_u32(&w->tensors, n_dims));
+    STRATA_TRY(append(&w->tensors, shape, n_dims * sizeof *shape));
+    STRATA_TRY(append_u32(&w->tensors, strata_block_format(type)->gguf_id));
+    STRATA_TRY(append_u64(&w->tensors, w->data_end));
+    w->sizes[w->tensor_count++] = bytes;
+    w->data_end = end;
+    return STRATA_OK;
+}
+
+static strata_status write_header(struct strata__gguf_writer *w)
+{
+    struct {
+        char magic[4];
+        uint32_t version;
+        uint64_t tensors, keys;
+    } head = {{'G', 'G', 'U', 'F'}, 3, w->tensor_count, w->key_count};
+    w->header_done = true;
+    STRATA_TRY(write_all(w, &head, sizeof head));
+    STRATA_TRY(write_all(w, w->keys.data, w->keys.size));
+    STRATA_TRY(write_all(w, w->tensors.data, w->tensors.size));
+    return write_padding(w);
+}
+
+strata_status strata__gguf_write_data(struct strata__gguf_writer *w, const void *data, size_t bytes)
+{
+    if (!w->header_done)
+        STRATA_TRY(write_header(w));
+    if (w->turn == w->tensor_count || bytes > w->sizes[w->turn] - w->given)
+        return misuse(w, "more data than the tensors have");
+    STRATA_TRY(write_all(w, data, bytes));
+    w->given += bytes;
+    if (w->given < w->sizes[w->turn])
+        return STRATA_OK;
+    w->given = 0;
+    w->turn++;
+    return write_padding(w);
+}
+
+/* ---- the end ---- */
+
+/* Opens the folder of the file, to be written through once the file has its name. */
+static strata_status open_folder(const struct strata__gguf_writer *w, int *descriptor)
+{
+    char *folder;
+    const char *slash = strrchr(w->path, '/');
+    size_t size = slash ? (size_t)(slash - w->path) + 1 : 1;
+    STRATA_TRY(strata__calloc(&folder, size + 1, 1, "path"));
+    memcpy(folder, slash ? w->path : ".", size);
+    do
+        *descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (*descriptor < 0 && errno == EINTR);
+    int error = errno;
+    strata__free(folder);
+    if (*descriptor < 0)
+        return strata__fail_errno(STRATA_E_IO, error, "%s: cannot open its folder", w->shown);
+    return STRATA_OK;
+}
+
+/* Gives the file its name; some file systems cannot write a folder through and say EINVAL. */
+static strata_status take_name(struct strata__gguf_writer *w)
+{
+    int folder;
+    strata_status status = STRATA_OK;
+    STRATA_TRY(open_folder(w, &folder));
+    if (rename(w->temporary, w->path) != 0) {
+        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot rename to it", w->shown);
+    } else {
+        strata__free(w->temporary);
+        w->temporary = NULL;
+        if (fsync(folder) != 0 && errno != EINVAL)
+            status = strata__fail_errno(STRATA_E_IO, errno,
+                                        "%s: whole, but its folder cannot be written to the disk",
+                                        w->shown);
+    }
+    close(folder);
+    return status;
+}
+
+static strata_status finish(struct strata__gguf_writer *w)
+{
+    if (!w->header_done)
+        STRATA_TRY(write_header(w));
+    if (w->turn != w->tensor_count)
+        return misuse(w, "less data than the tensors have");
+    if (fsync(w->descriptor) != 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write to the disk", w->shown);
+    int closed = close(w->descriptor);
+    w->descriptor = -1;
+    if (closed != 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot close", w->shown);
+    return take_name(w);
+}
+
+strata_status strata__gguf_write_finish(struct strata__gguf_writer **w)
+{
+    strata_status status = finish(*w);
+    strata__gguf_write_abort(w);
+    return status;
+}

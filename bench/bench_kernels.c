@@ -177,6 +177,11 @@ static void setup_product(struct lane *lane)
         a->scratch = buffer(lane, STRATA_GEMM_SCRATCH_BYTES(k));
     if (op == STRATA_OP_packed_q8)
         a->xq = q8_rows(lane, size.m, k);
+    if (op == STRATA_OP_similarity_q16) {
+        a->scales = numbers(lane, 2 * size.rows);
+        a->steps = numbers(lane, size.m);
+        a->x16 = buffer(lane, size.m * k * sizeof *a->x16);
+    }
     lane->step = size.weight_bytes;
     if (op == STRATA_OP_packed_q8 && !lane->failed) {
         struct strata_kernels reference;
@@ -363,6 +368,7 @@ static const struct shape gemm_shapes[] = {{576, 8},   {1536, 8},   {2048, 8},  
 static const struct shape packed_shapes[] = {{576, 1},   {1536, 1},   {2048, 1},   {8192, 1},
                                              {576, 8},   {1536, 8},   {2048, 8},   {8192, 8},
                                              {576, 512}, {1536, 512}, {2048, 512}, {8192, 512}};
+static const struct shape vector_shapes[] = {{384, 1}, {384, 8}, {1024, 1}, {1024, 8}};
 static const struct shape depth_shapes[] = {{128, 1},  {1024, 1},  {4096, 1},
                                             {128, 16}, {1024, 16}, {4096, 16}};
 static const struct shape part_shapes[] = {{HEAD_DIM, 16}};
@@ -387,6 +393,8 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     PRODUCT(gemm_f32, "m", gemm_shapes),
     PRODUCT(packed_f32, "m", packed_shapes),
     PRODUCT(packed_q8, "m", packed_shapes),
+    PRODUCT(similarity_f32, "m", vector_shapes),
+    PRODUCT(similarity_q16, "m", vector_shapes),
     VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
     VECTOR(encode, "n", NULL, width_shapes, setup_vectors),
     [STRATA_OP_attention_merge] = {"head_dim", "parts", SHAPES(part_shapes), merge_cost,

@@ -48,12 +48,14 @@ class Kernels(unittest.TestCase):
         self.assertAlmostEqual(row["bytes_per_s"] * row["cpu_time"] / 1e9 / (2048 * 12), 2)
 
     def test_every_operation_runs(self):
-        shapes = "(k:1536|k:1536/m:8|k:576/m:1|n:[0-9]*|heads:9|depth:128/tokens:1|head_dim.*)"
+        shapes = "(k:384/m:1|k:1536|k:1536/m:8|k:576/m:1|n:[0-9]*|heads:9|depth:128/tokens:1|"
+        shapes += "head_dim.*)"
         rows = kernels("--filter", f"_ref/{shapes}$", STRATA_CPU="ref")
         plain = "quantize_q8 rms_norm rope_norm rope_neox softmax silu_mul add"
         plain += " attention_merge argmax top_k"
         typed = "dequantize_Q6_K gemv_f32_F16 gemm_f32_F32 packed_f32_Q8_0 packed_q8_Q4_K"
         typed += " attention_F16 attention_Q8_0 encode_Q8_0"
+        typed += " similarity_f32_F32 similarity_f32_F16 similarity_q16_I8"
         measured = {row["name"].split("_ref/")[0] for row in rows if row["ops_per_s"] > 0}
         self.assertEqual({*plain.split(), *typed.split()} - measured, set())
 

@@ -11,7 +11,7 @@
  * Reference.  The kernels in ref/ are the specification.  Every other level must give, on the same
  * input,
  * - the same bytes for integer and copying operations (quantize_q8, encode, dequantize, argmax,
- *   top_k);
+ *   top_k) and for similarity_*;
  * - for packed_q8: exact integer dot products within each block, whole or in parts; the float sums
  *   over blocks and parts may be ordered otherwise (so results are bit-equal whenever all float
  *   steps are exact, which the checker uses);
@@ -56,13 +56,20 @@ struct strata_q8_rows {
  * multiple of 16 at (char *)w + i / 16 * strata_panel_bytes(type, k); they ignore row_bytes and
  * scratch.  k is a multiple of the type's block size.
  *
- * packed_q8 reads xq (m rows), the others x (row j at x + j * ldx).  k > 0. */
+ * packed_q8 reads xq (m rows), the others x (row j at x + j * ldx).  k > 0.
+ *
+ * similarity_f32 and similarity_q16 take stored vectors as rows of w, as gemm_f32 does, and queries
+ * as the m rows; they ignore scratch.  similarity_q16: w[i][c] = scales[2 * i] * code + scales[2 *
+ * i
+ * + 1], and the queries are integers times a step, x[j][c] = steps[j] * x16[j * ldx + c]. */
 struct strata_matmul {
     float *y;
     size_t ldy;
     const void *w;
     size_t row_bytes;
     size_t rows;
+    const float *scales, *steps;
+    const int16_t *x16;
     const float *x;
     size_t ldx;
     struct strata_q8_rows xq;
@@ -150,6 +157,15 @@ typedef strata_matmul_fn strata_gemv_f32_fn, strata_gemm_f32_fn;
 /* Packed weights by float (f32) or 8-bit activations (q8), any number of tokens. */
 typedef strata_matmul_fn strata_packed_f32_fn, strata_packed_q8_fn;
 
+/* Inner products of stored vectors with queries, for ranking: the order of every sum is fixed, so
+ * that all levels give the same bits and a ranking does not depend on the host.
+ *
+ * f32: lane l of 16 takes elements l, l + 16, ... in turn, by fused multiply-adds that begin at 0
+ * (both rows are continued by zeros to a multiple of 16); then lanes 8 apart are added, then 4, 2
+ * and 1 apart.  q16: dot = the sum of code * x16 and total = the sum of x16, exact integers, become
+ * floats; y = step * (scale * dot + offset * total), each operation rounded. */
+typedef strata_matmul_fn strata_similarity_f32_fn, strata_similarity_q16_fn;
+
 /* See struct strata_attention. */
 typedef void strata_attention_fn(const struct strata_attention *a);
 
@@ -206,16 +222,18 @@ typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k)
 /* clang-format off */
 /* Slots: X(op) for each array by type, and for each plain slot. */
 #define STRATA_TYPED_OPS(X) \
-    X(dequantize) X(encode) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8) X(attention)
+    X(dequantize) X(encode) X(gemv_f32) X(gemm_f32) X(packed_f32) X(packed_q8) X(similarity_f32) \
+    X(similarity_q16) X(attention)
 #define STRATA_PLAIN_OPS(X) \
-    X(quantize_q8) X(rms_norm) X(layer_norm) X(gelu) X(rope_norm) X(rope_neox) X(softmax) X(silu_mul) X(add) \
-    X(attention_merge) X(argmax) X(top_k)
+    X(quantize_q8) X(rms_norm) X(layer_norm) X(gelu) X(rope_norm) X(rope_neox) X(softmax) \
+    X(silu_mul) X(add) X(attention_merge) X(argmax) X(top_k)
 /* clang-format on */
 
 /* The table.  Every type that strata computes with has dequantize, and either gemv_f32 and gemm_f32
  * (F32, F16, BF16) or packed_f32 and packed_q8 (the types of packed.h); F16 and Q8_0, in which keys
  * and values are kept, have encode and attention; F32, in which encoders have them, has attention;
- * all other typed slots are NULL.  Plain slots are never NULL. */
+ * F32 and F16 have similarity_f32, I8 has similarity_q16; all other typed slots are NULL.  Plain
+ * slots are never NULL. */
 struct strata_kernels {
 #define X(op) strata_##op##_fn *op[STRATA_TYPE_COUNT];
     STRATA_TYPED_OPS(X)

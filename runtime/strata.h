@@ -574,6 +574,7 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 
 #include "strata_convert.h"  /* folders of published models to GGUF files */
 #include "strata_embed.h"    /* sentence vectors */
+#include "strata_index.h"    /* finding vectors again */
 #include "strata_quantize.h" /* smaller weights */
 
 #endif

@@ -329,7 +329,8 @@ def main():
           f"{engines['strata float'].strata.level}, {datetime.date.today()}")
     print_rows(rows)
     if args.json:
-        args.json.write_text(json.dumps({"threads": args.threads, "engines": rows}, indent=1) + "\n")
+        found = {"threads": args.threads, "engines": rows}
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -59,11 +59,13 @@ enum {
     BUF_Q = BUF_X,
     BUF_SCALE,
     BUF_SUM,
-    BUF_TOTAL
+    BUF_TOTAL,
+    BUF_SCALES = BUF_SCALE, /* similarity_q16 */
+    BUF_STEPS = BUF_SUM
 }; /* products */
 enum { ATT_OUT, ATT_LARGEST, ATT_DENOMINATOR, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
 enum { MERGE_OUT, MERGE_SUMS, MERGE_LARGEST, MERGE_DENOMINATOR };
-enum { VEC_Y, VEC_A, VEC_B, VEC_C };                                   /* the rest: output, then inputs */
+enum { VEC_Y, VEC_A, VEC_B, VEC_C };                            /* the rest: output, then inputs */
 enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_TOTAL, QUANT_X }; /* quantize_q8 */
 
 struct check_case {
@@ -86,6 +88,7 @@ struct check_case {
 
 bool check_is_product(enum strata_op op);
 bool check_is_packed(enum strata_op op);
+bool check_is_similarity(enum strata_op op);
 
 size_t check_extent(const struct check_buffer *buffer); /* bytes from first to last element */
 size_t check_elements(const struct check_buffer *buffer);

@@ -36,7 +36,13 @@ bool check_is_packed(enum strata_op op)
 
 bool check_is_product(enum strata_op op)
 {
-    return op == STRATA_OP_gemv_f32 || op == STRATA_OP_gemm_f32 || check_is_packed(op);
+    return op == STRATA_OP_gemv_f32 || op == STRATA_OP_gemm_f32 || check_is_packed(op) ||
+           check_is_similarity(op);
+}
+
+bool check_is_similarity(enum strata_op op)
+{
+    return op == STRATA_OP_similarity_f32 || op == STRATA_OP_similarity_q16;
 }
 
 /* ---- buffers ---- */
@@ -217,6 +223,31 @@ static void add_weights(struct check_case *c, size_t pad, struct check_random *r
     free(packed);
 }
 
+/* Queries of 16 bits with their steps; scales, also 0 as constant vectors have, and offsets. */
+static void add_similarity(struct check_case *c, size_t pad, struct check_random *random)
+{
+    struct check_buffer *x = add_rows(c, "x16", CHECK_IN, CHECK_BYTES, 2, c->m, c->k + pad, c->k);
+    int range = c->mode == CHECK_EXACT ? 7 : 32767;
+    size_t style = check_between(random, 0, 3); /* one of them: all at the ends */
+    for (size_t i = 0; i < check_elements(x); i++) {
+        int q = (int)check_between(random, 0, 2 * (size_t)range) - range;
+        int16_t value = (int16_t)(style == 0 ? (i % 7 ? range : -range) : q);
+        memcpy(x->image + check_offset(x, i), &value, sizeof value);
+    }
+    struct check_buffer *b = add_vector(c, "scales", CHECK_IN, CHECK_F32, 4, 2 * c->rows);
+    float *scale = (float *)b->image;
+    for (size_t i = 0; i < 2 * c->rows; i++) {
+        enum check_mode hostile = CHECK_HOSTILE;
+        scale[i] = random_value(c->mode == CHECK_HOSTILE_WEIGHTS ? hostile : c->mode, random);
+        if (c->mode == CHECK_HOSTILE && !isfinite(scale[i]))
+            scale[i] = 1; /* of this mode only the queries are */
+        if (i % 2 == 0 && check_one_in(random, 5))
+            scale[i] = 0;
+    }
+    b = add_vector(c, "steps", CHECK_IN, CHECK_F32, 4, c->m);
+    fill_f32(b, c->mode, random);
+}
+
 static void make_product(struct check_case *c, struct check_random *random)
 {
     size_t elems = strata_block_format(c->type)->block_elems;
@@ -237,6 +268,8 @@ static void make_product(struct check_case *c, struct check_random *random)
         add_vector(c, "xq.sum", CHECK_IN, CHECK_BYTES, 2, c->m * c->k / 16);
         add_vector(c, "xq.total", CHECK_IN, CHECK_F32, 4, c->m * c->k / 32);
         fill_q8(c, random);
+    } else if (c->op == STRATA_OP_similarity_q16) {
+        add_similarity(c, pad, random);
     } else {
         fill_f32(add_rows(c, "x", CHECK_IN, CHECK_F32, 4, c->m, c->k + pad, c->k), c->mode, random);
     }
@@ -492,6 +525,10 @@ void check_case_slice(struct check_case *out, const struct check_case *c, size_t
         slice_buffer(out, &b[BUF_TOTAL], token * c->k / 32, 1, m * c->k / 32);
     } else {
         slice_buffer(out, &b[BUF_X], token * b[BUF_X].inner_stride, m, c->k);
+        if (c->op == STRATA_OP_similarity_q16) {
+            slice_buffer(out, &b[BUF_SCALES], 2 * row, 1, 2 * rows);
+            slice_buffer(out, &b[BUF_STEPS], token, 1, m);
+        }
     }
 }
 

@@ -17,18 +17,20 @@
 static const struct {
     double constant, per_root;
 } bounds[STRATA_OP_COUNT] = {
-    [STRATA_OP_gemv_f32] = {3, 2},   /* terms: k */
-    [STRATA_OP_gemm_f32] = {3, 2},   /* terms: k */
-    [STRATA_OP_packed_f32] = {3, 2}, /* terms: k */
-    [STRATA_OP_packed_q8] = {4, 2},  /* terms: blocks of 32 */
-    [STRATA_OP_rms_norm] = {5, 1},   /* terms: n */
-    [STRATA_OP_layer_norm] = {6, 1}, /* terms: n; see layer_norm() */
-    [STRATA_OP_gelu] = {4, 0},       /* magnitude |x|: Phi within 2^-22 */
-    [STRATA_OP_rope_norm] = {2, 0},  /* magnitude |a cos| + |b sin| */
-    [STRATA_OP_rope_neox] = {2, 0},  /* likewise */
-    [STRATA_OP_softmax] = {8, 1},    /* magnitude y * (1 + |x - max|): exp's argument rounds */
-    [STRATA_OP_silu_mul] = {10, 0},  /* an exp of 2 ulp, a sum, a division, a product */
-    [STRATA_OP_attention] = {10, 2}, /* terms: head_dim + visible; see attention() */
+    [STRATA_OP_gemv_f32] = {3, 2},       /* terms: k */
+    [STRATA_OP_gemm_f32] = {3, 2},       /* terms: k */
+    [STRATA_OP_packed_f32] = {3, 2},     /* terms: k */
+    [STRATA_OP_packed_q8] = {4, 2},      /* terms: blocks of 32 */
+    [STRATA_OP_similarity_f32] = {3, 2}, /* terms: k */
+    [STRATA_OP_similarity_q16] = {5, 0}, /* both sums, scale, offset, step */
+    [STRATA_OP_rms_norm] = {5, 1},       /* terms: n */
+    [STRATA_OP_layer_norm] = {6, 1},     /* terms: n; see layer_norm() */
+    [STRATA_OP_gelu] = {4, 0},           /* magnitude |x|: Phi within 2^-22 */
+    [STRATA_OP_rope_norm] = {2, 0},      /* magnitude |a cos| + |b sin| */
+    [STRATA_OP_rope_neox] = {2, 0},      /* likewise */
+    [STRATA_OP_softmax] = {8, 1},        /* magnitude y * (1 + |x - max|): exp's argument rounds */
+    [STRATA_OP_silu_mul] = {10, 0},      /* an exp of 2 ulp, a sum, a division, a product */
+    [STRATA_OP_attention] = {10, 2},     /* terms: head_dim + visible; see attention() */
     [STRATA_OP_attention_merge] = {10, 1}, /* terms: parts; see merge() */
 };
 
@@ -132,6 +134,39 @@ static void product_q8(const struct check_case *c, struct check_expected *out, b
                         error + (strict ? 0 : (double)c->k * 0x1p-128));
         }
     }
+}
+
+/* Integer sums, then five rounded operations, in whatever range. */
+static void similarity_q16(const struct check_case *c, struct check_expected *out)
+{
+    const struct check_buffer *x = &c->buffer[BUF_X];
+    for (size_t at = 0; at < c->rows * c->m; at++) {
+        size_t i = at % c->rows, j = at / c->rows;
+        const signed char *codes = (const signed char *)c->rows_of_w + i * c->row_bytes;
+        const int16_t *q = (const int16_t *)x->image + j * x->inner_stride;
+        long dot = 0, total = 0;
+        for (size_t p = 0; p < c->k; p++) {
+            dot += (long)codes[p] * q[p];
+            total += q[p];
+        }
+        double step = f32_at(&c->buffer[BUF_STEPS], j);
+        double scaled = f32_at(&c->buffer[BUF_SCALES], 2 * i) * (double)dot;
+        double shifted = f32_at(&c->buffer[BUF_SCALES], 2 * i + 1) * (double)total;
+        double inner = fabs(scaled) + fabs(shifted), size = fabs(step) * inner;
+        double error = bound_of(c->op, 0, size, false) + fabs(step) * 0x1p-148;
+        put_product(c, out, at, step * (scaled + shifted), inner > size ? inner : size, error);
+    }
+}
+
+/* Of similarity the reference rounds too: its order of sums is the rule. */
+static void product(const struct check_case *c, struct check_expected *out, bool strict)
+{
+    if (c->op == STRATA_OP_packed_q8)
+        product_q8(c, out, strict);
+    else if (c->op == STRATA_OP_similarity_q16)
+        similarity_q16(c, out);
+    else
+        product_f32(c, out, strict && c->op != STRATA_OP_similarity_f32);
 }
 
 /* ---- rounding ---- */
@@ -472,10 +507,10 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
     case STRATA_OP_gemv_f32:
     case STRATA_OP_gemm_f32:
     case STRATA_OP_packed_f32:
-        product_f32(c, out, strict);
-        break;
     case STRATA_OP_packed_q8:
-        product_q8(c, out, strict);
+    case STRATA_OP_similarity_f32:
+    case STRATA_OP_similarity_q16:
+        product(c, out, strict);
         break;
     case STRATA_OP_quantize_q8:
         quantize(c, index, out);

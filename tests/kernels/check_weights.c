@@ -223,6 +223,8 @@ static void fill_floats(enum strata_type type, unsigned char *row, size_t n, enu
         float value = random_f32(mode, random);
         if (type == STRATA_TYPE_F32) {
             memcpy(row + 4 * i, &value, 4);
+        } else if (type == STRATA_TYPE_I8) {
+            row[i] = check_one_in(random, 4) ? 0x80 : (unsigned char)check_next(random);
         } else if (type == STRATA_TYPE_BF16) {
             memcpy(row + 2 * i, (unsigned char *)&value + 2, 2);
             if (isnan(value))

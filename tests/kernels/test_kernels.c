@@ -114,7 +114,10 @@ static void every_level_has_a_full_table(void **state)
             assert_true((kernels.packed_q8[t] != NULL) == blocks);
             bool cache = t == STRATA_TYPE_F16 || t == STRATA_TYPE_Q8_0;
             assert_true((kernels.encode[t] != NULL) == cache);
-            assert_true((kernels.attention[t] != NULL) == cache);
+            assert_true((kernels.attention[t] != NULL) == (cache || t == STRATA_TYPE_F32));
+            bool vectors = t == STRATA_TYPE_F32 || t == STRATA_TYPE_F16;
+            assert_true((kernels.similarity_f32[t] != NULL) == vectors);
+            assert_true((kernels.similarity_q16[t] != NULL) == (t == STRATA_TYPE_I8));
             assert_true((strata_packed_format((enum strata_type)t).bits != 0) == blocks);
             types += known;
         }

@@ -328,67 +328,65 @@ static strata_runtime *open_runtime(void)
     return runtime;
 }
 
+/* Files with one thing changed, and their valid neighbours. */
+static const struct change model_changes[] = {
+    {.status = STRATA_OK}, /* the valid neighbour */
+    {.key = "strata.max_sequence_length", .number = 16, .status = STRATA_OK},
+    {.without = "bert.pooling_type", .status = STRATA_OK}, /* the mean */
+    {.key = "bert.pooling_type",
+     .number = 0,
+     .says = "pooling_type: 0",
+     .status = STRATA_E_UNSUPPORTED},
+    {.key = "bert.pooling_type",
+     .number = 4,
+     .says = "pooling_type: 4",
+     .status = STRATA_E_UNSUPPORTED},
+    {.key = "bert.attention.causal",
+     .number = -1,
+     .says = "causal: true",
+     .status = STRATA_E_UNSUPPORTED},
+    {.key = "strata.max_sequence_length",
+     .number = 129,
+     .says = "max_sequence_length: 129",
+     .status = STRATA_E_FORMAT},
+    {.key = "strata.max_sequence_length",
+     .number = 1,
+     .says = "max_sequence_length: 1",
+     .status = STRATA_E_FORMAT},
+    {.key = "bert.attention.head_count",
+     .number = 5,
+     .says = "found 64 and 5",
+     .status = STRATA_E_FORMAT},
+    {.key = "bert.context_length",
+     .number = 127,
+     .says = "position_embd.weight",
+     .status = STRATA_E_FORMAT},
+    {.without = "bert.attention.layer_norm_epsilon",
+     .says = "layer_norm_epsilon",
+     .status = STRATA_E_FORMAT},
+    {.without = "token_types.weight", .says = "token_types.weight", .status = STRATA_E_FORMAT},
+    {.without = "token_embd_norm.bias", .says = "token_embd_norm.bias", .status = STRATA_E_FORMAT},
+    {.without = "blk.1.attn_output.bias",
+     .says = "blk.1.attn_output.bias",
+     .status = STRATA_E_FORMAT},
+    {.without = "blk.2.ffn_up.weight", .says = "blk.2.ffn_up.weight", .status = STRATA_E_FORMAT},
+};
+
 static void refused_models(void **state)
 {
     (void)state;
-    static const struct change changes[] = {
-        {.status = STRATA_OK}, /* the valid neighbour */
-        {.key = "strata.max_sequence_length", .number = 16, .status = STRATA_OK},
-        {.without = "bert.pooling_type", .status = STRATA_OK}, /* the mean */
-        {.key = "bert.pooling_type",
-         .number = 0,
-         .says = "pooling_type: 0",
-         .status = STRATA_E_UNSUPPORTED},
-        {.key = "bert.pooling_type",
-         .number = 4,
-         .says = "pooling_type: 4",
-         .status = STRATA_E_UNSUPPORTED},
-        {.key = "bert.attention.causal",
-         .number = -1,
-         .says = "causal: true",
-         .status = STRATA_E_UNSUPPORTED},
-        {.key = "strata.max_sequence_length",
-         .number = 129,
-         .says = "max_sequence_length: 129",
-         .status = STRATA_E_FORMAT},
-        {.key = "strata.max_sequence_length",
-         .number = 1,
-         .says = "max_sequence_length: 1",
-         .status = STRATA_E_FORMAT},
-        {.key = "bert.attention.head_count",
-         .number = 5,
-         .says = "found 64 and 5",
-         .status = STRATA_E_FORMAT},
-        {.key = "bert.context_length",
-         .number = 127,
-         .says = "position_embd.weight",
-         .status = STRATA_E_FORMAT},
-        {.without = "bert.attention.layer_norm_epsilon",
-         .says = "layer_norm_epsilon",
-         .status = STRATA_E_FORMAT},
-        {.without = "token_types.weight", .says = "token_types.weight", .status = STRATA_E_FORMAT},
-        {.without = "token_embd_norm.bias",
-         .says = "token_embd_norm.bias",
-         .status = STRATA_E_FORMAT},
-        {.without = "blk.1.attn_output.bias",
-         .says = "blk.1.attn_output.bias",
-         .status = STRATA_E_FORMAT},
-        {.without = "blk.2.ffn_up.weight",
-         .says = "blk.2.ffn_up.weight",
-         .status = STRATA_E_FORMAT},
-    };
     strata_runtime *runtime = open_runtime();
     strata_model_options options;
     strata_model_options_default(&options);
     options.no_pack_cache = true;
-    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+    for (size_t i = 0; i < sizeof model_changes / sizeof *model_changes; i++) {
         strata_model *model;
         strata_status status =
-            strata_model_load(runtime, write_changed(&changes[i]), &options, &model);
-        if (status != changes[i].status)
+            strata_model_load(runtime, write_changed(&model_changes[i]), &options, &model);
+        if (status != model_changes[i].status)
             fail_msg("change %zu: %d %s", i, (int)status, strata_last_error());
-        if (changes[i].says)
-            gguf_says(strata_last_error(), changes[i].says);
+        if (model_changes[i].says)
+            gguf_says(strata_last_error(), model_changes[i].says);
         strata_model_unref(&model);
     }
     strata_runtime_close(&runtime);

@@ -53,6 +53,8 @@ MASKED_LOAD(load512_16, __m512i, uint32_t, uint16_t, 32)
 MASKED_LOAD(load512_ps, __m512, uint16_t, float, 16)
 MASKED_LOAD(load256_16, __m256i, uint16_t, uint16_t, 16)
 MASKED_LOAD(load128_16, __m128i, uint8_t, uint16_t, 8)
+MASKED_LOAD(load256_8, __m256i, uint32_t, uint8_t, 32)
+MASKED_LOAD(load128_ps, __m128, uint8_t, float, 4)
 
 #define MASKED_STORE(name, type, mask_type, lane, n)                    \
     EMULATED void emulated_##name(void *p, mask_type mask, type vector) \
@@ -73,6 +75,8 @@ MASKED_STORE(store128_32, __m128i, uint8_t, uint32_t, 4)
 #define _mm512_maskz_loadu_epi16(m, p) emulated_load512_16(_mm512_setzero_si512(), m, p)
 #define _mm256_maskz_loadu_epi16(m, p) emulated_load256_16(_mm256_setzero_si256(), m, p)
 #define _mm_maskz_loadu_epi16(m, p) emulated_load128_16(_mm_setzero_si128(), m, p)
+#define _mm256_maskz_loadu_epi8(m, p) emulated_load256_8(_mm256_setzero_si256(), m, p)
+#define _mm_maskz_loadu_ps(m, p) emulated_load128_ps(_mm_setzero_ps(), m, p)
 #define _mm512_mask_storeu_ps(p, m, v) emulated_store512_ps(p, m, v)
 #define _mm512_mask_storeu_epi8(p, m, v) emulated_store512_8(p, m, v)
 #define _mm_mask_storeu_ps(p, m, v) emulated_store128_ps(p, m, v)
@@ -108,12 +112,31 @@ IN_HALVES(cvtepu16_epi32, __m512i, __m256i, __m128i, __m256i, _mm256_cvtepu16_ep
     }
 LANE_BY_LANE(cvtepi8_epi32, __m512i, int32_t, __m128i, int8_t, 16)
 LANE_BY_LANE(cvtepu8_epi32, __m512i, uint32_t, __m128i, uint8_t, 16)
+LANE_BY_LANE(cvtepi8_epi16, __m512i, int16_t, __m256i, int8_t, 32)
+LANE_BY_LANE(cvtepi64_ps, __m128, float, __m256i, int64_t, 4)
 LANE_BY_LANE(cvtepi64_epi16, __m128i, uint16_t, __m512i, uint64_t, 8)
 LANE_BY_LANE(cvtepi32_epi8, __m128i, uint8_t, __m512i, uint32_t, 16)
 #define _mm512_cvtepi8_epi32(v) emulated_cvtepi8_epi32(v)
+#undef _mm512_cvtepi8_epi16
+#define _mm512_cvtepi8_epi16(v) emulated_cvtepi8_epi16(v)
+#define _mm256_cvtepi64_ps(v) emulated_cvtepi64_ps(v)
 #define _mm512_cvtepu8_epi32(v) emulated_cvtepu8_epi32(v)
 #define _mm512_cvtepi64_epi16(v) emulated_cvtepi64_epi16(v)
 #define _mm512_cvtepi32_epi8(v) emulated_cvtepi32_epi8(v)
+
+/* SIMDe rounds the product first. */
+EMULATED __m512 emulated_fmadd_ps(__m512 a, __m512 b, __m512 c)
+{
+    __m256 x[2], y[2], z[2];
+    TO_LANES(x, a);
+    TO_LANES(y, b);
+    TO_LANES(z, c);
+    for (int i = 0; i < 2; i++)
+        z[i] = _mm256_fmadd_ps(x[i], y[i], z[i]);
+    return FROM_LANES(__m512, z);
+}
+#undef _mm512_fmadd_ps
+#define _mm512_fmadd_ps(a, b, c) emulated_fmadd_ps(a, b, c)
 
 /* Shifts by numbers that are constants only once everything is inlined, which SIMDe's macros want
  * to see at once. */

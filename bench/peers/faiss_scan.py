@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Compares strata_index with faiss: exact search of all vectors, alternating in one process.
+
+    bench/peers/setup                                            once: the environment with faiss
+    PYTHON bench/peers/faiss_scan.py [-n N] [-d D] [-k K] [-t 1,2] [-q 1,8] [--json FILE]
+
+PYTHON is the interpreter that setup prints.  8-bit vectors: strata's INT8 against faiss'
+IndexScalarQuantizer (QT_8bit, inner product); floats: F32 against IndexFlatIP.  strata is used as a
+C program would use it, through libstrata.so.  A time is of one search of Q queries; the ratio is
+the median over the repetitions of faiss' time over strata's in the same one.  GB/s is what strata's
+vectors have of bytes over its median time for one query; `strata bench roofline` says what the host
+can read.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # faiss' threads do not spin in strata's turns
+import faiss
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+CHUNK = 50_000  # vectors that are made and added at a time
+INT8, F32, DOT = 2, 0, 0
+
+
+class Config(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("threads", ctypes.c_int),
+        ("cpu_level", ctypes.c_char_p),
+        ("blas", ctypes.c_char_p),
+        ("log", ctypes.c_void_p),
+        ("log_user", ctypes.c_void_p),
+        ("no_tuning", ctypes.c_bool),
+    ]
+
+
+class Options(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("dimension", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("metric", ctypes.c_int),
+    ]
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+class Strata:
+    """An index of libstrata.so with a runtime of its own."""
+
+    def __init__(self, library, threads, dimension, kind):
+        self.library = ctypes.CDLL(str(library))
+        self.library.strata_last_error.restype = ctypes.c_char_p
+        config, options = Config(), Options()
+        self.library.strata_config_default(ctypes.byref(config))
+        config.threads = threads
+        self.runtime, self.index = ctypes.c_void_p(), ctypes.c_void_p()
+        self.call("runtime_open", ctypes.byref(self.runtime), ctypes.byref(config))
+        self.library.strata_index_options_default(ctypes.byref(options))
+        options.dimension, options.type, options.metric = dimension, kind, DOT
+        self.call(
+            "index_create", self.runtime, ctypes.byref(options), ctypes.byref(self.index)
+        )
+        self.count = 0
+
+    def call(self, name, *arguments):
+        if getattr(self.library, "strata_" + name)(*arguments):
+            sys.exit(f"faiss_scan.py: {name}: {self.library.strata_last_error().decode()}")
+
+    def add(self, vectors):
+        ids = np.arange(self.count, self.count + len(vectors), dtype=np.uint64)
+        count = ctypes.c_size_t(len(ids))
+        self.call("index_add", self.index, pointer(ids), pointer(vectors), count)
+        self.count += len(vectors)
+
+    def search(self, queries, k):
+        ids = np.empty((len(queries), k), dtype=np.uint64)
+        scores = np.empty((len(queries), k), dtype=np.float32)
+        found = ctypes.c_size_t()
+        sizes = ctypes.c_size_t(len(queries)), ctypes.c_size_t(k)
+        out = pointer(ids), pointer(scores), ctypes.byref(found)
+        self.call("index_search", self.index, pointer(queries), *sizes, *out)
+        return scores, ids
+
+    def close(self):
+        self.library.strata_index_close(ctypes.byref(self.index))
+        self.library.strata_runtime_close(ctypes.byref(self.runtime))
+
+
+def chunks(args):
+    """Unit vectors around 1,000 centres, in pieces; the same in every call."""
+    random = np.random.default_rng(1)
+    centres = random.standard_normal((1000, args.dimension), dtype=np.float32)
+    for begin in range(0, args.vectors, CHUNK):
+        size = min(CHUNK, args.vectors - begin)
+        x = centres[random.integers(1000, size=size)]
+        x = x + random.standard_normal((size, args.dimension), dtype=np.float32)
+        yield x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def fill(args, kind, threads):
+    ours = Strata(args.library, threads, args.dimension, kind)
+    if kind == INT8:
+        quantizer = faiss.ScalarQuantizer.QT_8bit
+        peer = faiss.IndexScalarQuantizer(args.dimension, quantizer, faiss.METRIC_INNER_PRODUCT)
+    else:
+        peer = faiss.IndexFlatIP(args.dimension)
+    for x in chunks(args):
+        if not peer.is_trained:
+            peer.train(x)
+        peer.add(x)
+        ours.add(x)
+    return ours, peer
+
+
+def seconds(search, queries, k):
+    begin = time.perf_counter()
+    _, ids = search(queries, k)
+    return time.perf_counter() - begin, ids
+
+
+def compare(args, kind, threads):
+    """One row for each number of queries."""
+    index, peer = fill(args, kind, threads)
+    faiss.omp_set_num_threads(threads)
+    all_queries = next(chunks(args))[: max(args.queries)].copy()
+    vector_bytes = args.dimension + 8 if kind == INT8 else 4 * args.dimension
+    rows = []
+    for count in args.queries:
+        queries = np.ascontiguousarray(all_queries[:count])
+        index.search(queries, args.best), peer.search(queries, args.best)
+        ours, theirs, same = [], [], 0
+        for _ in range(args.repetitions):
+            time_ours, ids = seconds(index.search, queries, args.best)
+            time_theirs, peer_ids = seconds(peer.search, queries, args.best)
+            ours.append(time_ours)
+            theirs.append(time_theirs)
+            same = sum(len(set(a) & set(b)) for a, b in zip(ids.tolist(), peer_ids.tolist()))
+        ratios = [t / o for o, t in zip(ours, theirs)]
+        rows.append({
+            "type": "int8" if kind == INT8 else "f32",
+            "threads": threads,
+            "queries": count,
+            "strata_ms": 1e3 * statistics.median(ours),
+            "faiss_ms": 1e3 * statistics.median(theirs),
+            "ratio": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+            "gb_per_s": args.vectors * vector_bytes / statistics.median(ours) / 1e9,
+            "in_common": same / (count * args.best),
+        })
+    index.close()
+    return rows
+
+
+def numbers(text):
+    return [int(word) for word in text.split(",")]
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-n", "--vectors", type=int, default=1_000_000)
+    parser.add_argument("-d", "--dimension", type=int, default=384)
+    parser.add_argument("-k", "--best", type=int, default=10)
+    parser.add_argument("-t", "--threads", type=numbers, default=[1, 2])
+    parser.add_argument("-q", "--queries", type=numbers, default=[1, 8])
+    parser.add_argument("-r", "--repetitions", type=int, default=11)
+    parser.add_argument("--types", default="int8,f32", help="int8, f32 or both")
+    library = HERE.parents[1] / "build" / "runtime" / "libstrata.so"
+    parser.add_argument("--library", type=Path, default=library)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
+    args = parser.parse_args()
+    if not args.library.exists():
+        parser.error(f"{args.library} is not there: build strata, or give --library")
+    return args
+
+
+def main():
+    args = read_arguments()
+    kinds = {"int8": INT8, "f32": F32}
+    rows = []
+    print(f"{args.vectors} x {args.dimension}, best {args.best}; faiss {faiss.__version__}")
+    print("type  threads queries  strata ms  faiss ms  ratio (range)          GB/s  in common")
+    for name in args.types.split(","):
+        for threads in args.threads:
+            for row in compare(args, kinds[name], threads):
+                rows.append(row)
+                print(
+                    f"{row['type']:<5} {row['threads']:>7} {row['queries']:>7}"
+                    f" {row['strata_ms']:>10.2f} {row['faiss_ms']:>9.2f}  {row['ratio']:.2f}"
+                    f" ({row['ratio_range'][0]:.2f} to {row['ratio_range'][1]:.2f})"
+                    f" {row['gb_per_s']:>10.1f} {row['in_common']:>9.3f}",
+                    flush=True,
+                )
+    if args.json:
+        report = {"suite": "faiss", "faiss": faiss.__version__, "load": os.getloadavg()}
+        args.json.write_text(json.dumps(report | {"results": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

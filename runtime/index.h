@@ -1,0 +1,77 @@
+/* An index: vectors in blocks of rows, and a table from ids to rows.
+ *
+ * Rows 0 .. count - 1 are in use; a removed one is replaced by the last.  Row r is row r %
+ * block_rows of block r / block_rows.  A block lies in the mapped file until it is first written;
+ * then it is copied. */
+#ifndef STRATA_INDEX_INTERNAL_H
+#define STRATA_INDEX_INTERNAL_H
+
+#include <pthread.h>
+
+#include "file_map.h"
+#include "runtime.h"
+#include "strata_index.h"
+
+/* Rows that are scored, and hashed, together; block_rows is a multiple of it. */
+#define STRATA__INDEX_SLICE 512
+
+struct strata__index_block {
+    char *vectors;
+    float *scales; /* INT8: scale and offset of each row */
+    uint64_t *ids;
+    bool owned;
+};
+
+struct strata_index {
+    strata_runtime *runtime;
+    pthread_rwlock_t lock;
+    strata_index_type type;
+    strata_index_metric metric;
+    size_t dimension, row_bytes, block_rows;
+    uint64_t count;
+    struct strata__index_block *blocks;
+    size_t n_blocks;
+    uint32_t *table; /* rows + 1, by hash of the id and linear probing; 0: free */
+    size_t slots;    /* a power of two, at least twice the count */
+    uint64_t seed;
+    struct strata__file_map map;
+};
+
+/* An index without vectors; options are checked. */
+strata_status strata__index_new(strata_runtime *runtime, const strata_index_options *options,
+                                strata_index **out);
+
+/* Makes room in the table for `count` ids. */
+strata_status strata__index_reserve_ids(strata_index *index, uint64_t count);
+
+/* The row of an id, or UINT64_MAX. */
+uint64_t strata__index_find(const strata_index *index, uint64_t id);
+
+/* Enters the id of `row`, which the table has room for and does not hold. */
+void strata__index_enter(strata_index *index, uint64_t id, uint64_t row);
+
+/* Takes the id of `row` out of the table. */
+void strata__index_forget(strata_index *index, uint64_t id);
+
+static inline struct strata__index_block *strata__index_block(const strata_index *index,
+                                                              uint64_t row)
+{
+    return &index->blocks[row / index->block_rows];
+}
+
+/* Bytes of a row's scale and offset. */
+static inline size_t strata__index_scale_bytes(const strata_index *index)
+{
+    return index->type == STRATA_INDEX_INT8 ? 2 * sizeof(float) : 0;
+}
+
+/* The first element of a vector that cannot be stored (SIZE_MAX: none). */
+size_t strata__index_bad_element(strata_index_type type, const float *x, size_t n);
+
+/* What the vector is multiplied with to have length 1; 1 for zeros and where the metric is DOT. */
+double strata__index_factor(const strata_index *index, const float *x);
+
+/* Stores factor * x as a row. */
+void strata__index_encode(const strata_index *index, uint64_t row, const float *x, double factor);
+
+#endif

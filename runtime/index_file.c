@@ -1,0 +1,315 @@
+/* Index files: a header, ids, scales and offsets (INT8), vectors; all little-endian.
+ *
+ *      0  "STRATAIX"
+ *      8  u32 version, u32 type, u32 metric, u32 0
+ *     24  u64 dimension, u64 count
+ *     40  u64 checksum of ids, of scales, of vectors
+ *     64  u64 checksum of the 64 bytes before
+ *     72  zeros to HEADER
+ *    128  ids (8 bytes each), then scales and offsets (4 + 4 bytes each), zeros to a multiple of
+ * 64, vectors; nothing behind them
+ *
+ * Checksums are XXH3 (64 bits); those of a part go on slice by slice (STRATA__INDEX_SLICE rows),
+ * each with the one before as its seed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "checked.h"
+#include "index.h"
+#include "memory.h"
+#include "packed_cache.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index files are mapped as they are");
+
+#define MAGIC "STRATAIX"
+#define VERSION 1
+#define HEADER 128
+#define HASHED 64 /* bytes of the header that its checksum is of */
+
+struct header {
+    char magic[8];
+    uint32_t version, type, metric, zero;
+    uint64_t dimension, count;
+    uint64_t checksum[3]; /* of the parts */
+    uint64_t header_checksum;
+};
+_Static_assert(sizeof(struct header) == HASHED + 8, "no padding");
+
+/* The parts of a file, in its order. */
+enum { IDS, SCALES, VECTORS, PARTS };
+struct layout {
+    uint64_t offset[PARTS], row[PARTS], end; /* bytes; a row's */
+};
+
+/* False when it does not fit 64 bits. */
+static bool lay_out(const strata_index *index, uint64_t count, struct layout *l)
+{
+    uint64_t at = HEADER, bytes;
+    l->row[IDS] = 8;
+    l->row[SCALES] = strata__index_scale_bytes(index);
+    l->row[VECTORS] = index->row_bytes;
+    for (int part = 0; part < PARTS; part++) {
+        if (part == VECTORS && !strata__round_up_u64(at, 64, &at))
+            return false;
+        l->offset[part] = at;
+        if (!strata__mul_u64(count, l->row[part], &bytes) || !strata__add_u64(at, bytes, &at))
+            return false;
+    }
+    l->end = at;
+    return true;
+}
+
+/* A part of a slice of rows in memory. */
+static const void *part_of(const strata_index *index, int part, uint64_t row)
+{
+    const struct strata__index_block *block = strata__index_block(index, row);
+    size_t at = row % index->block_rows;
+    if (part == IDS)
+        return block->ids + at;
+    return part == SCALES ? (const void *)(block->scales + 2 * at)
+                          : (const void *)(block->vectors + at * index->row_bytes);
+}
+
+static size_t slice_rows(const strata_index *index, uint64_t row)
+{
+    uint64_t left = index->count - row;
+    return left < STRATA__INDEX_SLICE ? (size_t)left : STRATA__INDEX_SLICE;
+}
+
+/* ---- Saving ---- */
+
+static strata_status write_part(const strata_index *index, int part, const struct layout *l,
+                                int descriptor, const char *shown, uint64_t *checksum)
+{
+    *checksum = 0;
+    for (uint64_t row = 0; row < index->count && l->row[part]; row += STRATA__INDEX_SLICE) {
+        size_t bytes = slice_rows(index, row) * (size_t)l->row[part];
+        const void *data = part_of(index, part, row);
+        *checksum = XXH3_64bits_withSeed(data, bytes, *checksum);
+        STRATA_TRY(strata__cache_write_at(descriptor, shown, data, bytes,
+                                          l->offset[part] + row * l->row[part]));
+    }
+    return STRATA_OK;
+}
+
+static strata_status write_file(const strata_index *index, int descriptor, const char *shown)
+{
+    struct layout l;
+    char head[HEADER] = {0};
+    struct header h = {.magic = MAGIC,
+                       .version = VERSION,
+                       .type = (uint32_t)index->type,
+                       .metric = (uint32_t)index->metric,
+                       .dimension = index->dimension,
+                       .count = index->count};
+    if (!lay_out(index, index->count, &l))
+        return strata__fail_errno(STRATA_E_IO, EFBIG, "%s: cannot write", shown);
+    for (int part = 0; part < PARTS; part++)
+        STRATA_TRY(write_part(index, part, &l, descriptor, shown, &h.checksum[part]));
+    h.header_checksum = XXH3_64bits(&h, HASHED);
+    memcpy(head, &h, sizeof h);
+    STRATA_TRY(strata__cache_write_at(descriptor, shown, head, sizeof head, 0));
+    /* a last part of no bytes leaves the file short of its end */
+    if (ftruncate(descriptor, (off_t)l.end) != 0 || fsync(descriptor) != 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write", shown);
+    return STRATA_OK;
+}
+
+/* Puts the new name on the disk too. */
+static strata_status sync_folder(char *path, const char *shown)
+{
+    char *slash = strrchr(path, '/');
+    if (slash)
+        slash[slash == path ? 1 : 0] = 0;
+    int folder = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open its folder", shown);
+    strata_status status = STRATA_OK;
+    if (fsync(folder) != 0)
+        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write its folder", shown);
+    close(folder); /* read-only: nothing is lost if it fails */
+    return status;
+}
+
+static strata_status save_locked(const strata_index *index, const char *path, char *temporary,
+                                 const char *shown)
+{
+    int descriptor = mkostemp(temporary, O_CLOEXEC);
+    if (descriptor < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make a file beside it", shown);
+    strata_status status = write_file(index, descriptor, shown);
+    if (close(descriptor) != 0 && status == STRATA_OK)
+        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write", shown);
+    if (status == STRATA_OK && rename(temporary, path) != 0)
+        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot rename to it", shown);
+    if (status != STRATA_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return sync_folder(temporary, shown);
+}
+
+strata_status strata_index_save(strata_index *index, const char *path)
+{
+    char shown[512], *temporary;
+    size_t length = strlen(path);
+    strata__escape(shown, sizeof shown, path, length);
+    STRATA_TRY(strata__calloc(&temporary, length + 8, 1, "name of a file"));
+    snprintf(temporary, length + 8, "%s.XXXXXX", path);
+    pthread_rwlock_rdlock(&index->lock);
+    strata_status status = save_locked(index, path, temporary, shown);
+    pthread_rwlock_unlock(&index->lock);
+    strata__free(temporary);
+    return status;
+}
+
+/* ---- Opening ---- */
+
+static strata_status refuse(const char *shown, uint64_t offset, const char *field, uint64_t found,
+                            const char *expected)
+{
+    return strata__fail(STRATA_E_FORMAT, "%s:%llu: %s: found %llu, expected %s", shown,
+                        (unsigned long long)offset, field, (unsigned long long)found, expected);
+}
+
+static strata_status refuse_checksum(const char *shown, uint64_t offset, const char *what)
+{
+    return strata__fail(STRATA_E_FORMAT, "%s:%llu: %s: found another checksum than the header says",
+                        shown, (unsigned long long)offset, what);
+}
+
+static strata_status check_header(const struct strata__file_map *map, const char *shown,
+                                  struct header *h)
+{
+    static const unsigned char zeros[HEADER];
+    if (map->size < HEADER)
+        return refuse(shown, 0, "bytes of the file", map->size, "128 at least");
+    memcpy(h, map->data, sizeof *h);
+    if (memcmp(h->magic, MAGIC, sizeof h->magic) != 0)
+        return strata__fail(STRATA_E_FORMAT, "%s:0: not an index file", shown);
+    if (h->version != VERSION)
+        return refuse(shown, 8, "version", h->version, "1");
+    if (h->header_checksum != XXH3_64bits(h, HASHED))
+        return refuse_checksum(shown, HASHED, "header");
+    if (h->type > STRATA_INDEX_INT8)
+        return refuse(shown, 12, "type", h->type, "0 to 2");
+    if (h->metric > STRATA_INDEX_COSINE)
+        return refuse(shown, 16, "metric", h->metric, "0 or 1");
+    if (h->dimension < 1 || h->dimension > STRATA_INDEX_MAX_DIMENSION)
+        return refuse(shown, 24, "dimension", h->dimension, "1 to 65536");
+    if (h->count > STRATA_INDEX_MAX_COUNT)
+        return refuse(shown, 32, "count", h->count, "at most 2147483647");
+    if (h->zero || memcmp(map->data + sizeof *h, zeros, HEADER - sizeof *h) != 0)
+        return strata__fail(STRATA_E_FORMAT, "%s:%zu: reserved bytes: expected zeros", shown,
+                            h->zero ? (size_t)20 : sizeof *h);
+    return STRATA_OK;
+}
+
+/* Blocks that point into the mapping. */
+static strata_status map_blocks(strata_index *index, const struct layout *l, uint64_t count)
+{
+    size_t n = (size_t)((count + index->block_rows - 1) / index->block_rows);
+    STRATA_TRY(strata__calloc(&index->blocks, n, sizeof *index->blocks, "blocks of an index"));
+    char *data = (char *)index->map.data; /* own_block copies before anything is written */
+    for (size_t b = 0; b < n; b++) {
+        uint64_t row = (uint64_t)b * index->block_rows;
+        index->blocks[b] = (struct strata__index_block){
+            .vectors = data + l->offset[VECTORS] + row * l->row[VECTORS],
+            .scales = (float *)(void *)(data + l->offset[SCALES] + row * l->row[SCALES]),
+            .ids = (uint64_t *)(void *)(data + l->offset[IDS] + row * l->row[IDS]),
+        };
+    }
+    index->n_blocks = n;
+    return STRATA_OK;
+}
+
+static strata_status check_parts(const strata_index *index, const struct layout *l,
+                                 const struct header *h, const char *shown)
+{
+    static const char *const names[PARTS] = {"ids", "scales", "vectors"};
+    for (int part = 0; part < PARTS; part++) {
+        uint64_t checksum = 0;
+        for (uint64_t row = 0; row < index->count && l->row[part]; row += STRATA__INDEX_SLICE)
+            checksum = XXH3_64bits_withSeed(
+                part_of(index, part, row), slice_rows(index, row) * (size_t)l->row[part], checksum);
+        if (checksum != h->checksum[part])
+            return refuse_checksum(shown, l->offset[part], names[part]);
+    }
+    for (uint64_t row = 0; row < index->count && l->row[SCALES]; row++) {
+        const float *scale = part_of(index, SCALES, row);
+        if (!isfinite(scale[0]) || !isfinite(scale[1]) || scale[0] < 0)
+            return strata__fail(STRATA_E_FORMAT,
+                                "%s:%llu: scale and offset: found %g, %g, expected finite ones",
+                                shown, (unsigned long long)(l->offset[SCALES] + 8 * row),
+                                (double)scale[0], (double)scale[1]);
+    }
+    return STRATA_OK;
+}
+
+static strata_status enter_ids(strata_index *index, uint64_t count, const struct layout *l,
+                               const char *shown)
+{
+    STRATA_TRY(strata__index_reserve_ids(index, count));
+    for (index->count = 0; index->count < count; index->count++) {
+        uint64_t id = *(const uint64_t *)part_of(index, IDS, index->count);
+        uint64_t before = strata__index_find(index, id);
+        if (before != UINT64_MAX)
+            return strata__fail(
+                STRATA_E_FORMAT, "%s:%llu: id %llu: found for the second time, first at %llu",
+                shown, (unsigned long long)(l->offset[IDS] + 8 * index->count),
+                (unsigned long long)id, (unsigned long long)(l->offset[IDS] + 8 * before));
+        strata__index_enter(index, id, index->count);
+    }
+    return STRATA_OK;
+}
+
+static strata_status take_file(strata_index *index, const struct header *h, const char *shown)
+{
+    struct layout l = {.end = UINT64_MAX};
+    if (!lay_out(index, h->count, &l) || l.end != index->map.size) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "%llu for %llu vectors", (unsigned long long)l.end,
+                 (unsigned long long)h->count);
+        return refuse(shown, 32, "bytes of the file", index->map.size, expected);
+    }
+    STRATA_TRY(map_blocks(index, &l, h->count));
+    index->count = h->count;
+    STRATA_TRY(check_parts(index, &l, h, shown));
+    index->count = 0; /* the table has none yet */
+    return enter_ids(index, h->count, &l, shown);
+}
+
+strata_status strata_index_open(strata_runtime *runtime, const char *path, strata_index **out)
+{
+    char shown[512];
+    struct strata__file_map map;
+    struct header h;
+    strata_index_options options;
+    *out = NULL;
+    strata__escape(shown, sizeof shown, path, strlen(path));
+    STRATA_TRY(strata__file_map_open(&map, path, shown));
+    strata_status status = check_header(&map, shown, &h);
+    if (status == STRATA_OK) {
+        strata_index_options_default(&options);
+        options.dimension = (size_t)h.dimension;
+        options.type = (strata_index_type)h.type;
+        options.metric = (strata_index_metric)h.metric;
+        status = strata__index_new(runtime, &options, out);
+    }
+    if (status != STRATA_OK) {
+        strata__file_map_close(&map);
+        return status;
+    }
+    (*out)->map = map;
+    status = take_file(*out, &h, shown);
+    if (status != STRATA_OK)
+        strata_index_close(out);
+    return status;
+}

@@ -1,0 +1,106 @@
+/* An index of vectors: add, remove, search by inner product or cosine, save, map.
+ *
+ * Part of libstrata; programs include <strata.h>, whose rules of errors and ownership hold here.
+ *
+ * Exactness.  A search compares each query with every stored vector; there is no approximation.  A
+ * score is the inner product of the stored vector, as its type keeps it, with the query: in float
+ * for F32 and F16; for INT8 with the query rounded to 16 bits (its largest element becomes 32767),
+ * an error of at most 2^-16 of that element times the sum of the vector's absolute values.  The
+ * results are the first k in the order of scores, the lower id first among equal ones: the same,
+ * bit for bit, on any host, for any number of threads, and however queries are grouped.
+ *
+ * Threads.  Any thread may search at once, also while another adds, removes or saves: a lock makes
+ * changes wait for searches and searches for changes.  strata_index_close is for the last user. */
+#ifndef STRATA_INDEX_H
+#define STRATA_INDEX_H
+
+#include "strata.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct strata_index strata_index;
+
+/* How vectors are stored: 4, 2 or 1 bytes an element.  INT8 has 8 more a vector, a scale and an
+ * offset, by which its elements are 256 equal steps from the least to the greatest, rounded to the
+ * nearest; a vector of equal elements is kept exactly. */
+typedef enum strata_index_type {
+    STRATA_INDEX_F32,
+    STRATA_INDEX_F16,
+    STRATA_INDEX_INT8
+} strata_index_type;
+
+/* COSINE: vectors and queries are scaled to length 1 first, in float; zeros stay zeros. */
+typedef enum strata_index_metric { STRATA_INDEX_DOT, STRATA_INDEX_COSINE } strata_index_metric;
+
+#define STRATA_INDEX_MAX_DIMENSION 65536
+#define STRATA_INDEX_MAX_COUNT 2147483647u
+
+typedef struct strata_index_options {
+    size_t size;                /* sizeof(strata_index_options) */
+    size_t dimension;           /* of every vector: 1 .. STRATA_INDEX_MAX_DIMENSION; no default */
+    strata_index_type type;     /* default STRATA_INDEX_INT8 */
+    strata_index_metric metric; /* default STRATA_INDEX_COSINE */
+} strata_index_options;
+
+STRATA_API void strata_index_options_default(strata_index_options *options);
+
+/* Makes an empty index, which uses the kernels and threads of the runtime; the runtime must outlive
+ * it.  E_INVALID: an option out of its range, named; E_NOMEM. */
+STRATA_API strata_status strata_index_create(strata_runtime *runtime,
+                                             const strata_index_options *options,
+                                             strata_index **out);
+
+/* Opens a file of strata_index_save: vectors stay memory-mapped and what changes later is copied
+ * to memory, block by block; the file itself never changes, and must not be changed by others
+ * while it is open.  Everything is read once, for the checksums.  E_IO: cannot be read, or is no
+ * plain file (symbolic links are followed); E_FORMAT: `file:offset: field: found, expected`;
+ * E_NOMEM. */
+STRATA_API strata_status strata_index_open(strata_runtime *runtime, const char *path,
+                                           strata_index **out);
+STRATA_API void strata_index_close(strata_index **index);
+
+/* Stores `count` vectors of `dimension` floats, one after the other, under ids that the caller
+ * chooses (any 64 bits).  An id that is there already gets the new vector; of one that comes twice
+ * the last counts.  All are stored or none.  E_INVALID: an element that is NaN or infinite, or for
+ * F16 beyond 65504 (row and element named), or too many vectors; E_NOMEM. */
+STRATA_API strata_status strata_index_add(strata_index *index, const uint64_t *ids,
+                                          const float *vectors, size_t count);
+
+/* Removes those of the `count` ids that are there, and says how many in *removed (may be NULL).
+ * All are removed or none.  E_NOMEM: of a mapped file, whose blocks have to be copied. */
+STRATA_API strata_status strata_index_remove(strata_index *index, const uint64_t *ids, size_t count,
+                                             size_t *removed);
+
+/* For each of n queries of `dimension` floats the best k vectors: query q has its ids and scores,
+ * best first, at ids + q * k and scores + q * k, *found = min(k, vectors stored) of them; what lies
+ * behind is not written.  E_INVALID: k is 0, or a query has an element that is NaN or infinite
+ * (named); E_NOMEM. */
+STRATA_API strata_status strata_index_search(strata_index *index, const float *queries, size_t n,
+                                             size_t k, uint64_t *ids, float *scores, size_t *found);
+
+/* The stored vector of an id, as its type keeps it: `dimension` floats.  E_INVALID: no such id. */
+STRATA_API strata_status strata_index_vector(strata_index *index, uint64_t id, float *vector);
+
+typedef struct strata_index_info {
+    size_t dimension;
+    strata_index_type type;
+    strata_index_metric metric;
+    uint64_t count;        /* vectors */
+    uint64_t vector_bytes; /* each takes, its scale and offset included */
+    bool mapped;           /* comes from a file */
+} strata_index_info;
+
+STRATA_API strata_index_info strata_index_info_get(strata_index *index);
+
+/* Writes the index to a file, by way of a temporary one beside it that takes its name at the end:
+ * whatever fails, an older file of that name stays.  It may be the file that is mapped.  E_IO: with
+ * the system's reason. */
+STRATA_API strata_status strata_index_save(strata_index *index, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

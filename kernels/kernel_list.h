@@ -48,7 +48,8 @@
     STRATA_ATTENDED_ROWS(X, avx2) STRATA_SIMILARITY_ROWS(X, avx2)
 #define STRATA_PLAIN_KERNELS_avx2(X) \
     X(quantize_q8, avx2) X(rms_norm, avx2) X(layer_norm, avx2) X(gelu, avx2) \
-    X(rope_norm, avx2) X(rope_neox, avx2) X(softmax, avx2) X(silu_mul, avx2) X(add, avx2) X(attention_merge, avx2) X(argmax, avx2)
+    X(rope_norm, avx2) X(rope_neox, avx2) X(softmax, avx2) X(silu_mul, avx2) X(add, avx2) \
+    X(attention_merge, avx2) X(argmax, avx2)
 #define STRATA_TYPED_KERNELS_avx512(X) \
     STRATA_FLOAT_ROWS(X, gemv_f32, avx512) STRATA_FLOAT_ROWS(X, gemm_f32, avx512) \
     STRATA_PACKED_ROWS(X, packed_f32, avx512) STRATA_PACKED_ROWS(X, packed_q8, avx512) \

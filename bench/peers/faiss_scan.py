@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares strata_index with faiss: exact search of all vectors, alternating in one process.
 
-    bench/peers/setup                                            once: the environment with faiss
+    bench/peers/setup --vectors                                  once: the environment of the peers
     PYTHON bench/peers/faiss_scan.py [-n N] [-d D] [-k K] [-t 1,2] [-q 1,8] [--json FILE]
 
 PYTHON is the interpreter that setup prints.  8-bit vectors: strata's INT8 against faiss'

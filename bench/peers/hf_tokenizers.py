@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares strata's WordPiece with Hugging Face tokenizers: same texts, one thread, in turn.
 
-    bench/peers/setup                                         once: the environment of the peers
+    bench/peers/setup --vectors                               once: the environment of the peers
     PYTHON bench/peers/hf_tokenizers.py -m MODEL.gguf [-f TEXTS.jsonl] [--json FILE]
 
 PYTHON is what setup prints.  The peer's tokenizer is made from the vocabulary of MODEL (an uncased

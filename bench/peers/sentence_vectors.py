@@ -322,7 +322,7 @@ def main():
         counter = engines["onnxruntime"].tokenizer
         tokens = sum(len(counter.encode(text).ids) for text in texts)
         cosines = least_cosines(engines, sentences[::4])
-        choose_batches(engines, texts[: len(texts) // 10 + 1])
+        choose_batches(engines, texts[: 4 * max(BATCHES)])
         single, bulk = measure(engines, texts, args)
     rows = summarise(single, bulk, cosines, tokens, engines)
     print(f"{len(texts)} texts, {tokens} tokens, {args.threads} threads, "

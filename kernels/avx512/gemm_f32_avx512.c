@@ -6,6 +6,9 @@
  * with a broadcast activation as memory operand.  Broadcast loads of four bytes run at two a cycle
  * and multiply-adds at one (Zen 4), so the multipliers are the limit and wider tiles gain nothing.
  *
+ * While a panel is multiplied the rows of the next one are asked for, each tile its share: 16 rows
+ * at once are too many streams for the hardware's prefetchers.
+ *
  * Each output is one chain of multiply-adds in the order of c, whatever its place in a tile. */
 #include "floats_avx512.h"
 
@@ -46,8 +49,12 @@ static __attribute__((noinline)) void multiply_panel(const struct strata_matmul 
                                                      const float *panel, size_t i)
 {
     size_t j = 0;
-    for (; j + TOKENS <= a->m; j += TOKENS)
+    const char *ahead = (const char *)a->w + (i + STRATA_PANEL_ROWS) * a->row_bytes;
+    const size_t share = STRATA_PANEL_ROWS * a->row_bytes / (a->m / TOKENS + 1);
+    for (; j + TOKENS <= a->m; j += TOKENS) {
+        ahead = prefetch(ahead, share);
         multiply_tile(a, panel, i, j, TOKENS);
+    }
     if (a->m - j >= 4) {
         multiply_tile(a, panel, i, j, 4);
         j += 4;

@@ -59,9 +59,8 @@ struct strata_q8_rows {
  * packed_q8 reads xq (m rows), the others x (row j at x + j * ldx).  k > 0.
  *
  * similarity_f32 and similarity_q16 take stored vectors as rows of w, as gemm_f32 does, and queries
- * as the m rows; they ignore scratch.  similarity_q16: w[i][c] = scales[2 * i] * code + scales[2 *
- * i
- * + 1], and the queries are integers times a step, x[j][c] = steps[j] * x16[j * ldx + c]. */
+ * as the m rows; they ignore scratch.  similarity_q16: w[i][c] = scales[2i] * code + scales[2i +
+ * 1], and the queries are integers times a step, x[j][c] = steps[j] * x16[j * ldx + c]. */
 struct strata_matmul {
     float *y;
     size_t ldy;
@@ -145,7 +144,8 @@ typedef void strata_dequantize_fn(float *dst, const void *src, size_t n);
  * overflow gives Inf, NaN stays a NaN (quiet).  Q8_0, for each block with a = max |x|: a not finite
  * (Inf, or any NaN in the block): d = NaN, all quants 0; a < 2^-100: d = 0, all quants 0; else d =
  * a / 127 rounded to binary16, quants = round_to_nearest_even(x * (127 / a)).  Bit-exact except for
- * NaN payloads.  (For the cache of keys and values.) */
+ * NaN payloads.  (For the cache of keys and values, and for weights that are rounded when they are
+ * loaded.) */
 typedef void strata_encode_fn(void *dst, const float *x, size_t n);
 
 /* Float weights by float activations: one token (gemv) or several (gemm).  At level avx512bf16,

@@ -174,12 +174,15 @@ struct slice {
     strata_status *status;
 };
 
-/* Room for the ids of a text: normalising makes at most three bytes of one (Unicode standard annex
- * 15), and a token has at least one; plus special tokens. */
+/* Room for the ids of a text: normalising makes at most STRATA__TOKENS_A_BYTE bytes of one, and a
+ * token has at least one; plus special tokens. */
 static size_t room_of(const struct slice *slice, size_t index)
 {
     size_t longest = slice->longest, size = slice->texts[index].size;
-    return size >= longest ? longest : 3 * size + 8 < longest ? 3 * size + 8 : longest;
+    if (size >= longest / STRATA__TOKENS_A_BYTE)
+        return longest;
+    size_t room = STRATA__TOKENS_A_BYTE * size + 8;
+    return room < longest ? room : longest;
 }
 
 static void tokenise_one(struct slice *slice, size_t i)
@@ -210,7 +213,7 @@ static strata_status tokenise(struct slice *slice)
     int32_t both[2];
     size_t count;
     STRATA_TRY(strata_tokenize(slice->model->tokenizer, "", 0, slice->flags, both, 2, &count));
-    slice->closing = count == 2 ? both[1] : -1;
+    slice->closing = slice->model->tokenizer->add_eos && count ? both[count - 1] : -1;
     if (slice->count >= SHARED_TEXTS)
         strata__threads_run(slice->model->runtime->threads, tokenise_task, slice);
     for (size_t i = 0; i < slice->count; i++) {
@@ -220,7 +223,8 @@ static strata_status tokenise(struct slice *slice)
         if (slice->status[i] != STRATA_OK)
             return slice->status[i];
         if (slice->tokens[i] == 0)
-            return strata__fail(STRATA_E_INVALID, "text %zu has no tokens", slice->first + i);
+            return strata__fail(STRATA_E_INVALID, "text %zu of the call has no tokens",
+                                slice->first + i);
     }
     return STRATA_OK;
 }
@@ -249,10 +253,10 @@ static strata_status embed_slice(struct slice *slice, float *vectors, strata_emb
     STRATA_TRY(open_slice(slice));
     STRATA_TRY(tokenise(slice));
     for (size_t i = 0; i < slice->count; i++) {
-        size_t tokens = slice->tokens[i];
-        bool truncated = tokens > slice->longest;
+        size_t tokens = slice->tokens[i], room = slice->at[i + 1] - slice->at[i];
+        bool truncated = tokens > room;
         sequences[i] = (struct strata__sequence){.ids = slice->ids + slice->at[i],
-                                                 .count = truncated ? slice->longest : tokens};
+                                                 .count = truncated ? room : tokens};
         if (infos)
             infos[i] = (strata_embed_info){.tokens = sequences[i].count, .truncated = truncated};
     }

@@ -421,6 +421,8 @@ static void run_steps(void *context, unsigned thread)
                 return;
             if (thread == 0)
                 watch(chunk, step->layer);
+            if (chunk->find_bad_layer) /* steps change what it looks at */
+                strata__threads_barrier(strata__pool_of(chunk));
         }
         switch (step->kind) {
         case STRATA__STEP_PROJECT:

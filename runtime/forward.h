@@ -18,8 +18,8 @@
 #define STRATA__ATTENTION_LONGEST_PART 1024
 #define STRATA__ATTENTION_FEW_PARTS 4
 
-/* Buffers for chunks of up to `tokens` tokens, and scratch for every thread.  Belongs to a session.
- */
+/* Buffers for chunks of up to `tokens` tokens, and scratch for every thread.  Belongs to a session
+ * or an encoder. */
 struct strata__workspace {
     size_t tokens;
     float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
@@ -30,7 +30,7 @@ struct strata__workspace {
     struct strata__input {
         float *norm; /* [tokens][widest input] */
         struct strata_q8_rows q8;
-    } shared; /* prepared once for all threads (several tokens) */
+    } shared; /* prepared once for all threads (several tokens, or in place) */
     /* Attention of single tokens in parts: [span][head][part], head_dim sums each; the parts of a
      * span's key/value head that are done ([span][kv_head], 0 between steps). */
     struct strata__parts {

@@ -178,8 +178,8 @@ static strata_status build(struct strata_model *model, const strata_model_option
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
     if (unused)
         strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
-                    "%s: %zu tensors are none of the %s architecture and have no effect: the text "
-                    "may be wrong",
+                    "%s: %zu tensors are none of the %s architecture and have no effect: "
+                    "results may be wrong",
                     strata__file_path(model->file), unused, arch->name);
     return STRATA_OK;
 }

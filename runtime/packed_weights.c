@@ -155,12 +155,12 @@ struct work {
     char reason[256];
 };
 
-/* Room for a row as floats, and for the rows of a panel in Q8_0. */
 static size_t rounded_row_bytes(size_t k)
 {
     return k / 32 * sizeof(struct strata_block_q8_0);
 }
 
+/* Room for a row as floats, and for the rows of a panel in Q8_0. */
 static size_t rounding_bytes(size_t k)
 {
     return (k * sizeof(float) + STRATA_PANEL_ROWS * rounded_row_bytes(k) + 63) / 64 * 64;

@@ -354,12 +354,13 @@ typedef struct strata_model_options {
 STRATA_API void strata_model_options_default(strata_model_options *options);
 
 /* Loads a GGUF model: opens and validates the file, builds tokenizer and layers.  Float weights
- * stay memory-mapped.  Weights of block types are packed for the kernels once and then mapped from
- * a file below packed/ in $STRATA_HOME (else $XDG_CACHE_HOME/strata, ~/.cache/strata), as large as
- * they are in the model; when that cannot be written, a warning is logged and they are packed in
- * memory.  After a new file others make room for it (strata_pack_cache_cap).  The model begins with
- * one reference.  options NULL means the defaults.  E_IO, E_FORMAT, E_NOMEM as strata_file_open;
- * E_UNSUPPORTED: architecture, tokenizer or tensor type that strata cannot run, named. */
+ * stay memory-mapped.  Weights of block types, as large as they are in the model, and float
+ * matrices that STRATA_COMPUTE_DYNAMIC rounds are packed for the kernels once and then mapped from
+ * a file below packed/ in $STRATA_HOME (else $XDG_CACHE_HOME/strata, ~/.cache/strata); when that
+ * cannot be written, a warning is logged and they are packed in memory.  After a new file others
+ * make room for it (strata_pack_cache_cap).  The model begins with one reference.  options NULL
+ * means the defaults.  E_IO, E_FORMAT, E_NOMEM as strata_file_open; E_UNSUPPORTED: architecture,
+ * tokenizer or tensor type that strata cannot run, named. */
 STRATA_API strata_status strata_model_load(strata_runtime *runtime, const char *path,
                                            const strata_model_options *options, strata_model **out);
 /* Adds a reference and returns the model. */

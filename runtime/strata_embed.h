@@ -46,10 +46,11 @@ STRATA_API bool strata_model_embeds(const strata_model *model);
  * embedding_length (strata_model_info).  infos may be NULL, else it has room for `count`.  Texts
  * are sorted by length and computed together, without padding, on all threads of the runtime; a
  * vector does not depend on the other texts beyond float rounding.  Any thread may call this at any
- * time; calls for one model follow each other.  E_INVALID: a model without weights, max_tokens 1 or
- * above the model's context, or a text without any token, named by its index; E_UNSUPPORTED: a
- * model that generates text; E_FORMAT: a vector is not finite, with the layer that gave the first
- * such value; E_NOMEM.  After an error the contents of `vectors` and `infos` do not matter. */
+ * time; calls for one model follow each other.  E_INVALID: options->size, a text above 2^31 - 1
+ * bytes, a model without weights, max_tokens 1 or above the model's context, or a text without any
+ * token, named by its index; E_UNSUPPORTED: a model that generates text; E_FORMAT: a vector is not
+ * finite, with the layer that gave the first such value; E_NOMEM.  After an error the contents of
+ * `vectors` and `infos` do not matter. */
 STRATA_API strata_status strata_embed(strata_model *model, const strata_text *texts, size_t count,
                                       const strata_embed_options *options, float *vectors,
                                       strata_embed_info *infos);

@@ -16,6 +16,9 @@
 /* Limits on what a file may ask for. */
 #define STRATA__TOKENS_MAX (UINT64_C(1) << 22)
 #define STRATA__TOKEN_BYTES_MAX (UINT64_C(1) << 16)
+/* A character map makes at most so many bytes of a character (U+FDFA of NFKC: 33), so a text has at
+ * most so many tokens a byte. */
+#define STRATA__TOKENS_A_BYTE 256
 #define STRATA__MERGES_MAX (UINT64_C(1) << 24)
 
 /* tokenizer.ggml.token_type as the GGUF specification numbers it. */

@@ -19,7 +19,6 @@
 #define KEY_MAP "tokenizer.ggml.precompiled_charsmap"
 #define SPACE "\xe2\x96\x81" /* U+2581 */
 #define SPACE_SIZE 3
-#define MAPPED_MAX 256 /* bytes that a character may become: U+FDFA of NFKC needs 33 */
 
 /* ---- Tokens ---- */
 
@@ -163,10 +162,10 @@ static strata_status load_map(struct strata__sp_map *map,
                             (unsigned)trie_size);
     for (size_t at = 4 + (size_t)trie_size, n; at < size; at += n + 1) {
         n = strlen(data + at);
-        if (n > MAPPED_MAX)
+        if (n > STRATA__TOKENS_A_BYTE)
             return strata__fail(STRATA_E_FORMAT, "%s: " KEY_MAP ": a text of %zu bytes, limit %d",
                                 strata__file_where(source->file, KEY_MAP, where, sizeof where), n,
-                                MAPPED_MAX);
+                                STRATA__TOKENS_A_BYTE);
     }
     map->n_units = trie_size / 4;
     map->strings_size = size - 4 - trie_size;

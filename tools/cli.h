@@ -57,10 +57,11 @@ struct cli_texts {
 };
 
 /* Groups of common options that a command takes. */
-#define CLI_MODEL 1u  /* -m; required unless the command has an argument for it */
-#define CLI_RUN 2u    /* -t --device --ctx --kv-type --compute */
-#define CLI_JSON 4u   /* --json */
-#define CLI_SAMPLE 8u /* -n --temp --top-k --top-p --min-p --repeat-penalty --seed */
+#define CLI_MODEL 1u    /* -m; required unless the command has an argument for it */
+#define CLI_RUN 2u      /* -t --device --compute --no-pack-cache */
+#define CLI_CONTEXT 16u /* --ctx --kv-type */
+#define CLI_JSON 4u     /* --json */
+#define CLI_SAMPLE 8u   /* -n --temp --top-k --top-p --min-p --repeat-penalty --seed */
 
 /* Values of the common options; the options of every command begin with it. */
 struct cli_common {

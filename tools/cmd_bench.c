@@ -321,7 +321,7 @@ const struct cli_command cmd_bench = {
         "(decode); bytes_per_s counts all weights once an evaluation and the keys and values\n"
         "that the tokens see; a batch prefills one sequence after the other;\n"
         "of_roofline is that over --bandwidth for decode, and null without it.",
-    .groups = CLI_MODEL | CLI_RUN | CLI_JSON,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
     .max_arguments = 1000,
     .options = own,
     .run = run,

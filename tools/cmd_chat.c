@@ -271,7 +271,7 @@ const struct cli_command cmd_chat = {
     .summary = "Hold a conversation at the terminal",
     .details = "/help lists what can be typed besides messages.  Ctrl-C stops an answer, not the "
                "program.",
-    .groups = CLI_MODEL | CLI_RUN | CLI_SAMPLE,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_SAMPLE,
     .options = own,
     .run = run,
 };

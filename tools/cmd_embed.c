@@ -11,6 +11,7 @@
 
 struct options {
     struct cli_common common;
+    uint64_t max_tokens;
     bool no_normalize, special;
 };
 
@@ -67,18 +68,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
-    if (options.common.kv_type)
-        return cli_usage(command, "--kv-type: sentence vectors need no key-value cache");
     struct job *job = calloc(1, sizeof *job);
     if (!job)
         return cli_no_memory();
     strata_embed_options_default(&job->how);
     job->how.no_normalize = options.no_normalize;
     job->how.special = options.special;
-    job->how.max_tokens = (size_t)options.common.context;
+    job->how.max_tokens = (size_t)options.max_tokens;
     status = cli_engine_load(&job->engine, &options.common);
     if (status == CLI_DONE && !strata_model_embeds(job->engine.model))
-        status = cli_fail(embed(job, 0, 1)); /* says why not */
+        status = cli_fail(embed(job, 0, 0)); /* says why not */
+    else if (status == CLI_DONE && embed(job, 0, 0) == STRATA_E_INVALID)
+        status = cli_usage(command, "--ctx: %s", strata_last_error());
     if (status == CLI_DONE) {
         job->width = strata_model_info_get(job->engine.model).embedding_length;
         job->vectors = malloc(BATCH_LINES * job->width * sizeof *job->vectors);
@@ -91,6 +92,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
 }
 
 static const struct cli_option own[] = {
+    {"ctx", 0, "N",
+     "tokens of a text that are read, special ones included (default: as many as the model is used "
+     "with)",
+     CLI_NUMBER, offsetof(struct options, max_tokens), 1, 2147483647, NULL},
     {"no-normalize", 0, NULL, "leave the vectors as long as they are", CLI_FLAG,
      offsetof(struct options, no_normalize), 0, 0, NULL},
     {"special", 0, NULL, "recognise special tokens that are written in the texts", CLI_FLAG,

@@ -202,7 +202,7 @@ const struct cli_command cmd_generate = {
     .arguments = "",
     .summary = "Complete a prompt, streaming the new text to standard output",
     .details = "With -v, timings follow on standard error.  Ctrl-C ends with what is there.",
-    .groups = CLI_MODEL | CLI_RUN | CLI_SAMPLE | CLI_JSON,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_SAMPLE | CLI_JSON,
     .options = own,
     .run = run,
 };

@@ -74,7 +74,7 @@ const struct cli_command cmd_imatrix = {
     .details = "Reads the text in windows of N ids and writes the mean squared input of every "
                "column of\nevery weight to OUT, which strata quantize --imatrix takes (GGUF, as "
                "other engines write\nit).  The model should be one of float weights.",
-    .groups = CLI_MODEL | CLI_RUN,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT,
     .min_arguments = 1,
     .max_arguments = 1,
     .options = own,

@@ -12,6 +12,7 @@ struct needs {
     bool runnable;
     char reason[1024];
     uint64_t weight_bytes, kv_bytes, context;
+    bool embeds; /* sentence vectors: no cache */
 };
 
 /* Lets the library load the model, without its weights, since it alone knows what it can run. */
@@ -34,8 +35,10 @@ static void find_needs(struct needs *needs, const char *path, uint64_t context)
         uint64_t most = info.context_length < 4096 ? info.context_length : 4096;
         needs->context = context ? context : most;
         needs->weight_bytes = info.weight_bytes;
-        needs->kv_bytes =
-            (uint64_t)info.layers * needs->context * info.kv_heads * info.head_dim * 4;
+        needs->embeds = strata_model_embeds(model);
+        needs->kv_bytes = needs->embeds ? 0
+                                        : (uint64_t)info.layers * needs->context * info.kv_heads *
+                                              info.head_dim * 4;
     } else {
         snprintf(needs->reason, sizeof needs->reason, "%s", strata_last_error());
     }
@@ -120,8 +123,10 @@ static void print_text(const strata_file *file, const struct needs *needs)
     print_field("pre-tokenizer", *info.pre_tokenizer ? info.pre_tokenizer : "none");
     if (needs->runnable) {
         printf("%-15s weights %s", "memory", cli_bytes_text(bytes, needs->weight_bytes));
-        printf(", key-value cache %s for %llu positions\n", cli_bytes_text(bytes, needs->kv_bytes),
-               (unsigned long long)needs->context);
+        if (!needs->embeds)
+            printf(", key-value cache %s for %llu positions",
+                   cli_bytes_text(bytes, needs->kv_bytes), (unsigned long long)needs->context);
+        putchar('\n');
     } else {
         print_field("cannot be run", needs->reason);
     }

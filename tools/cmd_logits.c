@@ -151,7 +151,7 @@ const struct cli_command cmd_logits = {
     .summary = "Print the next token's logits for token ids, as JSON lines",
     .details = "Reads lines {\"ids\":[...]} on standard input and prints {\"top\":[[id,logit],...],"
                "\n\"mean\",\"std\"} for each; nothing is added to the ids.",
-    .groups = CLI_MODEL | CLI_RUN,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT,
     .options = own,
     .run = run,
 };

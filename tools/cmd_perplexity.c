@@ -171,7 +171,7 @@ const struct cli_command cmd_perplexity = {
                "{perplexity, tokens,\nstderr}: tokens is the number of terms, stderr the standard "
                "error of the perplexity,\nperplexity * s / sqrt(tokens) with s the terms' standard "
                "deviation.",
-    .groups = CLI_MODEL | CLI_RUN | CLI_JSON,
+    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
     .options = own,
     .run = run,
 };

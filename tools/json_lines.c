@@ -17,11 +17,15 @@ int json_print(json_t *object)
 {
     if (!object)
         return cli_no_memory();
-    char *text = json_dumps(object, DUMP_FLAGS);
+    size_t size = json_dumpb(object, NULL, 0, DUMP_FLAGS);
+    char *text = size ? malloc(size + 1) : NULL;
+    if (text)
+        json_dumpb(object, text, size, DUMP_FLAGS);
     json_decref(object);
     if (!text)
         return cli_no_memory();
-    bool written = cli_write(text, strlen(text)) && cli_write("\n", 1);
+    text[size] = '\n'; /* one write a line: an interruption leaves no half one */
+    bool written = cli_write(text, size + 1);
     free(text);
     return written ? CLI_DONE : CLI_FAILED;
 }
@@ -163,6 +167,12 @@ static bool read_more(struct reader *r)
         r->capacity = capacity;
     }
     ssize_t got = read(STDIN_FILENO, r->data + r->end, r->capacity - r->end);
+    while (got < 0 && errno == EAGAIN) { /* whoever made the pipe does not wait */
+        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+        if (poll(&input, 1, -1) < 0)
+            return false;
+        got = read(STDIN_FILENO, r->data + r->end, r->capacity - r->end);
+    }
     if (got < 0)
         return false;
     r->ended = got == 0;
@@ -178,8 +188,8 @@ static bool is_ready(void)
 }
 
 /* The next line, which stays valid until the next read; false: there is none (`ended`), it would
- * have to be waited for and `wait` is false, or reading failed (*failed). */
-static bool next_line(struct reader *r, bool wait, const char **text, size_t *size, bool *failed)
+ * have to be waited for and `wait` is false, or reading failed (*failed is errno then). */
+static bool next_line(struct reader *r, bool wait, const char **text, size_t *size, int *failed)
 {
     for (;;) {
         char *newline = memchr(r->data + r->seen, '\n', r->end - r->seen);
@@ -194,7 +204,7 @@ static bool next_line(struct reader *r, bool wait, const char **text, size_t *si
         if (r->ended || (!wait && !is_ready()))
             return false;
         if (!read_more(r)) {
-            *failed = true;
+            *failed = errno;
             return false;
         }
     }
@@ -241,7 +251,7 @@ static int print_lines(struct json_line *lines, size_t n, size_t number)
 }
 
 /* Reads up to `most` lines, as many as are there without waiting for more than the first. */
-static size_t read_lines(struct reader *reader, struct json_line *lines, size_t most, bool *failed)
+static size_t read_lines(struct reader *reader, struct json_line *lines, size_t most, int *failed)
 {
     const char *text;
     size_t n = 0, size;
@@ -250,12 +260,12 @@ static size_t read_lines(struct reader *reader, struct json_line *lines, size_t 
     return n;
 }
 
-static int read_error(void)
+static int read_error(int error)
 {
-    if (errno == EINTR)
+    if (error == EINTR)
         return CLI_INTERRUPTED;
-    cli_message("standard input: %s", strerror(errno));
-    return errno == ENOMEM ? CLI_NO_MEMORY : CLI_FAILED;
+    cli_message("standard input: %s", strerror(error));
+    return error == ENOMEM ? CLI_NO_MEMORY : CLI_FAILED;
 }
 
 int json_lines_run_batches(json_lines_batch_fn *answer, void *user, size_t most)
@@ -268,7 +278,7 @@ int json_lines_run_batches(json_lines_batch_fn *answer, void *user, size_t most)
     }
     reader.capacity = 65536;
     int status = CLI_DONE;
-    bool failed = false;
+    int failed = 0;
     for (size_t number = 0, n; (n = read_lines(&reader, lines, most, &failed)) > 0; number += n) {
         answer(user, lines, n);
         int printed = print_lines(lines, n, number);
@@ -276,14 +286,14 @@ int json_lines_run_batches(json_lines_batch_fn *answer, void *user, size_t most)
             status = CLI_FAILED;
         } else if (printed != CLI_GO_ON) {
             status = printed == NO_OUTPUT ? CLI_FAILED : printed;
-            failed = false;
+            failed = 0;
             break;
         }
         if (failed)
             break;
     }
     if (failed)
-        status = read_error();
+        status = read_error(failed);
     free(reader.data);
     free(lines);
     return status;

@@ -14,7 +14,9 @@
  *               positions with their lanes summed at the end, 3 rows x 32 elements of the sums. It
  *               saves the transposition, which three rows do not pay for.  Calls are short there
  *               (a part of some hundred positions), too short for the hardware to see the two
- * streams: while keys are multiplied the tile's values are prefetched, then the next tile's keys.
+ *               streams: while keys are multiplied the tile's values are prefetched, then the next
+ *               tile's keys.
+ *
  * Positions that a row does not see take no part: they are left out of its sums, not multiplied by
  * zero, so what lies there does not matter. */
 #include <assert.h>

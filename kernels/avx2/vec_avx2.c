@@ -127,7 +127,6 @@ STRATA_INLINE float largest_of(const float *x, size_t n)
     return max_lanes(max);
 }
 
-/* mean and squares in double, as in rms_norm. */
 STRATA_INLINE double sum_of_doubles(__m256d v)
 {
     __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
@@ -141,6 +140,7 @@ STRATA_INLINE __m128 normalise4(__m128 x, __m128 weight, __m128 bias, __m256d me
     return _mm256_cvtpd_ps(_mm256_fmadd_pd(v, _mm256_cvtps_pd(weight), _mm256_cvtps_pd(bias)));
 }
 
+/* Mean and squares in double, as in rms_norm. */
 void strata_layer_norm_avx2(float *y, const float *x, const float *weight, const float *bias,
                             size_t n, float eps)
 {
@@ -174,7 +174,7 @@ void strata_layer_norm_avx2(float *y, const float *x, const float *weight, const
     }
 }
 
-/* Phi(-|x|) = exp(-g(|x|)); see gelu.h.  Beyond 6, where Phi(-6) is 1e-9, the argument is held.  No
+/* Phi(-|x|) = exp(-g(|x|)); see gelu.h.  Below -6, where Phi is 1e-9, it counts as 0.  No
  * cancellation: Phi(|x|) = 1 - Phi(-|x|) lies above 1/2. */
 void strata_gelu_avx2(float *y, const float *x, size_t n)
 {
@@ -189,7 +189,8 @@ void strata_gelu_avx2(float *y, const float *x, size_t n)
         STRATA_UNROLL
         for (int j = 0; j < 10; j++)
             p = _mm256_fmadd_ps(p, a, _mm256_set1_ps(g[j]));
-        const __m256 h = exp_ps(_mm256_xor_ps(p, sign));
+        const __m256 seen = _mm256_cmp_ps(v, _mm256_set1_ps(-6.0f), _CMP_NLT_UQ);
+        const __m256 h = _mm256_and_ps(exp_ps(_mm256_xor_ps(p, sign)), seen);
         const __m256 phi = _mm256_blendv_ps(_mm256_sub_ps(one, h), h, v);
         store_first(y, i, n, _mm256_mul_ps(v, phi));
     }

@@ -1,8 +1,9 @@
 /* Operations on one vector, 16 lanes at a time, tails by mask.
  *
  * Sums run over four accumulators, so that the latency of an addition is hidden and the error of a
- * sum of n grows like n / 64.  exp is exp16 of lanes_avx512.h.  rope, add and f32_to_f16 have no
- * version here: they are bound by loads and stores, where AVX2 does as well. */
+ * sum of n grows like n / 64.  exp is exp16 of lanes_avx512.h.  rope and add have no version here:
+ * they are bound by loads and stores, where AVX2 does as well. */
+#include <assert.h>
 #include <math.h>
 
 #include "../gelu.h"
@@ -33,6 +34,7 @@ void strata_rms_norm_avx512(float *y, const float *x, const float *weight, size_
 void strata_layer_norm_avx512(float *y, const float *x, const float *weight, const float *bias,
                               size_t n, float eps)
 {
+    assert(n > 0);
     __m512 sum[4], squares[4];
     for (size_t j = 0; j < 4; j++)
         sum[j] = squares[j] = _mm512_setzero_ps();
@@ -66,8 +68,8 @@ void strata_layer_norm_avx512(float *y, const float *x, const float *weight, con
 }
 
 /* Phi(-|x|) = exp(-g(|x|)), g a polynomial on [0, 6] fitted to -ln Phi(-x) with the weight that
- * makes the error of Phi even (below 5e-9; evaluated in float 5e-8).  Beyond 6, where Phi(-6) is
- * 1e-9, the argument is held.  No cancellation: Phi(|x|) = 1 - Phi(-|x|) lies above 1/2. */
+ * makes the error of Phi even (below 5e-9; evaluated in float 5e-8).  Below -6, where Phi is 1e-9,
+ * it counts as 0.  No cancellation: Phi(|x|) = 1 - Phi(-|x|) lies above 1/2. */
 void strata_gelu_avx512(float *y, const float *x, size_t n)
 {
     const __m512 one = _mm512_set1_ps(1.0f), zero = _mm512_setzero_ps();
@@ -86,7 +88,8 @@ void strata_gelu_avx512(float *y, const float *x, size_t n)
         g = _mm512_fmadd_ps(g, a, _mm512_set1_ps(STRATA_GELU_2));
         g = _mm512_fmadd_ps(g, a, _mm512_set1_ps(STRATA_GELU_1));
         g = _mm512_fmadd_ps(g, a, _mm512_set1_ps(STRATA_GELU_0));
-        __m512 h = exp16(_mm512_sub_ps(zero, g));
+        __mmask16 seen = _mm512_cmp_ps_mask(v, _mm512_set1_ps(-6.0f), _CMP_NLT_UQ);
+        __m512 h = _mm512_maskz_mov_ps(seen, exp16(_mm512_sub_ps(zero, g)));
         __mmask16 negative = _mm512_cmp_ps_mask(v, zero, _CMP_LT_OQ);
         h = _mm512_mask_mov_ps(_mm512_sub_ps(one, h), negative, h);
         _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(v, h));

@@ -11,6 +11,7 @@
 
 #include "checked.h"
 #include "gguf_file.h"
+#include "file_map.h"
 #include "memory.h"
 
 #define ALIGNMENT 32u
@@ -73,6 +74,20 @@ static strata_status make_temporary(struct strata__gguf_writer *w)
         return strata__fail_errno(STRATA_E_IO, error, "%s: cannot make a file beside it", w->shown);
     }
     w->temporary = name;
+    return STRATA_OK;
+}
+
+strata_status strata__gguf_write_check(const strata_file *file, const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return STRATA_OK;
+    for (unsigned i = 0; i < strata_file_info_get(file).shards; i++) {
+        const struct strata__file_map *map = strata__file_shard(file, i);
+        if (map->device == info.st_dev && map->inode == info.st_ino)
+            return strata__fail(STRATA_E_INVALID, "%s: the file that is read cannot be written too",
+                                strata__file_path(file));
+    }
     return STRATA_OK;
 }
 

@@ -30,6 +30,9 @@ struct strata__gguf_writer;
  * is empty or ends in '/'; E_IO also: something is there that is not a plain file. */
 strata_status strata__gguf_write_open(struct strata__gguf_writer **out, const char *path);
 
+/* E_INVALID when `path` is one of the files that `file` is read from: it is not to be replaced. */
+strata_status strata__gguf_write_check(const strata_file *file, const char *path);
+
 /* Metadata.  Keys are given once each; strings may hold any bytes. */
 strata_status strata__gguf_write_u32(struct strata__gguf_writer *w, const char *key,
                                      uint32_t value);

@@ -84,8 +84,8 @@ void strata__imatrix_close(struct strata__imatrix *imatrix)
 static strata_status load_matrix(const char *path, const struct strata__tensor *sums, float count,
                                  const float *sum, float *mean)
 {
-    if (!(count > 0 && isfinite(count)))
-        return strata__fail(STRATA_E_FORMAT, "%s: tensor \"%s\": %g tokens, expected more than 0",
+    if (!(count >= 0 && isfinite(count)))
+        return strata__fail(STRATA_E_FORMAT, "%s: tensor \"%s\": %g tokens, expected 0 or more",
                             path, sums->name, (double)count);
     for (uint64_t i = 0; i < sums->shape[0]; i++) {
         if (!(sum[i] >= 0 && isfinite(sum[i])))
@@ -93,9 +93,17 @@ static strata_status load_matrix(const char *path, const struct strata__tensor *
                                 "%s: tensor \"%s\": column %" PRIu64
                                 " is %g, expected a finite number of at least 0",
                                 path, sums->name, i, (double)sum[i]);
-        mean[i] = sum[i] / count;
+        mean[i] = count > 0 ? sum[i] / count : 1; /* never read: no column matters more */
     }
     return STRATA_OK;
+}
+
+bool strata__imatrix_knows(const struct strata__imatrix *imatrix,
+                           const struct strata__tensor *weight)
+{
+    char name[NAME_CAPACITY];
+    snprintf(name, sizeof name, "%s" SUMS, weight->name);
+    return strata__file_find(imatrix->file, name) != NULL;
 }
 
 strata_status strata__imatrix_load(const struct strata__imatrix *imatrix,
@@ -217,11 +225,18 @@ static strata_status declare(struct collection *c, const char *weight, uint64_t 
     return strata__gguf_write_tensor(c->writer, name, STRATA_TYPE_F32, 1, &one);
 }
 
-static strata_status write_sums(struct collection *c, const double *sums, size_t width)
+static strata_status write_sums(struct collection *c, const char *weight, const double *sums,
+                                size_t width)
 {
     float count = (float)(c->chunks * c->options->window);
     for (size_t i = 0; i < width; i++) {
         float sum = (float)sums[i];
+        if (!isfinite(sum))
+            return strata__fail(
+                STRATA_E_FORMAT,
+                "%s: inputs of tensor \"%s\" are not finite: weights before it hold "
+                "NaN, Inf or overflowing scales",
+                strata__file_path(c->session->model->file), weight);
         STRATA_TRY(strata__gguf_write_data(c->writer, &sum, sizeof sum));
     }
     return strata__gguf_write_data(c->writer, &count, sizeof count);
@@ -238,17 +253,17 @@ static strata_status write_metadata(struct collection *c)
     return strata__gguf_write_u32(c->writer, "imatrix.chunk_size", (uint32_t)c->options->window);
 }
 
-static strata_status write_file(struct collection *c, const char *out)
+static strata_status write_file(struct collection *c)
 {
     const strata_model *model = c->session->model;
-    STRATA_TRY(strata__gguf_write_open(&c->writer, out));
     STRATA_TRY(write_metadata(c));
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned j = 0; c->sums[i] && j < model->steps[i].products; j++)
             STRATA_TRY(declare(c, model->steps[i].product[j].weight->name, width_of(model, i)));
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned j = 0; c->sums[i] && j < model->steps[i].products; j++)
-            STRATA_TRY(write_sums(c, c->sums[i], width_of(model, i)));
+            STRATA_TRY(write_sums(c, model->steps[i].product[j].weight->name, c->sums[i],
+                                  width_of(model, i)));
     return strata__gguf_write_finish(&c->writer);
 }
 
@@ -275,13 +290,15 @@ strata_status strata_imatrix(strata_session *session, const char *text, size_t s
     struct collection c = {.session = session, .options = options ? options : &defaults};
     strata_status status;
     STRATA_TRY(check_options(session, c.options));
+    STRATA_TRY_DONE(strata__gguf_write_check(session->model->file, out));
     STRATA_TRY_DONE(tokenize(&c, text, size));
     STRATA_TRY_DONE(open_sums(&c));
+    STRATA_TRY_DONE(strata__gguf_write_open(&c.writer, out)); /* before hours of work */
     session->column_sums = c.sums;
     status = run_windows(&c, on_progress, user);
     session->column_sums = NULL;
     STRATA_TRY_DONE(status);
-    status = write_file(&c, out);
+    status = write_file(&c);
 done:
     strata__gguf_write_abort(&c.writer);
     for (size_t i = 0; c.sums && i < session->model->n_steps; i++)

@@ -285,19 +285,18 @@ static strata_status write_file(struct job *job, strata_quantize_result *result)
     return STRATA_OK;
 }
 
-/* Refuses to write over what is read. */
-static strata_status check_out(const struct job *job, const char *out)
+/* Opens the importance matrix, which must know some of the tensors, and not be the output. */
+static strata_status open_imatrix(struct job *job, const char *path, const char *out)
 {
-    struct stat info;
-    if (stat(out, &info) != 0)
-        return STRATA_OK;
-    for (unsigned i = 0; i < strata_file_info_get(job->file).shards; i++) {
-        const struct strata__file_map *map = strata__file_shard(job->file, i);
-        if (map->device == info.st_dev && map->inode == info.st_ino)
-            return strata__fail(STRATA_E_INVALID, "%s: the file that is read cannot be written too",
-                                strata__file_path(job->file));
-    }
-    return STRATA_OK;
+    STRATA_TRY(strata__imatrix_open(&job->imatrix, path, job->runtime));
+    STRATA_TRY(strata__gguf_write_check(job->imatrix.file, out));
+    for (uint32_t i = 0; i < strata_file_tensor_count(job->file); i++)
+        if (strata__imatrix_knows(&job->imatrix, strata__file_tensor(job->file, i)))
+            return STRATA_OK;
+    return strata__fail(STRATA_E_INVALID,
+                        "%s: importance of none of the tensors of %s: it was measured with another "
+                        "model",
+                        strata__file_path(job->imatrix.file), strata__file_path(job->file));
 }
 
 strata_status strata_quantize(strata_runtime *runtime, const char *in, const char *out,
@@ -313,10 +312,10 @@ strata_status strata_quantize(strata_runtime *runtime, const char *in, const cha
         return strata__fail(STRATA_E_INVALID, "strata_quantize_options: size is %zu, expected %zu",
                             options ? options->size : 0, sizeof *options);
     STRATA_TRY_DONE(strata_file_open(&job.file, in, runtime->log, runtime->log_user));
-    STRATA_TRY_DONE(check_out(&job, out));
+    STRATA_TRY_DONE(strata__gguf_write_check(job.file, out));
     STRATA_TRY_DONE(strata__quantize_plan_open(&job.plan, job.file, runtime, options));
     if (options->imatrix)
-        STRATA_TRY_DONE(strata__imatrix_open(&job.imatrix, options->imatrix, runtime));
+        STRATA_TRY_DONE(open_imatrix(&job, options->imatrix, out));
     STRATA_TRY_DONE(strata__gguf_write_open(&job.writer, out));
     STRATA_TRY_DONE(write_file(&job, found));
     status = strata__gguf_write_finish(&job.writer);

@@ -43,6 +43,10 @@ strata_status strata__imatrix_open(struct strata__imatrix *imatrix, const char *
                                    const strata_runtime *runtime);
 void strata__imatrix_close(struct strata__imatrix *imatrix);
 
+/* True when it has an entry for this weight. */
+bool strata__imatrix_knows(const struct strata__imatrix *imatrix,
+                           const struct strata__tensor *weight);
+
 /* The mean squared input of each column of `weight` into importance[0..shape[0] * shape[2]), one
  * matrix after the other, which the caller frees; NULL when there is no entry.  E_FORMAT: another
  * width, counts or sums that make no sense; E_NOMEM. */

@@ -81,12 +81,13 @@ static unsigned bits_of(enum strata_type type)
     return format->block_bytes * 8 * 256 / format->block_elems;
 }
 
-/* True for the matrix that makes the logits. */
+/* True for the matrix that makes the logits; models of sentence vectors have none. */
 static bool is_head(const struct strata__quantize_plan *plan, const char *name)
 {
     if (!strcmp(name, "output.weight"))
         return true;
-    return !strcmp(name, "token_embd.weight") && !strata__file_find(plan->file, "output.weight");
+    return strcmp(strata_file_info_get(plan->file).architecture, "bert") &&
+           !strcmp(name, "token_embd.weight") && !strata__file_find(plan->file, "output.weight");
 }
 
 /* The type that the rules ask for; the present one where it is to stay. */

@@ -112,22 +112,24 @@ static volatile sig_atomic_t only_reads, only_work, interrupted;
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
     strata_session *session = atomic_load(&interrupted_session);
     if (session)
         strata_session_cancel(session);
     else if (only_work)
         interrupted = 1;
-    else if (!only_reads)
-        _exit(CLI_INTERRUPTED);
+    else if (!only_reads || signal_number != SIGINT)
+        _exit(128 + signal_number);
 }
 
 void cli_start(void)
 {
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &action, NULL);
-    action.sa_handler = on_interrupt; /* without SA_RESTART: reads return */
+    sigaction(SIGXFSZ, &action, NULL); /* a file above the limit is an error like a full disk */
+    action.sa_handler = on_interrupt;  /* without SA_RESTART: reads return */
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
 }
 
 void cli_interrupts(strata_session *session)

@@ -1,5 +1,4 @@
 /* strata convert: a folder of a published model to one GGUF file. */
-#include <signal.h>
 #include <stdio.h>
 
 #include "cli.h"
@@ -26,7 +25,6 @@ static int run(const struct cli_command *command, int argc, char **argv)
     strata_convert_options how;
     strata_convert_options_default(&how);
     how.type = options.type;
-    signal(SIGXFSZ, SIG_IGN); /* a file above the limit is an error like a full disk */
     cli_interrupts_work(true);
     strata_status result = strata_convert(options.common.arguments[0], options.common.arguments[1],
                                           &how, on_progress, &options.common);

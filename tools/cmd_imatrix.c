@@ -1,6 +1,7 @@
 /* strata imatrix: which columns of a model's weights matter most, measured on a text. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -30,9 +31,15 @@ static int collect(const struct options *options, const struct cli_engine *engin
     return status == STRATA_OK ? CLI_DONE : cli_fail(status);
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = {.window = 512};
+    struct options options = {0};
     struct cli_engine engine = {0};
     char *text = NULL;
     size_t size;
@@ -47,12 +54,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return cli_usage(command, "--ctx %llu is less than the window of %llu tokens",
                          (unsigned long long)options.common.context,
                          (unsigned long long)options.window);
-    uint64_t context = options.common.context ? options.common.context : options.window;
+    if (same_file(options.file, options.common.arguments[0]))
+        return cli_usage(command, "%s is the text: write to another file", options.file);
     status = cli_read_all(options.file, &text, &size);
     if (status == CLI_DONE)
         status = cli_engine_load(&engine, &options.common);
-    if (status == CLI_DONE)
+    if (status == CLI_DONE) {
+        uint64_t most = strata_model_info_get(engine.model).context_length;
+        if (!options.window)
+            options.window = most < 512 ? most : 512;
+        uint64_t context = options.common.context ? options.common.context : options.window;
         status = cli_engine_session(&engine, (unsigned)context);
+    }
     if (status == CLI_DONE)
         status = collect(&options, &engine, text, size);
     free(text);
@@ -62,7 +75,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"file", 'f', "FILE", "the text", CLI_TEXT, offsetof(struct options, file), 0, 0, NULL},
-    {"window", 0, "N", "ids that are read from an empty cache (default 512)", CLI_NUMBER,
+    {"window", 0, "N",
+     "ids that are read from an empty cache (default 512, or the model's context)", CLI_NUMBER,
      offsetof(struct options, window), 2, 2147483647, NULL},
     CLI_OPTIONS_END,
 };

@@ -92,8 +92,8 @@ STRATA_API strata_status strata_index_search(strata_index *index, const float *q
  * them: call after opening.  Searches and changes wait meanwhile: it takes about as long as 256
  * searches.  E_NOMEM: the index then has no sketches.
  *
- * They pay where reading vectors is what takes time: F32 and F16.  The products of INT8 cost as
- * much as those of sketches. */
+ * They pay where reading vectors is what takes time: with F32 and F16.  INT8 gains little, as its
+ * products cost as much as those of sketches. */
 STRATA_API strata_status strata_index_sketch(strata_index *index);
 
 /* strata_index_search by way of the sketches where they are in use: the best 16 * max(k, 10) of

@@ -115,6 +115,8 @@ static const void *stream_next(struct lane *lane)
 
 static size_t row_bytes(enum strata_type type, size_t k)
 {
+    if (type == STRATA_TYPE_COUNT) /* sketches */
+        return k / 2;
     const struct strata_block_format *format = strata_block_format(type);
     return k / format->block_elems * format->block_bytes;
 }
@@ -177,7 +179,7 @@ static void setup_product(struct lane *lane)
         a->scratch = buffer(lane, STRATA_GEMM_SCRATCH_BYTES(k));
     if (op == STRATA_OP_packed_q8)
         a->xq = q8_rows(lane, size.m, k);
-    if (op == STRATA_OP_similarity_q16) {
+    if (op == STRATA_OP_similarity_q16 || op == STRATA_OP_similarity_q4) {
         a->scales = numbers(lane, 2 * size.rows);
         a->steps = numbers(lane, size.m);
         a->x16 = buffer(lane, size.m * k * sizeof *a->x16);
@@ -395,6 +397,7 @@ static const struct op_bench op_benches[STRATA_OP_COUNT] = {
     PRODUCT(packed_q8, "m", packed_shapes),
     PRODUCT(similarity_f32, "m", vector_shapes),
     PRODUCT(similarity_q16, "m", vector_shapes),
+    PRODUCT(similarity_q4, "m", vector_shapes),
     VECTOR(quantize_q8, "k", "m", quantize_shapes, setup_quantize),
     VECTOR(encode, "n", NULL, width_shapes, setup_vectors),
     [STRATA_OP_attention_merge] = {"head_dim", "parts", SHAPES(part_shapes), merge_cost,

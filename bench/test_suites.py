@@ -52,7 +52,7 @@ class Kernels(unittest.TestCase):
         shapes += "head_dim.*)"
         rows = kernels("--filter", f"_ref/{shapes}$", STRATA_CPU="ref")
         plain = "quantize_q8 rms_norm rope_norm rope_neox softmax silu_mul add"
-        plain += " attention_merge argmax top_k"
+        plain += " attention_merge argmax top_k similarity_q4"
         typed = "dequantize_Q6_K gemv_f32_F16 gemm_f32_F32 packed_f32_Q8_0 packed_q8_Q4_K"
         typed += " attention_F16 attention_Q8_0 encode_Q8_0"
         typed += " similarity_f32_F32 similarity_f32_F16 similarity_q16_I8"

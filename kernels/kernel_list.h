@@ -38,7 +38,7 @@
 #define STRATA_PLAIN_KERNELS_ref(X) \
     X(quantize_q8, ref) X(rms_norm, ref) X(layer_norm, ref) X(gelu, ref) X(rope_norm, ref) \
     X(rope_neox, ref) X(softmax, ref) X(silu_mul, ref) X(add, ref) X(attention_merge, ref) \
-    X(argmax, ref) X(top_k, ref)
+    X(argmax, ref) X(top_k, ref) X(similarity_q4, ref)
 
 /* Levels that speed a slot up list it here. */
 #define STRATA_TYPED_KERNELS_avx2(X) \
@@ -49,14 +49,15 @@
 #define STRATA_PLAIN_KERNELS_avx2(X) \
     X(quantize_q8, avx2) X(rms_norm, avx2) X(layer_norm, avx2) X(gelu, avx2) \
     X(rope_norm, avx2) X(rope_neox, avx2) X(softmax, avx2) X(silu_mul, avx2) X(add, avx2) \
-    X(attention_merge, avx2) X(argmax, avx2)
+    X(attention_merge, avx2) X(argmax, avx2) \
+    X(similarity_q4, avx2)
 #define STRATA_TYPED_KERNELS_avx512(X) \
     STRATA_FLOAT_ROWS(X, gemv_f32, avx512) STRATA_FLOAT_ROWS(X, gemm_f32, avx512) \
     STRATA_PACKED_ROWS(X, packed_f32, avx512) STRATA_PACKED_ROWS(X, packed_q8, avx512) \
     STRATA_ATTENDED_ROWS(X, avx512) STRATA_SIMILARITY_ROWS(X, avx512)
 #define STRATA_PLAIN_KERNELS_avx512(X) \
     X(quantize_q8, avx512) X(rms_norm, avx512) X(layer_norm, avx512) X(gelu, avx512) \
-    X(softmax, avx512) X(silu_mul, avx512) X(argmax, avx512)
+    X(softmax, avx512) X(silu_mul, avx512) X(argmax, avx512) X(similarity_q4, avx512)
 #define STRATA_TYPED_KERNELS_avx512vnni(X) STRATA_PACKED_ROWS(X, packed_q8, avx512vnni)
 #define STRATA_PLAIN_KERNELS_avx512vnni(X)
 #define STRATA_TYPED_KERNELS_avx512bf16(X) X(gemv_f32, BF16, avx512bf16)

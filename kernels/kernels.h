@@ -60,7 +60,11 @@ struct strata_q8_rows {
  *
  * similarity_f32 and similarity_q16 take stored vectors as rows of w, as gemm_f32 does, and queries
  * as the m rows; they ignore scratch.  similarity_q16: w[i][c] = scales[2i] * code + scales[2i +
- * 1], and the queries are integers times a step, x[j][c] = steps[j] * x16[j * ldx + c]. */
+ * 1], and the queries are integers times a step, x[j][c] = steps[j] * x16[j * ldx + c].
+ *
+ * similarity_q4 is similarity_q16 with codes of 4 bits, 0 .. 15, STRATA_SKETCH_GROUP in
+ * STRATA_SKETCH_GROUP / 2 bytes: the 16-bit word w of them holds the codes w, w + 32, w + 64 and w
+ * + 96, from its low bits on.  k is a multiple of STRATA_SKETCH_GROUP. */
 struct strata_matmul {
     float *y;
     size_t ldy;
@@ -76,6 +80,8 @@ struct strata_matmul {
     size_t k;
     void *scratch;
 };
+
+#define STRATA_SKETCH_GROUP 128
 
 /* Unpacked panel of float weights. */
 #define STRATA_GEMM_SCRATCH_BYTES(k) ((size_t)STRATA_PANEL_ROWS * (size_t)(k)*4 + 256)
@@ -163,8 +169,9 @@ typedef strata_matmul_fn strata_packed_f32_fn, strata_packed_q8_fn;
  * f32: lane l of 16 takes elements l, l + 16, ... in turn, by fused multiply-adds that begin at 0
  * (both rows are continued by zeros to a multiple of 16); then lanes 8 apart are added, then 4, 2
  * and 1 apart.  q16: dot = the sum of code * x16 and total = the sum of x16, exact integers, become
- * floats; y = step * (scale * dot + offset * total), each operation rounded. */
+ * floats; y = step * (scale * dot + offset * total), each operation rounded.  q4: the same. */
 typedef strata_matmul_fn strata_similarity_f32_fn, strata_similarity_q16_fn;
+typedef strata_matmul_fn strata_similarity_q4_fn;
 
 /* See struct strata_attention. */
 typedef void strata_attention_fn(const struct strata_attention *a);
@@ -226,7 +233,7 @@ typedef void strata_top_k_fn(int32_t *index, const float *x, size_t n, size_t k)
     X(similarity_q16) X(attention)
 #define STRATA_PLAIN_OPS(X) \
     X(quantize_q8) X(rms_norm) X(layer_norm) X(gelu) X(rope_norm) X(rope_neox) X(softmax) \
-    X(silu_mul) X(add) X(attention_merge) X(argmax) X(top_k)
+    X(silu_mul) X(add) X(attention_merge) X(argmax) X(top_k) X(similarity_q4)
 /* clang-format on */
 
 /* The table.  Every type that strata computes with has dequantize, and either gemv_f32 and gemm_f32

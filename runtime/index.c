@@ -71,6 +71,7 @@ void strata_index_close(strata_index **index)
             strata__free(i->blocks[b].vectors);
     strata__free(i->blocks);
     strata__free(i->table);
+    strata__index_drop_sketches(i);
     strata__file_map_close(&i->map);
     pthread_rwlock_destroy(&i->lock);
     strata__free(i);
@@ -85,7 +86,9 @@ strata_index_info strata_index_info_get(strata_index *index)
                               .metric = index->metric,
                               .count = index->count,
                               .vector_bytes = index->row_bytes + strata__index_scale_bytes(index),
-                              .mapped = index->map.size > 0};
+                              .mapped = index->map.size > 0,
+                              .sketched = index->sketches != NULL,
+                              .sketch_recall = index->sketch_recall};
     pthread_rwlock_unlock(&index->lock);
     return info;
 }
@@ -235,6 +238,8 @@ static strata_status add_locked(strata_index *index, const uint64_t *ids, const 
     STRATA_TRY(strata__index_reserve_ids(index, index->count + count));
     STRATA_TRY(own_rows(index, ids, count));
     strata_status status = reserve_rows(index, index->count + count);
+    if (status == STRATA_OK && count > 0)
+        strata__index_drop_sketches(index);
     for (size_t i = 0; i < count && status == STRATA_OK; i++) {
         uint64_t row = strata__index_find(index, ids[i]);
         if (row == UINT64_MAX) {
@@ -297,6 +302,8 @@ strata_status strata_index_remove(strata_index *index, const uint64_t *ids, size
             n++;
         }
     }
+    if (n > 0)
+        strata__index_drop_sketches(index);
     trim_blocks(index);
     pthread_rwlock_unlock(&index->lock);
     if (removed)

@@ -35,6 +35,9 @@ struct strata_index {
     size_t slots;    /* a power of two, at least twice the count */
     uint64_t seed;
     struct strata__file_map map;
+    unsigned char *sketches; /* of all rows, in the codes of similarity_q4; NULL: not in use */
+    float *sketch_scales;    /* scale and offset of each */
+    double sketch_recall;    /* measured; 0: not, or the index changed since */
 };
 
 /* An index without vectors; options are checked. */
@@ -65,11 +68,38 @@ static inline size_t strata__index_scale_bytes(const strata_index *index)
     return index->type == STRATA_INDEX_INT8 ? 2 * sizeof(float) : 0;
 }
 
+/* A row of queries with zeros up to a whole group of a sketch: elements. */
+static inline size_t strata__index_padded(const strata_index *index)
+{
+    size_t groups = (index->dimension + STRATA_SKETCH_GROUP - 1) / STRATA_SKETCH_GROUP;
+    return groups * STRATA_SKETCH_GROUP;
+}
+
+static inline size_t strata__index_sketch_bytes(const strata_index *index)
+{
+    return strata__index_padded(index) / 2;
+}
+
+/* How many vectors a search for the best k takes from the sketches; the count where that would be
+ * more than a quarter of it: then they are of no use. */
+uint64_t strata__index_candidates(const strata_index *index, size_t k);
+
+/* Frees the sketches, as every change of the index does. */
+void strata__index_drop_sketches(strata_index *index);
+
+/* strata_index_search of checked queries under a lock; `filter`: by way of sketches where they are
+ * in use. */
+strata_status strata__index_search(strata_index *index, const float *queries, size_t n, size_t k,
+                                   bool filter, uint64_t *ids, float *scores, size_t *found);
+
 /* The first element of a vector that cannot be stored (SIZE_MAX: none). */
 size_t strata__index_bad_element(strata_index_type type, const float *x, size_t n);
 
 /* What the vector is multiplied with to have length 1; 1 for zeros and where the metric is DOT. */
 double strata__index_factor(const strata_index *index, const float *x);
+
+/* A row as floats. */
+void strata__index_decode(const strata_index *index, uint64_t row, float *vector);
 
 /* Stores factor * x as a row. */
 void strata__index_encode(const strata_index *index, uint64_t row, const float *x, double factor);

@@ -70,23 +70,27 @@ void strata__index_encode(const strata_index *index, uint64_t row, const float *
     }
 }
 
+void strata__index_decode(const strata_index *index, uint64_t row, float *vector)
+{
+    const struct strata__index_block *block = strata__index_block(index, row);
+    size_t at = row % index->block_rows;
+    const char *stored = block->vectors + at * index->row_bytes;
+    for (size_t i = 0; i < index->dimension; i++)
+        if (index->type == STRATA_INDEX_INT8)
+            vector[i] = block->scales[2 * at] * (float)((const int8_t *)stored)[i] +
+                        block->scales[2 * at + 1];
+        else if (index->type == STRATA_INDEX_F16)
+            vector[i] = strata_half_to_float(((const uint16_t *)stored)[i]);
+        else
+            vector[i] = ((const float *)stored)[i];
+}
+
 strata_status strata_index_vector(strata_index *index, uint64_t id, float *vector)
 {
     pthread_rwlock_rdlock(&index->lock);
     uint64_t row = strata__index_find(index, id);
-    if (row != UINT64_MAX) {
-        const struct strata__index_block *block = strata__index_block(index, row);
-        size_t at = row % index->block_rows;
-        const char *stored = block->vectors + at * index->row_bytes;
-        for (size_t i = 0; i < index->dimension; i++)
-            if (index->type == STRATA_INDEX_INT8)
-                vector[i] = block->scales[2 * at] * (float)((const int8_t *)stored)[i] +
-                            block->scales[2 * at + 1];
-            else if (index->type == STRATA_INDEX_F16)
-                vector[i] = strata_half_to_float(((const uint16_t *)stored)[i]);
-            else
-                vector[i] = ((const float *)stored)[i];
-    }
+    if (row != UINT64_MAX)
+        strata__index_decode(index, row, vector);
     pthread_rwlock_unlock(&index->lock);
     if (row == UINT64_MAX)
         return strata__fail(STRATA_E_INVALID, "the index has no id %llu", (unsigned long long)id);

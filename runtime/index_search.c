@@ -2,7 +2,9 @@
  *
  * Threads take slices of rows in turn.  Each keeps, for each query, the best k that it has seen in
  * a heap whose root is the worst of them; scores below it are passed over.  The order of scores and
- * ids is total, so it does not matter who saw what. */
+ * ids is total, so it does not matter who saw what.
+ *
+ * With sketches this is done with them first, for more than k; those are then scored exactly. */
 #include <math.h>
 #include <string.h>
 
@@ -14,6 +16,9 @@
 #define SCORES (STRATA__INDEX_SLICE + 16)
 /* Below this many slices the calling thread is done before others are awake. */
 #define SLICES_ALONE 3
+/* Sketches are searched for so many vectors for each that is wanted, and for so many wanted. */
+#define CANDIDATES 16
+#define WANTED_AT_LEAST 10
 
 struct found {
     uint64_t id;
@@ -23,7 +28,8 @@ struct found {
 struct search {
     strata_index *index;
     struct strata_matmul product; /* queries: x or x16 and steps, m of them */
-    size_t k;                     /* at most the count */
+    bool filter;                  /* the scan is of sketches */
+    size_t k;                     /* results of the scan: at most the count */
     size_t slices;
     bool alone;
     struct found *heaps; /* of thread t and query q: k at (t * TILE + q) * k */
@@ -76,32 +82,52 @@ static void offer(struct found *heap, size_t *size, size_t k, struct found resul
     }
 }
 
+/* Scores the stored vectors from row `first` on: a's rows, all of one block. */
+static void score_exactly(const strata_index *index, struct strata_matmul *a, uint64_t first)
+{
+    const struct strata__index_block *block = strata__index_block(index, first);
+    const struct strata_kernels *kernels = &index->runtime->kernels;
+    size_t at = first % index->block_rows;
+    a->w = block->vectors + at * index->row_bytes;
+    a->row_bytes = index->row_bytes;
+    a->k = index->dimension;
+    a->scales = index->type == STRATA_INDEX_INT8 ? block->scales + 2 * at : NULL;
+    if (index->type == STRATA_INDEX_INT8)
+        kernels->similarity_q16[STRATA_TYPE_I8](a);
+    else if (index->type == STRATA_INDEX_F16)
+        kernels->similarity_f32[STRATA_TYPE_F16](a);
+    else
+        kernels->similarity_f32[STRATA_TYPE_F32](a);
+}
+
+static void score_sketches(const strata_index *index, struct strata_matmul *a, uint64_t first)
+{
+    a->row_bytes = strata__index_sketch_bytes(index);
+    a->w = index->sketches + first * a->row_bytes;
+    a->k = strata__index_padded(index);
+    a->scales = index->sketch_scales + 2 * first;
+    index->runtime->kernels.similarity_q4(a);
+}
+
 static void score_slice(struct search *s, unsigned thread, size_t slice)
 {
     const strata_index *index = s->index;
     float scores[TILE * SCORES];
     uint64_t first = (uint64_t)slice * STRATA__INDEX_SLICE, rows = index->count - first;
-    const struct strata__index_block *block = strata__index_block(index, first);
-    size_t at = first % index->block_rows;
+    const uint64_t *ids =
+        strata__index_block(index, first)->ids + (size_t)(first % index->block_rows);
     struct strata_matmul a = s->product;
     a.y = scores;
     a.ldy = SCORES;
-    a.w = block->vectors + at * index->row_bytes;
-    a.scales = index->type == STRATA_INDEX_INT8 ? block->scales + 2 * at : NULL;
     a.rows = rows < STRATA__INDEX_SLICE ? rows : STRATA__INDEX_SLICE;
-    if (index->type == STRATA_INDEX_INT8)
-        index->runtime->kernels.similarity_q16[STRATA_TYPE_I8](&a);
-    else
-        index->runtime->kernels
-            .similarity_f32[index->type == STRATA_INDEX_F16 ? STRATA_TYPE_F16 : STRATA_TYPE_F32](
-                &a);
+    (s->filter ? score_sketches : score_exactly)(index, &a, first);
     for (size_t q = 0; q < a.m; q++) {
         struct found *heap = s->heaps + (thread * TILE + q) * s->k;
         size_t *size = &s->sizes[thread * TILE + q];
         float worst = *size < s->k ? -INFINITY : heap[0].score;
         for (size_t i = 0; i < a.rows; i++)
             if (!(scores[q * SCORES + i] < worst)) {
-                struct found result = {block->ids[at + i], scores[q * SCORES + i]};
+                struct found result = {ids[i], scores[q * SCORES + i]};
                 offer(heap, size, s->k, result);
                 worst = *size < s->k ? -INFINITY : heap[0].score;
             }
@@ -120,14 +146,35 @@ static void scan(void *context, unsigned thread)
     }
 }
 
-/* What all threads have of query q, best first. */
-static void take_results(struct search *s, size_t q, unsigned threads, uint64_t *ids, float *scores)
+/* The best k of the scan's results, by their exact scores; they take the place of heap[0 .. k). */
+static void rescore(const struct search *s, size_t q, struct found *heap, size_t k)
+{
+    float score;
+    size_t size = 0;
+    struct strata_matmul a = s->product;
+    a.y = &score;
+    a.rows = a.m = 1;
+    a.x += q * a.ldx;
+    a.x16 += q * a.ldx;
+    a.steps += q;
+    for (size_t i = 0; i < s->k; i++) { /* the heap of the best grows behind i */
+        uint64_t id = heap[i].id;
+        score_exactly(s->index, &a, strata__index_find(s->index, id));
+        offer(heap, &size, k, (struct found){id, score});
+    }
+}
+
+/* The best k of what all threads have of query q, best first. */
+static void take_results(struct search *s, size_t q, size_t k, unsigned threads, uint64_t *ids,
+                         float *scores)
 {
     struct found *heap = s->heaps + q * s->k;
     for (unsigned t = 1; t < threads; t++)
         for (size_t i = 0; i < s->sizes[t * TILE + q]; i++)
             offer(heap, &s->sizes[q], s->k, s->heaps[(t * TILE + q) * s->k + i]);
-    for (size_t left = s->k; left > 0; left--) { /* the last of the order goes to the end */
+    if (s->filter)
+        rescore(s, q, heap, k);
+    for (size_t left = k; left > 0; left--) { /* the last of the order goes to the end */
         ids[left - 1] = heap[0].id;
         scores[left - 1] = heap[0].score;
         heap[0] = heap[left - 1];
@@ -135,8 +182,8 @@ static void take_results(struct search *s, size_t q, unsigned threads, uint64_t 
     }
 }
 
-/* Query q as the kernels take it: scaled for the metric, for INT8 in 16 bits. */
-static void prepare(struct search *s, float *x, int16_t *x16, float *step, const float *query)
+/* Query q as the kernels take it: scaled for the metric; for INT8 and sketches in 16 bits. */
+static void prepare(const struct search *s, float *x, int16_t *x16, float *step, const float *query)
 {
     const strata_index *index = s->index;
     double factor = strata__index_factor(index, query);
@@ -145,7 +192,7 @@ static void prepare(struct search *s, float *x, int16_t *x16, float *step, const
         x[i] = (float)((double)query[i] * factor);
         largest = fmaxf(largest, fabsf(x[i]));
     }
-    if (index->type != STRATA_INDEX_INT8)
+    if (index->type != STRATA_INDEX_INT8 && !s->filter)
         return;
     *step = (float)((double)largest / 32767);
     for (size_t i = 0; i < index->dimension; i++)
@@ -155,12 +202,12 @@ static void prepare(struct search *s, float *x, int16_t *x16, float *step, const
 static void search_tile(struct search *s, const float *queries, size_t m, size_t k, uint64_t *ids,
                         float *scores)
 {
-    size_t n = s->index->dimension;
+    size_t n = s->index->dimension, found = k < s->k ? k : s->k;
     struct strata_matmul *a = &s->product;
     unsigned threads = s->alone ? 1 : strata__threads_count(s->index->runtime->threads);
     for (size_t q = 0; q < m; q++)
-        prepare(s, (float *)a->x + q * n, (int16_t *)a->x16 + q * n, (float *)a->steps + q,
-                queries + q * n);
+        prepare(s, (float *)a->x + q * a->ldx, (int16_t *)a->x16 + q * a->ldx,
+                (float *)a->steps + q, queries + q * n);
     a->m = m;
     memset(s->sizes, 0, threads * TILE * sizeof *s->sizes);
     if (s->alone)
@@ -168,25 +215,34 @@ static void search_tile(struct search *s, const float *queries, size_t m, size_t
     else
         strata__threads_run(s->index->runtime->threads, scan, s);
     for (size_t q = 0; q < m; q++)
-        take_results(s, q, threads, ids + q * k, scores + q * k);
+        take_results(s, q, found, threads, ids + q * k, scores + q * k);
 }
 
-static strata_status search_locked(strata_index *index, const float *queries, size_t n, size_t k,
-                                   uint64_t *ids, float *scores, size_t *found)
+uint64_t strata__index_candidates(const strata_index *index, size_t k)
 {
-    size_t dimension = index->dimension;
+    uint64_t wanted = k > WANTED_AT_LEAST ? k : WANTED_AT_LEAST;
+    return wanted <= index->count / (4 * CANDIDATES) ? wanted * CANDIDATES : index->count;
+}
+
+strata_status strata__index_search(strata_index *index, const float *queries, size_t n, size_t k,
+                                   bool filter, uint64_t *ids, float *scores, size_t *found)
+{
+    size_t padded = strata__index_padded(index);
+    uint64_t candidates = strata__index_candidates(index, k);
     struct search s = {.index = index, .k = k < index->count ? k : (size_t)index->count};
+    s.filter = filter && index->sketches && candidates < index->count;
+    if (s.filter)
+        s.k = (size_t)candidates;
     s.slices = (size_t)((index->count + STRATA__INDEX_SLICE - 1) / STRATA__INDEX_SLICE);
     s.alone = s.slices <= SLICES_ALONE;
-    s.product =
-        (struct strata_matmul){.row_bytes = index->row_bytes, .ldx = dimension, .k = dimension};
+    s.product.ldx = padded;
     size_t threads = s.alone ? 1 : strata__threads_count(index->runtime->threads);
     float *x = NULL, *steps = NULL;
     int16_t *x16 = NULL;
     strata_status status = STRATA_OK;
     if (n > 0 && s.k > 0) {
-        STRATA_TRY_DONE(strata__calloc(&x, TILE * dimension, sizeof *x, "queries"));
-        STRATA_TRY_DONE(strata__calloc(&x16, TILE * dimension, sizeof *x16, "queries"));
+        STRATA_TRY_DONE(strata__calloc(&x, TILE * padded, sizeof *x, "queries"));
+        STRATA_TRY_DONE(strata__calloc(&x16, TILE * padded, sizeof *x16, "queries"));
         STRATA_TRY_DONE(strata__calloc(&steps, TILE, sizeof *steps, "queries"));
         STRATA_TRY_DONE(strata__calloc(&s.sizes, threads * TILE, sizeof *s.sizes, "results"));
         STRATA_TRY_DONE(strata__calloc(&s.heaps, threads * TILE, s.k * sizeof *s.heaps, "results"));
@@ -194,10 +250,10 @@ static strata_status search_locked(strata_index *index, const float *queries, si
         s.product.x16 = x16;
         s.product.steps = steps;
         for (size_t q = 0; q < n; q += TILE)
-            search_tile(&s, queries + q * dimension, n - q < TILE ? n - q : TILE, k, ids + q * k,
-                        scores + q * k);
+            search_tile(&s, queries + q * index->dimension, n - q < TILE ? n - q : TILE, k,
+                        ids + q * k, scores + q * k);
     }
-    *found = s.k;
+    *found = k < index->count ? k : (size_t)index->count;
 done:
     strata__free(x);
     strata__free(x16);
@@ -207,8 +263,8 @@ done:
     return status;
 }
 
-strata_status strata_index_search(strata_index *index, const float *queries, size_t n, size_t k,
-                                  uint64_t *ids, float *scores, size_t *found)
+static strata_status search(strata_index *index, const float *queries, size_t n, size_t k,
+                            bool filter, uint64_t *ids, float *scores, size_t *found)
 {
     *found = 0;
     if (k == 0)
@@ -221,7 +277,19 @@ strata_status strata_index_search(strata_index *index, const float *queries, siz
                                 (double)x[bad]);
     }
     pthread_rwlock_rdlock(&index->lock);
-    strata_status status = search_locked(index, queries, n, k, ids, scores, found);
+    strata_status status = strata__index_search(index, queries, n, k, filter, ids, scores, found);
     pthread_rwlock_unlock(&index->lock);
     return status;
+}
+
+strata_status strata_index_search(strata_index *index, const float *queries, size_t n, size_t k,
+                                  uint64_t *ids, float *scores, size_t *found)
+{
+    return search(index, queries, n, k, false, ids, scores, found);
+}
+
+strata_status strata_index_search_sketched(strata_index *index, const float *queries, size_t n,
+                                           size_t k, uint64_t *ids, float *scores, size_t *found)
+{
+    return search(index, queries, n, k, true, ids, scores, found);
 }

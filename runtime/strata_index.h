@@ -1,8 +1,9 @@
-/* An index of vectors: add, remove, search by inner product or cosine, save, map.
+/* An index of vectors: add, remove, search by inner product or cosine, save, map, sketch.
  *
  * Part of libstrata; programs include <strata.h>, whose rules of errors and ownership hold here.
  *
- * Exactness.  A search compares each query with every stored vector; there is no approximation.  A
+ * Exactness.  strata_index_search compares each query with every stored vector; there is no
+ * approximation (strata_index_search_sketched may pass over some, and says how often).  A
  * score is the inner product of the stored vector, as its type keeps it, with the query: in float
  * for F32 and F16; for INT8 with the query rounded to 16 bits (its largest element becomes 32767),
  * an error of at most 2^-16 of that element times the sum of the vector's absolute values.  The
@@ -80,6 +81,30 @@ STRATA_API strata_status strata_index_remove(strata_index *index, const uint64_t
 STRATA_API strata_status strata_index_search(strata_index *index, const float *queries, size_t n,
                                              size_t k, uint64_t *ids, float *scores, size_t *found);
 
+/* Makes sketches of all vectors for strata_index_search_sketched, of half a byte an element and 8
+ * bytes more a vector (elements are rounded up to a multiple of 128), and measures them: 256 stored
+ * vectors, every second one moved by about half its length, are searched for with and without
+ * sketches.  They come into use only if at least 0.999 of the 10 best are the same; otherwise they
+ * are freed, and strata_index_info_get says so, with what was measured.  Fewer than 640 vectors get
+ * none.  The same index always gives the same.
+ *
+ * Any change of the index frees the sketches; call again after the last one.  Files do not hold
+ * them: call after opening.  Searches and changes wait meanwhile: it takes about as long as 256
+ * searches.  E_NOMEM: the index then has no sketches.
+ *
+ * They pay where reading vectors is what takes time: with F32 and F16.  INT8 gains little, as its
+ * products cost as much as those of sketches. */
+STRATA_API strata_status strata_index_sketch(strata_index *index);
+
+/* strata_index_search by way of the sketches where they are in use: the best 16 * max(k, 10) of
+ * them are found by their sketches, and scored and ordered exactly.  Scores and their order are
+ * right; a vector of the best k may be missing, as often as measured (for k = 10).  Where those
+ * would be more than a quarter of all vectors, or no sketches are in use, it is
+ * strata_index_search. Errors are the same. */
+STRATA_API strata_status strata_index_search_sketched(strata_index *index, const float *queries,
+                                                      size_t n, size_t k, uint64_t *ids,
+                                                      float *scores, size_t *found);
+
 /* The stored vector of an id, as its type keeps it: `dimension` floats.  E_INVALID: no such id. */
 STRATA_API strata_status strata_index_vector(strata_index *index, uint64_t id, float *vector);
 
@@ -90,6 +115,9 @@ typedef struct strata_index_info {
     uint64_t count;        /* vectors */
     uint64_t vector_bytes; /* each takes, its scale and offset included */
     bool mapped;           /* comes from a file */
+    bool sketched;         /* sketches are in use */
+    double
+        sketch_recall; /* what strata_index_sketch measured, 0 .. 1; 0 if the index changed since */
 } strata_index_info;
 
 STRATA_API strata_index_info strata_index_info_get(strata_index *index);

@@ -1,10 +1,14 @@
-/* Inner products of 8-bit vectors with queries of 16 bits (kernels.h, strata_similarity_q16_fn).
+/* Inner products of 8-bit vectors, and of 4-bit sketches, with queries of 16 bits (kernels.h,
+ * strata_similarity_q16_fn).
  *
  * Codes become 16-bit words, 16 at a time; vpmaddwd adds pairs of products in 32-bit lanes.  Up to
  * four queries share the words of a vector; vectors are read one after the other, as the hardware's
  * prefetchers expect.  After RUN elements the sums of four products are reduced together and
  * continued in 64 bits: RUN products of a code and 16 bits fit into 32, however the lanes are
- * added.  Elements past the last 16 go through a zero-padded copy. */
+ * added.  Elements past the last 16 go through a zero-padded copy.  Four sketch codes lie in a
+ * word: shifted and masked, they are words at once. */
+#include <stdbool.h>
+
 #include "../kernel_list.h"
 #include "vec_avx2.h"
 
@@ -55,6 +59,34 @@ STRATA_INLINE void lanes(__m256i *out, const char *row, const int16_t *x, size_t
         out[j] = sum[j];
 }
 
+/* The same of a sketch, whose codes come in groups. */
+STRATA_INLINE void sketch_lanes(__m256i *out, const char *row, const int16_t *x, size_t ldx,
+                                size_t queries, size_t c, size_t end)
+{
+    const __m256i mask = _mm256_set1_epi16(15);
+    __m256i sum[PRODUCTS];
+    STRATA_UNROLL
+    for (size_t j = 0; j < queries; j++)
+        sum[j] = _mm256_setzero_si256();
+    for (; c < end; c += STRATA_SKETCH_GROUP) {
+        STRATA_UNROLL
+        for (size_t half = 0; half < 32; half += 16) {
+            __m256i words = _mm256_loadu_si256((const void *)(row + c / 2 + 2 * half));
+            STRATA_UNROLL
+            for (size_t n = 0; n < 4; n++) {
+                const __m256i w = _mm256_and_si256(words, mask);
+                words = _mm256_srli_epi16(words, 4);
+                STRATA_UNROLL
+                for (size_t j = 0; j < queries; j++)
+                    sum[j] = multiply_add(sum[j], w, x + j * ldx + c + 32 * n + half);
+            }
+        }
+    }
+    STRATA_UNROLL
+    for (size_t j = 0; j < queries; j++)
+        out[j] = sum[j];
+}
+
 /* The sums of four vectors. */
 STRATA_INLINE __m256i sum_each(const __m256i v[PRODUCTS])
 {
@@ -66,7 +98,7 @@ STRATA_INLINE __m256i sum_each(const __m256i v[PRODUCTS])
 
 /* The exact products of `rows` vectors from row i on with `queries` queries each, in this order. */
 STRATA_INLINE void dots(int64_t dot[PRODUCTS], const struct strata_matmul *a, size_t i,
-                        const int16_t *x, size_t rows, size_t queries)
+                        const int16_t *x, size_t rows, size_t queries, bool sketch)
 {
     __m256i sums = _mm256_setzero_si256();
     for (size_t c = 0; c < a->k; c += RUN) {
@@ -76,18 +108,19 @@ STRATA_INLINE void dots(int64_t dot[PRODUCTS], const struct strata_matmul *a, si
             sum[p] = _mm256_setzero_si256();
         STRATA_UNROLL
         for (size_t r = 0; r < rows; r++)
-            lanes(sum + r * queries, (const char *)a->w + (i + r) * a->row_bytes, x, a->ldx,
-                  queries, c, a->k - c < RUN ? a->k : c + RUN);
+            (sketch ? sketch_lanes : lanes)(sum + r * queries,
+                                            (const char *)a->w + (i + r) * a->row_bytes, x, a->ldx,
+                                            queries, c, a->k - c < RUN ? a->k : c + RUN);
         sums = _mm256_add_epi64(sums, sum_each(sum));
     }
     _mm256_storeu_si256((void *)dot, sums);
 }
 
 STRATA_INLINE void tile(const struct strata_matmul *a, size_t i, size_t j, size_t rows,
-                        size_t queries, const float *total)
+                        size_t queries, const float *total, bool sketch)
 {
     int64_t dot[PRODUCTS];
-    dots(dot, a, i, a->x16 + j * a->ldx, rows, queries);
+    dots(dot, a, i, a->x16 + j * a->ldx, rows, queries, sketch);
     STRATA_UNROLL
     for (size_t p = 0; p < rows * queries; p++) {
         size_t row = i + p / queries, q = p % queries;
@@ -105,7 +138,7 @@ STRATA_INLINE float sum_of(const int16_t *x, size_t k)
 }
 
 /* `queries` queries from query j on. */
-STRATA_INLINE void part(const struct strata_matmul *a, size_t j, size_t queries)
+STRATA_INLINE void part(const struct strata_matmul *a, size_t j, size_t queries, bool sketch)
 {
     const size_t rows = PRODUCTS / queries;
     float total[PRODUCTS];
@@ -113,18 +146,28 @@ STRATA_INLINE void part(const struct strata_matmul *a, size_t j, size_t queries)
         total[q] = sum_of(a->x16 + (j + q) * a->ldx, a->k);
     size_t i = 0;
     for (; i + rows <= a->rows; i += rows)
-        tile(a, i, j, rows, queries, total);
+        tile(a, i, j, rows, queries, total, sketch);
     for (; i < a->rows; i++)
-        tile(a, i, j, 1, queries, total);
+        tile(a, i, j, 1, queries, total, sketch);
+}
+
+STRATA_INLINE void similarity_codes(const struct strata_matmul *a, bool sketch)
+{
+    size_t j = 0;
+    for (; j + 4 <= a->m; j += 4)
+        part(a, j, 4, sketch);
+    for (; j + 2 <= a->m; j += 2)
+        part(a, j, 2, sketch);
+    if (j < a->m)
+        part(a, j, 1, sketch);
 }
 
 void strata_similarity_q16_I8_avx2(const struct strata_matmul *a)
 {
-    size_t j = 0;
-    for (; j + 4 <= a->m; j += 4)
-        part(a, j, 4);
-    for (; j + 2 <= a->m; j += 2)
-        part(a, j, 2);
-    if (j < a->m)
-        part(a, j, 1);
+    similarity_codes(a, false);
+}
+
+void strata_similarity_q4_avx2(const struct strata_matmul *a)
+{
+    similarity_codes(a, true);
 }

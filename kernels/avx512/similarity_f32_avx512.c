@@ -54,8 +54,7 @@ INLINE void part(const struct strata_matmul *a, enum strata_type type, size_t j,
     for (size_t i = 0; i < a->rows; i += PRODUCTS / queries) {
         __m512 sum[PRODUCTS];
         float dot[PRODUCTS];
-        UNROLL for (size_t r = 0; r < PRODUCTS / queries; r++)
-        {
+        for (size_t r = 0; r < PRODUCTS / queries; r++) {
             const char *row = (const char *)a->w + min_size(i + r, a->rows - 1) * a->row_bytes;
             lanes(sum + r * queries, type, row, a->x + j * a->ldx, a->ldx, queries, a->k);
         }

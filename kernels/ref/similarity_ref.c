@@ -6,6 +6,7 @@
  * q16: queries rounded to 16 bits lose no more than float sums do, and integer sums have no order:
  * a product of a code and 16 bits is below 2^22 + 1, so 32 bits hold the sum of RUN of them. */
 #include <math.h>
+#include <stdbool.h>
 
 #include "half.h"
 #include "kernel_list.h"
@@ -69,7 +70,18 @@ static int64_t dot_q16(const int8_t *row, const int16_t *x, size_t k)
     return sum;
 }
 
-void strata_similarity_q16_I8_ref(const struct strata_matmul *a)
+static int64_t dot_q4(const unsigned char *row, const int16_t *x, size_t k)
+{
+    int64_t sum = 0;
+    for (size_t c = 0; c < k; c++) {
+        size_t group = c / STRATA_SKETCH_GROUP, word = c % 32, nibble = c / 32 % 4;
+        unsigned byte = row[group * STRATA_SKETCH_GROUP / 2 + 2 * word + nibble / 2];
+        sum += (int64_t)(byte >> nibble % 2 * 4 & 15) * x[c];
+    }
+    return sum;
+}
+
+static void similarity_codes(const struct strata_matmul *a, bool sketch)
 {
     for (size_t j = 0; j < a->m; j++) {
         const int16_t *x = a->x16 + j * a->ldx;
@@ -77,9 +89,21 @@ void strata_similarity_q16_I8_ref(const struct strata_matmul *a)
         for (size_t c = 0; c < a->k; c++)
             total += x[c];
         for (size_t i = 0; i < a->rows; i++) {
-            const int8_t *row = (const int8_t *)a->w + i * a->row_bytes;
-            float scaled = a->scales[2 * i] * (float)dot_q16(row, x, a->k);
+            const char *row = (const char *)a->w + i * a->row_bytes;
+            int64_t dot = sketch ? dot_q4((const unsigned char *)row, x, a->k)
+                                 : dot_q16((const int8_t *)row, x, a->k);
+            float scaled = a->scales[2 * i] * (float)dot;
             a->y[j * a->ldy + i] = a->steps[j] * (scaled + a->scales[2 * i + 1] * (float)total);
         }
     }
+}
+
+void strata_similarity_q16_I8_ref(const struct strata_matmul *a)
+{
+    similarity_codes(a, false);
+}
+
+void strata_similarity_q4_ref(const struct strata_matmul *a)
+{
+    similarity_codes(a, true);
 }

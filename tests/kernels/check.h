@@ -60,7 +60,7 @@ enum {
     BUF_SCALE,
     BUF_SUM,
     BUF_TOTAL,
-    BUF_SCALES = BUF_SCALE, /* similarity_q16 */
+    BUF_SCALES = BUF_SCALE, /* of coded ones */
     BUF_STEPS = BUF_SUM
 }; /* products */
 enum { ATT_OUT, ATT_LARGEST, ATT_DENOMINATOR, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
@@ -89,6 +89,7 @@ struct check_case {
 bool check_is_product(enum strata_op op);
 bool check_is_packed(enum strata_op op);
 bool check_is_similarity(enum strata_op op);
+bool check_is_coded(enum strata_op op); /* similarity_q16 and similarity_q4 */
 
 size_t check_extent(const struct check_buffer *buffer); /* bytes from first to last element */
 size_t check_elements(const struct check_buffer *buffer);

@@ -42,7 +42,12 @@ bool check_is_product(enum strata_op op)
 
 bool check_is_similarity(enum strata_op op)
 {
-    return op == STRATA_OP_similarity_f32 || op == STRATA_OP_similarity_q16;
+    return op == STRATA_OP_similarity_f32 || check_is_coded(op);
+}
+
+bool check_is_coded(enum strata_op op)
+{
+    return op == STRATA_OP_similarity_q16 || op == STRATA_OP_similarity_q4;
 }
 
 /* ---- buffers ---- */
@@ -191,16 +196,33 @@ static size_t random_length(struct check_random *random)
     }
 }
 
+/* Codes of 4 bits; one row in four has only the greatest. */
+static void fill_sketch(unsigned char *row, size_t bytes, struct check_random *random)
+{
+    bool greatest = check_one_in(random, 4);
+    for (size_t i = 0; i < bytes; i++)
+        row[i] = greatest ? 255 : (unsigned char)check_between(random, 0, 255);
+}
+
+/* NULL: codes of a sketch. */
+static const struct strata_block_format *format_of(const struct check_case *c)
+{
+    return c->op == STRATA_OP_similarity_q4 ? NULL : strata_block_format(c->type);
+}
+
 /* The weights as rows of blocks, then as the kernel takes them: the same rows, or packed. */
 static void add_weights(struct check_case *c, size_t pad, struct check_random *random)
 {
-    const struct strata_block_format *format = strata_block_format(c->type);
-    size_t row_bytes = c->k / format->block_elems * format->block_bytes;
+    const struct strata_block_format *format = format_of(c);
+    size_t row_bytes = format ? c->k / format->block_elems * format->block_bytes : c->k / 2;
     c->row_bytes = row_bytes + pad;
     c->rows_of_w = allocate(c->rows * c->row_bytes);
     memset(c->rows_of_w, 0xff, c->rows * c->row_bytes);
     for (size_t i = 0; i < c->rows; i++)
-        check_fill_weights(c->type, c->rows_of_w + i * c->row_bytes, c->k, c->mode, random);
+        if (format)
+            check_fill_weights(c->type, c->rows_of_w + i * c->row_bytes, c->k, c->mode, random);
+        else
+            fill_sketch(c->rows_of_w + i * c->row_bytes, row_bytes, random);
     if (!check_is_packed(c->op)) {
         struct check_buffer *w =
             add_rows(c, "w", CHECK_IN, CHECK_BYTES, 1, c->rows, c->row_bytes, row_bytes);
@@ -250,7 +272,8 @@ static void add_similarity(struct check_case *c, size_t pad, struct check_random
 
 static void make_product(struct check_case *c, struct check_random *random)
 {
-    size_t elems = strata_block_format(c->type)->block_elems;
+    const struct strata_block_format *format = format_of(c);
+    size_t elems = format ? format->block_elems : STRATA_SKETCH_GROUP;
     c->k =
         elems == 1 ? random_length(random) : elems * check_between(random, 1, elems == 32 ? 20 : 9);
     c->rows = check_between(random, 1, check_one_in(random, 2) ? 40 : 9);
@@ -268,7 +291,7 @@ static void make_product(struct check_case *c, struct check_random *random)
         add_vector(c, "xq.sum", CHECK_IN, CHECK_BYTES, 2, c->m * c->k / 16);
         add_vector(c, "xq.total", CHECK_IN, CHECK_F32, 4, c->m * c->k / 32);
         fill_q8(c, random);
-    } else if (c->op == STRATA_OP_similarity_q16) {
+    } else if (check_is_coded(c->op)) {
         add_similarity(c, pad, random);
     } else {
         fill_f32(add_rows(c, "x", CHECK_IN, CHECK_F32, 4, c->m, c->k + pad, c->k), c->mode, random);
@@ -525,7 +548,7 @@ void check_case_slice(struct check_case *out, const struct check_case *c, size_t
         slice_buffer(out, &b[BUF_TOTAL], token * c->k / 32, 1, m * c->k / 32);
     } else {
         slice_buffer(out, &b[BUF_X], token * b[BUF_X].inner_stride, m, c->k);
-        if (c->op == STRATA_OP_similarity_q16) {
+        if (check_is_coded(c->op)) {
             slice_buffer(out, &b[BUF_SCALES], 2 * row, 1, 2 * rows);
             slice_buffer(out, &b[BUF_STEPS], token, 1, m);
         }

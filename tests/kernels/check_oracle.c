@@ -23,14 +23,15 @@ static const struct {
     [STRATA_OP_packed_q8] = {4, 2},      /* terms: blocks of 32 */
     [STRATA_OP_similarity_f32] = {3, 2}, /* terms: k */
     [STRATA_OP_similarity_q16] = {5, 0}, /* both sums, scale, offset, step */
-    [STRATA_OP_rms_norm] = {5, 1},       /* terms: n */
-    [STRATA_OP_layer_norm] = {6, 1},     /* terms: n; see layer_norm() */
-    [STRATA_OP_gelu] = {4, 0},           /* magnitude |x|: Phi within 2^-22 */
-    [STRATA_OP_rope_norm] = {2, 0},      /* magnitude |a cos| + |b sin| */
-    [STRATA_OP_rope_neox] = {2, 0},      /* likewise */
-    [STRATA_OP_softmax] = {8, 1},        /* magnitude y * (1 + |x - max|): exp's argument rounds */
-    [STRATA_OP_silu_mul] = {10, 0},      /* an exp of 2 ulp, a sum, a division, a product */
-    [STRATA_OP_attention] = {10, 2},     /* terms: head_dim + visible; see attention() */
+    [STRATA_OP_similarity_q4] = {5, 0},
+    [STRATA_OP_rms_norm] = {5, 1},   /* terms: n */
+    [STRATA_OP_layer_norm] = {6, 1}, /* terms: n; see layer_norm() */
+    [STRATA_OP_gelu] = {4, 0},       /* magnitude |x|: Phi within 2^-22 */
+    [STRATA_OP_rope_norm] = {2, 0},  /* magnitude |a cos| + |b sin| */
+    [STRATA_OP_rope_neox] = {2, 0},  /* likewise */
+    [STRATA_OP_softmax] = {8, 1},    /* magnitude y * (1 + |x - max|): exp's argument rounds */
+    [STRATA_OP_silu_mul] = {10, 0},  /* an exp of 2 ulp, a sum, a division, a product */
+    [STRATA_OP_attention] = {10, 2}, /* terms: head_dim + visible; see attention() */
     [STRATA_OP_attention_merge] = {10, 1}, /* terms: parts; see merge() */
 };
 
@@ -136,17 +137,27 @@ static void product_q8(const struct check_case *c, struct check_expected *out, b
     }
 }
 
+/* Code p of row i. */
+static long code_at(const struct check_case *c, size_t i, size_t p)
+{
+    const unsigned char *row = c->rows_of_w + i * c->row_bytes;
+    if (c->op == STRATA_OP_similarity_q16)
+        return (signed char)row[p];
+    const unsigned char *group = row + p / STRATA_SKETCH_GROUP * (STRATA_SKETCH_GROUP / 2);
+    unsigned word = group[2 * (p % 32)] + 256u * group[2 * (p % 32) + 1];
+    return word >> 4 * (p % STRATA_SKETCH_GROUP / 32) & 15;
+}
+
 /* Integer sums, then five rounded operations, in whatever range. */
-static void similarity_q16(const struct check_case *c, struct check_expected *out)
+static void similarity_codes(const struct check_case *c, struct check_expected *out)
 {
     const struct check_buffer *x = &c->buffer[BUF_X];
     for (size_t at = 0; at < c->rows * c->m; at++) {
         size_t i = at % c->rows, j = at / c->rows;
-        const signed char *codes = (const signed char *)c->rows_of_w + i * c->row_bytes;
         const int16_t *q = (const int16_t *)x->image + j * x->inner_stride;
         long dot = 0, total = 0;
         for (size_t p = 0; p < c->k; p++) {
-            dot += (long)codes[p] * q[p];
+            dot += code_at(c, i, p) * q[p];
             total += q[p];
         }
         double step = f32_at(&c->buffer[BUF_STEPS], j);
@@ -163,8 +174,8 @@ static void product(const struct check_case *c, struct check_expected *out, bool
 {
     if (c->op == STRATA_OP_packed_q8)
         product_q8(c, out, strict);
-    else if (c->op == STRATA_OP_similarity_q16)
-        similarity_q16(c, out);
+    else if (check_is_coded(c->op))
+        similarity_codes(c, out);
     else
         product_f32(c, out, strict && c->op != STRATA_OP_similarity_f32);
 }
@@ -512,6 +523,7 @@ void check_expect(const struct check_case *c, int index, bool strict, struct che
     case STRATA_OP_packed_q8:
     case STRATA_OP_similarity_f32:
     case STRATA_OP_similarity_q16:
+    case STRATA_OP_similarity_q4:
         product(c, out, strict);
         break;
     case STRATA_OP_quantize_q8:

@@ -92,7 +92,7 @@ static void call_product(const struct check_case *c, const struct strata_kernel 
         a.xq.scale = (float *)b[BUF_SCALE].placed;
         a.xq.sum = (int16_t *)b[BUF_SUM].placed;
         a.xq.total = (float *)b[BUF_TOTAL].placed;
-    } else if (c->op == STRATA_OP_similarity_q16) {
+    } else if (check_is_coded(c->op)) {
         a.x16 = (const int16_t *)b[BUF_X].placed;
         a.ldx = b[BUF_X].inner_stride;
         a.scales = (const float *)b[BUF_SCALES].placed;

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "memory.h"
 
@@ -150,6 +152,21 @@ strata_status strata__file_need(const strata_file *file, const char *name, uint6
                                 name, shape[0], shape[1], shape[2], shape[3], cols, rows);
     *out = tensor;
     return STRATA_OK;
+}
+
+void strata__file_read_all(const strata_file *file, bool all)
+{
+    for (unsigned i = 0; i < file->shard_count; i++) {
+        const struct strata__file_map *map = &file->shards[i].map;
+        madvise((void *)map->data, (size_t)map->size, all ? MADV_NORMAL : MADV_RANDOM);
+    }
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (uint32_t i = 0; !all && i < file->tensor_count; i++) {
+        const struct strata__tensor *tensor = &file->tensors[i];
+        uintptr_t begin = (uintptr_t)tensor->data / page * page;
+        if (tensor->rows == 1)
+            madvise((void *)begin, (uintptr_t)tensor->data + tensor->bytes - begin, MADV_WILLNEED);
+    }
 }
 
 const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index)

@@ -106,6 +106,11 @@ const char *strata__file_where(const strata_file *file, const char *key, char *o
 const char *strata__file_path(const strata_file *file);
 const char *strata__file_opened_path(const strata_file *file);
 
+/* How the data will be read, which matters where it is not in memory: all of it, as after opening,
+ * or (false) vectors, which the system begins to fetch, and few rows of matrices, around which
+ * nothing is to be read.  Advice only: it changes no result and cannot fail. */
+void strata__file_read_all(const strata_file *file, bool all);
+
 /* The mapping of a shard; index is below strata_file_info.shards. */
 struct strata__file_map;
 const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index);

@@ -170,6 +170,7 @@ static strata_status build(struct strata_model *model, const strata_model_option
     }
     STRATA_TRY(strata_tokenizer_create(&model->tokenizer, model->file, model->runtime->log,
                                        model->runtime->log_user));
+    strata__file_read_all(model->file, false); /* packed weights may be had from the cache */
     STRATA_TRY(arch->build(model, arch));
     if (!options->no_weights)
         STRATA_TRY(strata__packed_open(model, !options->no_pack_cache));

@@ -253,6 +253,8 @@ static void for_all_runs(struct strata_model *model, struct work *work)
     work->packed = &model->packed;
     work->pool = model->runtime->threads;
     work->kernels = &model->runtime->kernels;
+    if (work->each != check_panels)
+        strata__file_read_all(model->file, true);
     for (size_t i = 0; i < model->packed.count; i++) {
         atomic_store(&model->packed.matrices[i].checksum, 0);
         atomic_store(&model->packed.matrices[i].source, 0);
@@ -410,13 +412,17 @@ static strata_status try_file(struct strata_model *model, bool *done)
 
 static void set_products(struct strata_model *model)
 {
+    bool all_packed = true;
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned p = 0; p < model->steps[i].products; p++) {
             struct strata__product *product = &model->steps[i].product[p];
             const struct strata__packed_matrix *matrix = find(&model->packed, product->weight);
             product->panels = matrix ? model->packed.data + matrix->offset : NULL;
             product->type = matrix ? matrix->type : product->weight->type;
+            all_packed &= matrix != NULL;
         }
+    if (!all_packed)
+        strata__file_read_all(model->file, true);
 }
 
 strata_status strata__packed_open(struct strata_model *model, bool cached)

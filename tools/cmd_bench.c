@@ -4,7 +4,11 @@
  * Prefill evaluates a prompt of N tokens at once after DEPTH tokens in the cache; decode evaluates
  * N tokens one at a time after DEPTH.  With a batch, every sequence has its own cache: prefill
  * takes them one after the other, decode all together.  Every repetition starts again at DEPTH; one
- * more before them is not counted.  Sampling is not part of either. */
+ * more before them is not counted.  Sampling is not part of either.
+ *
+ * A model that makes sentence vectors has one phase, embed: a batch of texts of N tokens in one
+ * call, which tokenises too.  The texts repeat a word that is one token. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +17,9 @@
 
 #include "cli.h"
 #include "json_lines.h"
+
+#define NOT_GIVEN UINT64_MAX
+#define WORD_MAX 64 /* bytes */
 
 struct options {
     struct cli_common common;
@@ -34,6 +41,10 @@ struct bench {
     struct cli_engine engine;
     strata_session *sessions[STRATA_BATCH_MAX]; /* options->batch of them; the first is engine's */
     int32_t *ids;                               /* as many as any evaluation needs */
+    char *text;                                 /* to embed, or NULL for a model with sessions */
+    strata_text texts[STRATA_BATCH_MAX];        /* `text`, options->batch times */
+    float *vectors;                             /* of those */
+    strata_embed_options how;
 };
 
 /* ---- Measuring ---- */
@@ -73,13 +84,36 @@ static strata_status decode(const struct bench *bench, const int32_t *id)
     return strata_batch_eval(bench->sessions, ids, batch);
 }
 
-/* Evaluates ids[0..count) and returns the milliseconds it took. */
-static strata_status timed_eval(const struct bench *bench, const struct phase *phase,
-                                const int32_t *ids, size_t count, double *ms)
+/* The vectors of a batch, and how many tokens a text was read as. */
+static strata_status embed(const struct bench *bench, size_t *tokens)
+{
+    strata_embed_info infos[STRATA_BATCH_MAX];
+    strata_status status =
+        strata_embed(bench->engine.model, bench->texts, (size_t)bench->options->batch, &bench->how,
+                     bench->vectors, infos);
+    *tokens = infos[0].tokens;
+    return status;
+}
+
+/* Evaluates the texts, or `count` ids behind the first `at`; *ms is what it took. */
+static strata_status timed_eval(const struct bench *bench, const struct phase *phase, size_t at,
+                                size_t count, double *ms)
 {
     double start = cli_now_ms();
-    strata_status status = phase->prompt ? prefill(bench, ids, count) : decode(bench, ids);
+    strata_status status = bench->text     ? embed(bench, &count)
+                           : phase->prompt ? prefill(bench, bench->ids + at, count)
+                                           : decode(bench, bench->ids + at);
     *ms = cli_now_ms() - start;
+    return status;
+}
+
+/* Every sequence at the depth again. */
+static strata_status restart(const struct bench *bench)
+{
+    size_t n = bench->text ? 0 : (size_t)bench->options->batch;
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; status == STRATA_OK && i < n; i++)
+        status = strata_session_truncate(bench->sessions[i], (size_t)bench->options->depth);
     return status;
 }
 
@@ -92,11 +126,10 @@ static strata_status measure(const struct bench *bench, struct phase *phase, siz
     strata_status status = STRATA_OK;
     for (size_t r = 0; status == STRATA_OK && r <= repetitions; r++) {
         cli_progress(&bench->options->common, phase->name, r, repetitions + 1);
-        for (size_t i = 0; status == STRATA_OK && i < bench->options->batch; i++)
-            status = strata_session_truncate(bench->sessions[i], depth);
+        status = restart(bench);
         double *out = r ? phase->ms + (r - 1) * steps : phase->ms;
         for (size_t s = 0; status == STRATA_OK && s < steps; s++)
-            status = timed_eval(bench, phase, bench->ids + depth + s * count, count, &out[s]);
+            status = timed_eval(bench, phase, depth + s * count, count, &out[s]);
     }
     cli_progress(&bench->options->common, phase->name, 1, 1);
     phase->n = repetitions * steps;
@@ -104,7 +137,7 @@ static strata_status measure(const struct bench *bench, struct phase *phase, siz
 }
 
 /* Medians and rates.  Bytes of an evaluation: all weights once (prefill of a batch: once a
- * sequence), and the keys and values that its tokens see. */
+ * sequence), and the keys and values that its tokens see in a cache. */
 static void summarise(const struct bench *bench, struct phase *phase, size_t count, size_t steps)
 {
     strata_model_info info = strata_model_info_get(bench->engine.model);
@@ -112,7 +145,9 @@ static void summarise(const struct bench *bench, struct phase *phase, size_t cou
     double element = bench->engine.kv_type == STRATA_KV_Q8_0 ? 34.0 / 32 : 2;
     double row = (double)info.layers * info.kv_heads * info.head_dim * 2 * element;
     double seen = (double)bench->options->depth + (double)(count * steps) / 2;
-    double bytes = (double)info.weight_bytes * (phase->prompt ? batch : 1) + batch * row * seen;
+    double bytes = (double)info.weight_bytes;
+    if (!bench->text)
+        bytes = bytes * (phase->prompt ? batch : 1) + batch * row * seen;
     qsort(phase->ms, phase->n, sizeof *phase->ms, by_value);
     phase->p50 = quantile(phase->ms, phase->n, 0.5);
     phase->p95 = quantile(phase->ms, phase->n, 0.95);
@@ -182,7 +217,7 @@ static void print_text(const struct bench *bench, const struct phase *phases, si
     }
 }
 
-/* ---- The command ---- */
+/* ---- Suites ---- */
 
 /* Runs strata-bench from this program's folder; returns only when that fails. */
 static int run_suite(char **argv)
@@ -201,6 +236,8 @@ static int run_suite(char **argv)
     cli_message("%s: %s (a build with STRATA_BENCH=ON makes it)", path, strerror(errno));
     return CLI_FAILED;
 }
+
+/* ---- Preparing ---- */
 
 /* Opens the sessions of a batch beside the engine's own. */
 static int open_sessions(struct bench *bench, unsigned context)
@@ -232,42 +269,153 @@ static int prepare(struct bench *bench, size_t total)
     return status == STRATA_OK ? CLI_DONE : cli_fail(status);
 }
 
-static int run_model(const struct options *options)
+/* Phases of a model with sessions, which are opened and filled. */
+static int prepare_sessions(struct bench *bench, struct phase *phases, size_t *n)
+{
+    const struct options *o = bench->options;
+    if (o->prompt)
+        phases[(*n)++] = (struct phase){.name = "prefill", .prompt = (size_t)o->prompt};
+    if (o->new_tokens)
+        phases[(*n)++] = (struct phase){.name = "decode", .new_tokens = (size_t)o->new_tokens};
+    size_t longest = (size_t)(o->prompt > o->new_tokens ? o->prompt : o->new_tokens);
+    size_t total = (size_t)o->depth + longest;
+    uint64_t context = o->common.context ? o->common.context : total;
+    int status = open_sessions(bench, (unsigned)context);
+    return status == CLI_DONE ? prepare(bench, total) : status;
+}
+
+/* True for a word of plain letters that is one token each time when it is repeated. */
+static bool is_one_token(const strata_tokenizer *tokenizer, const char *word, size_t size)
+{
+    char twice[2 * WORD_MAX + 1];
+    size_t count;
+    for (size_t i = 0; i < size; i++)
+        if (!isalpha((unsigned char)word[i]))
+            return false;
+    memcpy(twice, word, size);
+    twice[size] = ' ';
+    memcpy(twice + size + 1, word, size);
+    return size &&
+           strata_tokenize(tokenizer, twice, 2 * size + 1, 0, NULL, 0, &count) == STRATA_OK &&
+           count == 2;
+}
+
+/* The first such word of the vocabulary, in `word`; 0: there is none. */
+static size_t find_word(const strata_tokenizer *tokenizer, char word[WORD_MAX])
+{
+    for (size_t id = 0; id < strata_vocab_size(tokenizer); id++) {
+        int32_t one = (int32_t)id;
+        size_t size;
+        if (strata_detokenize(tokenizer, &one, 1, word, WORD_MAX, &size) != STRATA_OK ||
+            size > WORD_MAX)
+            continue;
+        size_t spaces = size && word[0] == ' ';
+        if (is_one_token(tokenizer, word + spaces, size - spaces)) {
+            memmove(word, word + spaces, size - spaces);
+            return size - spaces;
+        }
+    }
+    return 0;
+}
+
+/* A text of options->prompt tokens, special ones included, but no more than the context. */
+static int make_text(const struct cli_command *command, struct bench *bench, size_t *bytes)
+{
+    char word[WORD_MAX];
+    size_t special, size = find_word(bench->engine.tokenizer, word);
+    strata_status status =
+        strata_tokenize(bench->engine.tokenizer, "", 0, STRATA_TOKENIZE_ADD_BOS, NULL, 0, &special);
+    if (status != STRATA_OK)
+        return cli_fail(status);
+    if (!size) {
+        cli_message("%s: its vocabulary has no word of letters", bench->options->common.model);
+        return CLI_FAILED;
+    }
+    if (bench->options->prompt <= special)
+        return cli_usage(command, "-p: %zu tokens of every text are special, expected more",
+                         special);
+    size_t words = (size_t)bench->options->prompt - special;
+    size_t context = strata_model_info_get(bench->engine.model).context_length;
+    words = words < context ? words : context;
+    *bytes = words * (size + 1) - 1;
+    bench->text = malloc(words * (size + 1));
+    if (!bench->text)
+        return cli_no_memory();
+    for (size_t i = 0; i < words; i++) {
+        memcpy(bench->text + i * (size + 1), word, size);
+        bench->text[i * (size + 1) + size] = ' ';
+    }
+    return CLI_DONE;
+}
+
+/* The phase of a model that makes sentence vectors, with its texts. */
+static int prepare_texts(const struct cli_command *command, struct bench *bench,
+                         struct phase *phase)
+{
+    const struct options *o = bench->options;
+    const char *given = o->new_tokens       ? "-n"
+                        : o->depth          ? "-d"
+                        : o->common.kv_type ? "--kv-type"
+                                            : NULL;
+    size_t bytes = 0, tokens;
+    if (given)
+        return cli_usage(command, "%s: %s makes sentence vectors, without new tokens or a cache",
+                         given, o->common.model);
+    int status = make_text(command, bench, &bytes);
+    if (status != CLI_DONE)
+        return status;
+    for (size_t i = 0; i < o->batch; i++)
+        bench->texts[i] = (strata_text){.text = bench->text, .size = bytes};
+    strata_embed_options_default(&bench->how);
+    bench->how.max_tokens = (size_t)o->common.context;
+    size_t width = strata_model_info_get(bench->engine.model).embedding_length;
+    bench->vectors = malloc((size_t)o->batch * width * sizeof *bench->vectors);
+    if (!bench->vectors)
+        return cli_no_memory();
+    strata_status result = embed(bench, &tokens); /* the model may take less than was asked for */
+    *phase = (struct phase){.name = "embed", .prompt = tokens};
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+/* ---- The command ---- */
+
+static int run_phases(const struct bench *bench, struct phase *phases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t most = phases[i].prompt ? 1 : phases[i].new_tokens;
+        phases[i].ms = calloc((size_t)bench->options->repetitions * most, sizeof *phases[i].ms);
+        if (!phases[i].ms)
+            return cli_no_memory();
+        strata_status status = run_phase(bench, &phases[i]);
+        if (status != STRATA_OK)
+            return cli_fail(status);
+    }
+    if (bench->options->common.json)
+        return print_json(bench, phases, n);
+    print_text(bench, phases, n);
+    return CLI_DONE;
+}
+
+static int run_model(const struct cli_command *command, struct options *options)
 {
     struct bench bench = {.options = options};
-    struct phase phases[2];
+    struct phase phases[2] = {0};
     size_t n = 0;
-    if (options->prompt)
-        phases[n++] = (struct phase){.name = "prefill", .prompt = (size_t)options->prompt};
-    if (options->new_tokens)
-        phases[n++] = (struct phase){.name = "decode", .new_tokens = (size_t)options->new_tokens};
-    size_t longest =
-        (size_t)(options->prompt > options->new_tokens ? options->prompt : options->new_tokens);
-    size_t total = (size_t)options->depth + longest;
-    uint64_t context = options->common.context ? options->common.context : total;
     int status = cli_engine_load(&bench.engine, &options->common);
-    if (status == CLI_DONE)
-        status = open_sessions(&bench, (unsigned)context);
-    if (status == CLI_DONE)
-        status = prepare(&bench, total);
-    for (size_t i = 0; status == CLI_DONE && i < n; i++) {
-        size_t most = phases[i].prompt ? 1 : phases[i].new_tokens;
-        phases[i].ms = calloc((size_t)options->repetitions * most, sizeof *phases[i].ms);
-        if (!phases[i].ms) {
-            status = cli_no_memory();
-            break;
-        }
-        strata_status result = run_phase(&bench, &phases[i]);
-        if (result != STRATA_OK)
-            status = cli_fail(result);
-    }
-    if (status == CLI_DONE && options->common.json)
-        status = print_json(&bench, phases, n);
+    bool embeds = status == CLI_DONE && strata_model_embeds(bench.engine.model);
+    if (options->new_tokens == NOT_GIVEN)
+        options->new_tokens = embeds ? 0 : 128;
+    if (embeds)
+        status = prepare_texts(command, &bench, &phases[n++]);
     else if (status == CLI_DONE)
-        print_text(&bench, phases, n);
+        status = prepare_sessions(&bench, phases, &n);
+    if (status == CLI_DONE)
+        status = run_phases(&bench, phases, n);
     for (size_t i = 0; i < n; i++)
         free(phases[i].ms);
     free(bench.ids);
+    free(bench.text);
+    free(bench.vectors);
     for (size_t i = 1; i < STRATA_BATCH_MAX; i++)
         strata_session_close(&bench.sessions[i]);
     cli_engine_close(&bench.engine);
@@ -278,7 +426,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 {
     if (argc > 1 && argv[1][0] != '-')
         return run_suite(argv);
-    struct options options = {.prompt = 512, .new_tokens = 128, .batch = 1, .repetitions = 5};
+    struct options options = {.prompt = 512, .new_tokens = NOT_GIVEN, .batch = 1, .repetitions = 5};
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
@@ -289,7 +437,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return cli_usage(command, "-m MODEL, or the name of a suite, is missing");
     if (!options.prompt && !options.new_tokens)
         return cli_usage(command, "-p 0 and -n 0 leave nothing to measure");
-    return run_model(&options);
+    return run_model(command, &options);
 }
 
 #define AT(member) offsetof(struct options, member)
@@ -313,14 +461,16 @@ static const struct cli_option own[] = {
 const struct cli_command cmd_bench = {
     .name = "bench",
     .arguments = "[SUITE [ARGUMENTS]]",
-    .summary = "Measure prefill and decode of a model, or run a suite of strata-bench",
+    .summary = "Measure a model's prefill and decode, or sentence vectors, or run a suite",
     .details =
         "Suites (kernels, roofline, baseline, compare, report) are run by the program\n"
         "strata-bench beside this one; strata bench SUITE --help explains their options.\n"
         "ms_p50 and ms_p95 are of a whole prompt (prefill) or of one token of every sequence\n"
         "(decode); bytes_per_s counts all weights once an evaluation and the keys and values\n"
         "that the tokens see; a batch prefills one sequence after the other;\n"
-        "of_roofline is that over --bandwidth for decode, and null without it.",
+        "of_roofline is that over --bandwidth for decode, and null without it.\n"
+        "A model that makes sentence vectors has one phase, embed: -b texts in one call, each of\n"
+        "-p tokens, special ones included, or as many as the model takes; no -n, no -d.",
     .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
     .max_arguments = 1000,
     .options = own,

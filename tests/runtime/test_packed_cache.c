@@ -75,6 +75,52 @@ static void second_load_uses_the_file(void **state)
     assert_int_equal(made.st_ino, later.st_ino);
 }
 
+/* True when the system was told to read nothing around what is read of a mapped file; *known is
+ * false where it does not say. */
+static bool reads_nothing_around(const char *path, bool *known)
+{
+    char line[1024];
+    bool inside = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    *known = false;
+    while (maps && !*known && fgets(line, sizeof line, maps)) {
+        inside |= strstr(line, path) != NULL;
+        *known = inside && strncmp(line, "VmFlags:", 8) == 0;
+    }
+    if (maps)
+        fclose(maps);
+    return *known && strstr(line, " rr");
+}
+
+/* Loads a model and says whether only a little of its file is needed from then on. */
+static bool needs_little(const char *path, bool cached)
+{
+    struct pack_loaded loaded;
+    bool known;
+    assert_int_equal(pack_load(&loaded, path, cached), STRATA_OK);
+    bool little = reads_nothing_around(path, &known);
+    pack_close(&loaded);
+    if (!known)
+        skip();
+    return little;
+}
+
+static void packed_weights_spare_reading_the_model(void **state)
+{
+    char other[120];
+    (void)state;
+    snprintf(other, sizeof other, "%s.other", model_path);
+    assert_false(needs_little(model_path, false));
+    assert_false(needs_little(model_path, true)); /* packs */
+    assert_true(needs_little(model_path, true));
+    pack_copy(model_path, other);
+    assert_int_equal(rename(other, model_path), 0);
+    assert_false(needs_little(model_path, true)); /* compares */
+    assert_true(needs_little(model_path, true));
+    pack_copy(STRATA_TEST_DATA "/tiny/bert.gguf", other);
+    assert_false(needs_little(other, true)); /* float weights are not packed */
+}
+
 /* Any byte: of the header, the table, and the panels' beginning, middle and end. */
 static void changed_file_is_made_again(void **state)
 {
@@ -239,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(second_load_uses_the_file, fresh_home),
+        cmocka_unit_test_setup(packed_weights_spare_reading_the_model, fresh_home),
         cmocka_unit_test_setup(changed_file_is_made_again, fresh_home),
         cmocka_unit_test_setup(short_or_strange_file_is_made_again, fresh_home),
         cmocka_unit_test_setup(source_decides_by_its_contents, fresh_home),

@@ -105,6 +105,23 @@ expect 2 "$strata" bench -m "$tiny" -p 100000000 -r 1
 expect 0 "$strata" bench -m "$tiny" -p 8 -n 4 -b 3 -r 1 --json
 prints '"phase":"decode","prompt":0,"new":4,"batch":3,'
 
+# bench of a model that makes sentence vectors: one phase, of what the model takes of the text.
+bert=$source_dir/tests/data/tiny/bert.gguf
+expect 0 "$strata" bench -m "$bert" -p 7 -b 3 -r 2 --bandwidth 1e10 --json
+prints '"results":\[\{"phase":"embed","prompt":7,"new":0,"batch":3,"depth":0,"threads":[0-9]+,' \
+    '"tokens_per_s":[0-9.e]+,"ms_p50":[0-9.e]+,"ms_p95":[0-9.e]+,' \
+    '"bytes_per_s":[0-9.e]+,"of_roofline":null\}\]\}$'
+expect 0 "$strata" bench -m "$bert" -p 7 --ctx 5 -n 0 -d 0 -r 1
+prints '^embed +5 '
+expect 0 "$strata" bench -m "$bert" -p 1000000000 -r 1 --json
+prints '"prompt":[0-9]{2,3},'
+for option in '-n 4' '-d 3' '--kv-type q8_0'; do
+    expect 2 "$strata" bench -m "$bert" $option
+    says "${option% *}: .*bert.gguf makes sentence vectors"
+done
+expect 2 "$strata" bench -m "$bert" -p 2
+says '2 tokens of every text are special'
+
 # Packed weights are kept, and used, and not kept when that is not wanted.
 rm -rf "$STRATA_HOME/packed"
 expect 0 "$strata" generate -m "$tiny" -p x -n 1 --no-pack-cache

@@ -279,10 +279,10 @@ class Models(InFolder):
 
     def test_placeholder_vocabulary_is_refused_as_said(self):
         said = self.make("tiny", "q8_0")
-        self.assertIn('strata refuses (it knows tokenizer.ggml.model "gpt2" only)', said)
+        self.assertIn('strata refuses (it has no unknown token and no byte tokens)', said)
         found = self.strata("inspect", "--json", str(self.out))
         self.assertFalse(found["runnable"])
-        self.assertIn('tokenizer "llama" is not known', found["reason"])
+        self.assertIn("tokenizer.ggml.unknown_token_id: missing", found["reason"])
 
     def test_same_arguments_give_same_bytes(self):
         found = []

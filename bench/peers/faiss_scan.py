@@ -27,43 +27,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # faiss' threads do not spi
 import faiss
 import numpy as np
 
+import strata_api
+
 HERE = Path(__file__).resolve().parent
 CHUNK = 50_000  # vectors that are made and added at a time
 INT8, F32, DOT = 2, 0, 0
-
-
-class Config(ctypes.Structure):
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("threads", ctypes.c_int),
-        ("cpu_level", ctypes.c_char_p),
-        ("blas", ctypes.c_char_p),
-        ("log", ctypes.c_void_p),
-        ("log_user", ctypes.c_void_p),
-        ("no_tuning", ctypes.c_bool),
-    ]
-
-
-class Options(ctypes.Structure):
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("dimension", ctypes.c_size_t),
-        ("type", ctypes.c_int),
-        ("metric", ctypes.c_int),
-    ]
-
-
-class Info(ctypes.Structure):
-    _fields_ = [
-        ("dimension", ctypes.c_size_t),
-        ("type", ctypes.c_int),
-        ("metric", ctypes.c_int),
-        ("count", ctypes.c_uint64),
-        ("vector_bytes", ctypes.c_uint64),
-        ("mapped", ctypes.c_bool),
-        ("sketched", ctypes.c_bool),
-        ("sketch_recall", ctypes.c_double),
-    ]
 
 
 def pointer(array):
@@ -74,24 +42,19 @@ class Strata:
     """An index of libstrata.so with a runtime of its own."""
 
     def __init__(self, library, threads, dimension, kind):
-        self.library = ctypes.CDLL(str(library))
-        self.library.strata_last_error.restype = ctypes.c_char_p
-        self.library.strata_index_info_get.restype = Info
-        config, options = Config(), Options()
-        self.library.strata_config_default(ctypes.byref(config))
-        config.threads = threads
-        self.runtime, self.index = ctypes.c_void_p(), ctypes.c_void_p()
-        self.call("runtime_open", ctypes.byref(self.runtime), ctypes.byref(config))
-        self.library.strata_index_options_default(ctypes.byref(options))
+        self.strata = strata_api.Strata(library, threads)
+        self.strata.api.strata_index_info_get.restype = strata_api.IndexInfo
+        options, self.index = strata_api.IndexOptions(), ctypes.c_void_p()
+        self.strata.api.strata_index_options_default(ctypes.byref(options))
         options.dimension, options.type, options.metric = dimension, kind, DOT
         self.call(
-            "index_create", self.runtime, ctypes.byref(options), ctypes.byref(self.index)
+            *("index_create", self.strata.runtime, ctypes.byref(options)),
+            ctypes.byref(self.index),
         )
         self.count = 0
 
     def call(self, name, *arguments):
-        if getattr(self.library, "strata_" + name)(*arguments):
-            sys.exit(f"faiss_scan.py: {name}: {self.library.strata_last_error().decode()}")
+        self.strata.call("strata_" + name, *arguments)
 
     def add(self, vectors):
         ids = np.arange(self.count, self.count + len(vectors), dtype=np.uint64)
@@ -102,7 +65,7 @@ class Strata:
     def sketch(self):
         """Makes sketches; whether they are used, and their recall."""
         self.call("index_sketch", self.index)
-        info = self.library.strata_index_info_get(self.index)
+        info = self.strata.api.strata_index_info_get(self.index)
         return info.sketched, info.sketch_recall
 
     def search_sketched(self, queries, k):
@@ -118,8 +81,8 @@ class Strata:
         return scores, ids
 
     def close(self):
-        self.library.strata_index_close(ctypes.byref(self.index))
-        self.library.strata_runtime_close(ctypes.byref(self.runtime))
+        self.strata.api.strata_index_close(ctypes.byref(self.index))
+        self.strata.api.strata_runtime_close(ctypes.byref(self.strata.runtime))
 
 
 def chunks(args):

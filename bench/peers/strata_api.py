@@ -30,6 +30,28 @@ class Text(ctypes.Structure):
     _fields_ = [("text", ctypes.c_char_p), ("size", ctypes.c_size_t)]
 
 
+class IndexOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("dimension", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("metric", ctypes.c_int),
+    ]
+
+
+class IndexInfo(ctypes.Structure):
+    _fields_ = [
+        ("dimension", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("metric", ctypes.c_int),
+        ("count", ctypes.c_uint64),
+        ("vector_bytes", ctypes.c_uint64),
+        ("mapped", ctypes.c_bool),
+        ("sketched", ctypes.c_bool),
+        ("sketch_recall", ctypes.c_double),
+    ]
+
+
 class StrataError(Exception):
     pass
 

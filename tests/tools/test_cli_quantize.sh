@@ -64,6 +64,31 @@ says 'expected GLOB=TYPE'
 expect 2 "$strata" quantize "$out/f16.gguf" "$out/refused.gguf" --type q4_0 --tensor-type x=y
 expect 2 "$strata" quantize "$out/f16.gguf" "$out/f16.gguf" --type q4_0
 says 'cannot be written too'
+# Nothing that is read is written over.
+sum=$(cat "$out/f16.gguf" "$out/imatrix.gguf" "$out/text" | cksum)
+expect 2 "$strata" imatrix -m "$out/f16.gguf" -f "$out/text" "$out/f16.gguf" --window 32
+says 'cannot be written too'
+expect 2 "$strata" imatrix -m "$out/f16.gguf" -f "$out/text" "$out/text" --window 32
+says 'is the text'
+expect 2 "$strata" quantize "$out/f16.gguf" "$out/imatrix.gguf" --type q4_0 \
+    --imatrix "$out/imatrix.gguf"
+says 'cannot be written too'
+[ "$sum" = "$(cat "$out/f16.gguf" "$out/imatrix.gguf" "$out/text" | cksum)" ] ||
+    fail 'an input has changed'
+# Importance of another model; a folder that is not there, before the work.
+expect 3 "$strata" quantize "$source_dir/tests/data/tiny/bert.gguf" "$out/refused.gguf" \
+    --type q4_0 --imatrix "$out/imatrix.gguf"
+says 'the weight has 64 columns'
+expect 1 "$strata" imatrix -m "$out/f16.gguf" -f "$out/text" "$out/no/imatrix.gguf"
+# The window fits the model's context (256) unless it is given; bert has no output head.
+expect 0 "$strata" imatrix -m "$out/f16.gguf" -f "$out/text" "$out/default.gguf"
+expect 0 "$strata" quantize "$source_dir/tests/data/tiny/bert.gguf" "$out/bert.gguf" --type q4_0
+types "$out/bert.gguf" token_embd.weight Q4_0
+# A limit on the size of files is an error, not the end of the program.
+(ulimit -f 50 && exec "$strata" quantize "$out/f16.gguf" "$out/refused.gguf" --type q8_0) \
+    2>"$out/stderr"
+status=$?
+[ $status = 1 ] || fail "file size limit: status $status"
 expect 1 "$strata" quantize "$tiny" "$out/refused.gguf" --type q4_0 --float-only
 head -c 5000 "$tiny" >"$out/cut.gguf"
 expect 3 "$strata" quantize "$out/cut.gguf" "$out/refused.gguf" --type q4_0
@@ -75,14 +100,16 @@ echo old >"$out/old.gguf"
 expect 1 "$strata" quantize "$tiny" "$out/old.gguf" --type q4_0 --float-only
 grep -q old "$out/old.gguf" || fail 'the old file is gone'
 
-# Ctrl-C, during a long text.
+# Ctrl-C, or another request to end, during a long text.
 for i in $(seq 400); do cat "$out/text"; done >"$out/long"
-"$strata" imatrix -m "$out/f16.gguf" -f "$out/long" "$out/refused.gguf" --window 32 -q &
-pid=$!
-sleep 1
-kill -INT $pid 2>/dev/null || fail 'imatrix ended before it could be interrupted'
-wait $pid
-status=$?
-[ $status = 130 ] || fail "interrupted imatrix: status $status"
-[ -z "$(listing)" ] || fail "left behind: $(listing)"
+for signal in INT TERM HUP; do
+    "$strata" imatrix -m "$out/f16.gguf" -f "$out/long" "$out/refused.gguf" --window 32 -q &
+    pid=$!
+    sleep 1
+    kill -$signal $pid 2>/dev/null || fail 'imatrix ended before it could be interrupted'
+    wait $pid
+    status=$?
+    [ $status = 130 ] || fail "imatrix after SIG$signal: status $status"
+    [ -z "$(listing)" ] || fail "left behind: $(listing)"
+done
 finish

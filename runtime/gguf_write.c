@@ -1,22 +1,17 @@
 /* Writing GGUF files (gguf_write.h). */
 #include "gguf_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "checked.h"
 #include "gguf_file.h"
 #include "file_map.h"
 #include "memory.h"
+#include "new_file.h"
 
 #define ALIGNMENT 32u
-#define WRITE_MAX ((size_t)1 << 30) /* bytes of one call of the system */
-#define NAMES_MAX 100u              /* temporary files that are tried */
 
 /* A part of the header, growing. */
 struct bytes {
@@ -25,9 +20,7 @@ struct bytes {
 };
 
 struct strata__gguf_writer {
-    char *path, *temporary; /* temporary: NULL as long as there is none */
-    char shown[512];        /* path for messages */
-    int descriptor;
+    struct strata__new_file file;
     struct bytes keys, tensors;
     uint64_t key_count, tensor_count;
     uint64_t *sizes;   /* bytes of each tensor */
@@ -40,41 +33,7 @@ struct strata__gguf_writer {
 
 static strata_status misuse(const struct strata__gguf_writer *w, const char *what)
 {
-    return strata__fail(STRATA_E_INTERNAL, "%s: writing it: %s", w->shown, what);
-}
-
-/* ---- the temporary file ---- */
-
-static strata_status check_target(const struct strata__gguf_writer *w)
-{
-    struct stat info;
-    if (stat(w->path, &info) == 0 && !S_ISREG(info.st_mode))
-        return strata__fail(STRATA_E_IO, "%s: there is something that is not a plain file",
-                            w->shown);
-    return STRATA_OK;
-}
-
-/* open, not mkostemp: the permissions are to be those of any new file. */
-static strata_status make_temporary(struct strata__gguf_writer *w)
-{
-    size_t size = strlen(w->path) + 64;
-    char *name;
-    STRATA_TRY(strata__calloc(&name, size, 1, "name of a temporary file"));
-    for (unsigned i = 0; w->descriptor < 0 && i < NAMES_MAX; i++) {
-        snprintf(name, size, "%s.%ld-%u.tmp", w->path, (long)getpid(), i);
-        do
-            w->descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        while (w->descriptor < 0 && errno == EINTR);
-        if (w->descriptor < 0 && errno != EEXIST)
-            break;
-    }
-    if (w->descriptor < 0) {
-        int error = errno;
-        strata__free(name);
-        return strata__fail_errno(STRATA_E_IO, error, "%s: cannot make a file beside it", w->shown);
-    }
-    w->temporary = name;
-    return STRATA_OK;
+    return strata__fail(STRATA_E_INTERNAL, "%s: writing it: %s", w->file.shown, what);
 }
 
 strata_status strata__gguf_write_check(const strata_file *file, const char *path)
@@ -94,22 +53,12 @@ strata_status strata__gguf_write_check(const strata_file *file, const char *path
 strata_status strata__gguf_write_open(struct strata__gguf_writer **out, const char *path)
 {
     struct strata__gguf_writer *w;
-    strata_status status;
-    size_t size = strlen(path);
     *out = NULL;
-    if (size == 0 || path[size - 1] == '/')
-        return strata__fail(STRATA_E_INVALID, "\"%s\": not the name of a file", path);
     STRATA_TRY(strata__calloc(&w, 1, sizeof *w, "GGUF writer"));
-    w->descriptor = -1;
-    strata__escape(w->shown, sizeof w->shown, path, size);
-    STRATA_TRY_DONE(strata__calloc(&w->path, size + 1, 1, "path"));
-    memcpy(w->path, path, size);
-    STRATA_TRY_DONE(check_target(w));
-    STRATA_TRY_DONE(make_temporary(w));
+    strata_status status = strata__new_file_open(&w->file, path);
+    if (status != STRATA_OK)
+        strata__gguf_write_abort(&w);
     *out = w;
-    return STRATA_OK;
-done:
-    strata__gguf_write_abort(&w);
     return status;
 }
 
@@ -119,12 +68,7 @@ void strata__gguf_write_abort(struct strata__gguf_writer **handle)
     if (!w)
         return;
     *handle = NULL;
-    if (w->descriptor >= 0)
-        close(w->descriptor); /* what was written is not wanted */
-    if (w->temporary)
-        unlink(w->temporary);
-    strata__free(w->temporary);
-    strata__free(w->path);
+    strata__new_file_close(&w->file);
     strata__free(w->keys.data);
     strata__free(w->tensors.data);
     strata__free(w->sizes);
@@ -133,17 +77,8 @@ void strata__gguf_write_abort(struct strata__gguf_writer **handle)
 
 static strata_status write_all(struct strata__gguf_writer *w, const void *data, size_t bytes)
 {
-    for (size_t done = 0; done < bytes;) {
-        size_t part = bytes - done < WRITE_MAX ? bytes - done : WRITE_MAX;
-        ssize_t n = pwrite(w->descriptor, (const char *)data + done, part, (off_t)w->at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return strata__fail_errno(STRATA_E_IO, n < 0 ? errno : ENOSPC,
-                                      "%s: cannot write at byte %" PRIu64, w->shown, w->at);
-        done += (size_t)n;
-        w->at += (uint64_t)n;
-    }
+    STRATA_TRY(strata__new_file_write(&w->file, data, bytes, w->at));
+    w->at += bytes;
     return STRATA_OK;
 }
 
@@ -304,12 +239,12 @@ strata_status strata__gguf_write_tensor(struct strata__gguf_writer *w, const cha
         return misuse(w, "a tensor after data");
     if (!*name || strlen(name) > STRATA__GGUF_NAME_MAX)
         return strata__fail(STRATA_E_INVALID, "%s: tensor name \"%s\": expected 1 to %u bytes",
-                            w->shown, name, STRATA__GGUF_NAME_MAX);
+                            w->file.shown, name, STRATA__GGUF_NAME_MAX);
     if (!tensor_bytes(type, n_dims, shape, &bytes) || !strata__add_u64(w->data_end, bytes, &end) ||
         !strata__round_up_u64(end, ALIGNMENT, &end) || end > INT64_MAX)
         return strata__fail(STRATA_E_INVALID,
                             "%s: tensor \"%s\": the shape does not suit the format, or %s",
-                            w->shown, name, strata_block_format(type)->name);
+                            w->file.shown, name, strata_block_format(type)->name);
     STRATA_TRY(
         strata__resize(&w->sizes, (size_t)w->tensor_count + 1, sizeof *w->sizes, "tensor table"));
     STRATA_TRY(append_string(&w->tensors, string_of(name)));
@@ -353,57 +288,13 @@ strata_status strata__gguf_write_data(struct strata__gguf_writer *w, const void 
 
 /* ---- the end ---- */
 
-/* Opens the folder of the file, to be written through once the file has its name. */
-static strata_status open_folder(const struct strata__gguf_writer *w, int *descriptor)
-{
-    char *folder;
-    const char *slash = strrchr(w->path, '/');
-    size_t size = slash ? (size_t)(slash - w->path) + 1 : 1;
-    STRATA_TRY(strata__calloc(&folder, size + 1, 1, "path"));
-    memcpy(folder, slash ? w->path : ".", size);
-    do
-        *descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (*descriptor < 0 && errno == EINTR);
-    int error = errno;
-    strata__free(folder);
-    if (*descriptor < 0)
-        return strata__fail_errno(STRATA_E_IO, error, "%s: cannot open its folder", w->shown);
-    return STRATA_OK;
-}
-
-/* Gives the file its name; some file systems cannot write a folder through and say EINVAL. */
-static strata_status take_name(struct strata__gguf_writer *w)
-{
-    int folder;
-    strata_status status = STRATA_OK;
-    STRATA_TRY(open_folder(w, &folder));
-    if (rename(w->temporary, w->path) != 0) {
-        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot rename to it", w->shown);
-    } else {
-        strata__free(w->temporary);
-        w->temporary = NULL;
-        if (fsync(folder) != 0 && errno != EINVAL)
-            status = strata__fail_errno(STRATA_E_IO, errno,
-                                        "%s: whole, but its folder cannot be written to the disk",
-                                        w->shown);
-    }
-    close(folder);
-    return status;
-}
-
 static strata_status finish(struct strata__gguf_writer *w)
 {
     if (!w->header_done)
         STRATA_TRY(write_header(w));
     if (w->turn != w->tensor_count)
         return misuse(w, "less data than the tensors have");
-    if (fsync(w->descriptor) != 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write to the disk", w->shown);
-    int closed = close(w->descriptor);
-    w->descriptor = -1;
-    if (closed != 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot close", w->shown);
-    return take_name(w);
+    return strata__new_file_finish(&w->file);
 }
 
 strata_status strata__gguf_write_finish(struct strata__gguf_writer **w)

@@ -26,7 +26,7 @@
 
 struct strata__gguf_writer;
 
-/* Makes the temporary file (PATH.PID-N.tmp, with the permissions of any new file).  E_INVALID: path
+/* Makes the temporary file (new_file.h).  E_INVALID: path
  * is empty or ends in '/'; E_IO also: something is there that is not a plain file. */
 strata_status strata__gguf_write_open(struct strata__gguf_writer **out, const char *path);
 

@@ -6,8 +6,8 @@
  *     40  u64 checksum of ids, of scales, of vectors
  *     64  u64 checksum of the 64 bytes before
  *     72  zeros to HEADER
- *    128  ids (8 bytes each), then scales and offsets (4 + 4 bytes each), zeros to a multiple of
- * 64, vectors; nothing behind them
+ *    128  ids (8 bytes each), then scales and offsets (4 + 4 bytes each), zeros to a multiple
+ *         of 64, vectors; nothing behind them
  *
  * Checksums are XXH3 (64 bits); those of a part go on slice by slice (STRATA__INDEX_SLICE rows),
  * each with the one before as its seed. */
@@ -24,7 +24,7 @@
 #include "checked.h"
 #include "index.h"
 #include "memory.h"
-#include "packed_cache.h"
+#include "new_file.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index files are mapped as they are");
 
@@ -86,20 +86,19 @@ static size_t slice_rows(const strata_index *index, uint64_t row)
 /* ---- Saving ---- */
 
 static strata_status write_part(const strata_index *index, int part, const struct layout *l,
-                                int descriptor, const char *shown, uint64_t *checksum)
+                                struct strata__new_file *file, uint64_t *checksum)
 {
     *checksum = 0;
     for (uint64_t row = 0; row < index->count && l->row[part]; row += STRATA__INDEX_SLICE) {
         size_t bytes = slice_rows(index, row) * (size_t)l->row[part];
         const void *data = part_of(index, part, row);
         *checksum = XXH3_64bits_withSeed(data, bytes, *checksum);
-        STRATA_TRY(strata__cache_write_at(descriptor, shown, data, bytes,
-                                          l->offset[part] + row * l->row[part]));
+        STRATA_TRY(strata__new_file_write(file, data, bytes, l->offset[part] + row * l->row[part]));
     }
     return STRATA_OK;
 }
 
-static strata_status write_file(const strata_index *index, int descriptor, const char *shown)
+static strata_status write_file(const strata_index *index, struct strata__new_file *file)
 {
     struct layout l;
     char head[HEADER] = {0};
@@ -110,63 +109,30 @@ static strata_status write_file(const strata_index *index, int descriptor, const
                        .dimension = index->dimension,
                        .count = index->count};
     if (!lay_out(index, index->count, &l))
-        return strata__fail_errno(STRATA_E_IO, EFBIG, "%s: cannot write", shown);
+        return strata__fail_errno(STRATA_E_IO, EFBIG, "%s: cannot write", file->shown);
     for (int part = 0; part < PARTS; part++)
-        STRATA_TRY(write_part(index, part, &l, descriptor, shown, &h.checksum[part]));
+        STRATA_TRY(write_part(index, part, &l, file, &h.checksum[part]));
     h.header_checksum = XXH3_64bits(&h, HASHED);
     memcpy(head, &h, sizeof h);
-    STRATA_TRY(strata__cache_write_at(descriptor, shown, head, sizeof head, 0));
+    STRATA_TRY(strata__new_file_write(file, head, sizeof head, 0));
     /* a last part of no bytes leaves the file short of its end */
-    if (ftruncate(descriptor, (off_t)l.end) != 0 || fsync(descriptor) != 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write", shown);
+    if (ftruncate(file->descriptor, (off_t)l.end) != 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write", file->shown);
     return STRATA_OK;
-}
-
-/* Puts the new name on the disk too. */
-static strata_status sync_folder(char *path, const char *shown)
-{
-    char *slash = strrchr(path, '/');
-    if (slash)
-        slash[slash == path ? 1 : 0] = 0;
-    int folder = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open its folder", shown);
-    strata_status status = STRATA_OK;
-    if (fsync(folder) != 0)
-        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write its folder", shown);
-    close(folder); /* read-only: nothing is lost if it fails */
-    return status;
-}
-
-static strata_status save_locked(const strata_index *index, const char *path, char *temporary,
-                                 const char *shown)
-{
-    int descriptor = mkostemp(temporary, O_CLOEXEC);
-    if (descriptor < 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot make a file beside it", shown);
-    strata_status status = write_file(index, descriptor, shown);
-    if (close(descriptor) != 0 && status == STRATA_OK)
-        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot write", shown);
-    if (status == STRATA_OK && rename(temporary, path) != 0)
-        status = strata__fail_errno(STRATA_E_IO, errno, "%s: cannot rename to it", shown);
-    if (status != STRATA_OK) {
-        unlink(temporary);
-        return status;
-    }
-    return sync_folder(temporary, shown);
 }
 
 strata_status strata_index_save(strata_index *index, const char *path)
 {
-    char shown[512], *temporary;
-    size_t length = strlen(path);
-    strata__escape(shown, sizeof shown, path, length);
-    STRATA_TRY(strata__calloc(&temporary, length + 8, 1, "name of a file"));
-    snprintf(temporary, length + 8, "%s.XXXXXX", path);
-    pthread_rwlock_rdlock(&index->lock);
-    strata_status status = save_locked(index, path, temporary, shown);
-    pthread_rwlock_unlock(&index->lock);
-    strata__free(temporary);
+    struct strata__new_file file;
+    strata_status status = strata__new_file_open(&file, path);
+    if (status == STRATA_OK) {
+        pthread_rwlock_rdlock(&index->lock);
+        status = write_file(index, &file);
+        pthread_rwlock_unlock(&index->lock);
+    }
+    if (status == STRATA_OK)
+        status = strata__new_file_finish(&file);
+    strata__new_file_close(&file);
     return status;
 }
 

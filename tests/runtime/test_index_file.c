@@ -203,6 +203,30 @@ static strata_status everything(void)
     return status;
 }
 
+/* The file has the permissions of any new one; what is no plain file is not replaced. */
+static void saved_like_other_files(void **state)
+{
+    (void)state;
+    struct stat info;
+    strata_index *index;
+    mode_t mask = umask(027);
+    unlink(path);
+    assert_int_equal(everything(), STRATA_OK);
+    umask(mask);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0640);
+    assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(strata_index_save(index, path), STRATA_E_IO);
+    assert_non_null(strstr(strata_last_error(), "not a plain file"));
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(strata_index_save(index, ""), STRATA_E_INVALID);
+    strata_index_close(&index);
+    unlink(path);
+}
+
 static size_t files(void)
 {
     char command[128];
@@ -216,7 +240,7 @@ static void every_call_may_fail(void **state)
         enum fault_call call;
         int error;
     } faults[] = {{FAULT_MEMORY, ENOMEM}, {FAULT_OPEN, EACCES},   {FAULT_FSTAT, EIO},
-                  {FAULT_MMAP, ENOMEM},   {FAULT_PWRITE, ENOSPC}, {FAULT_NEW_FILE, EROFS},
+                  {FAULT_MMAP, ENOMEM},   {FAULT_PWRITE, ENOSPC}, {FAULT_OPEN, EROFS},
                   {FAULT_RENAME, EIO},    {FAULT_FSYNC, EIO}};
     long mappings = fault_mappings();
     (void)state;
@@ -247,9 +271,8 @@ static void every_call_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(only_plain_files_are_opened),
-        cmocka_unit_test(foreign_nan_comes_last),
+        cmocka_unit_test(bad_files_are_refused),  cmocka_unit_test(only_plain_files_are_opened),
+        cmocka_unit_test(saved_like_other_files), cmocka_unit_test(foreign_nan_comes_last),
         cmocka_unit_test(every_call_may_fail),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -17,6 +17,7 @@
 #include "faults.h"
 #include "gguf_fixture.h"
 #include "gguf_write.h"
+#include "tokenizer.h"
 
 #define TINY STRATA_TEST_DATA "/tiny/bert.gguf"
 #define WIDTH 64
@@ -261,9 +262,12 @@ struct change {
     const char *key;      /* written anew; NULL: none */
     int64_t number;       /* its value; below 0: the boolean true */
     const char *poisoned; /* a tensor whose values become NaN, or NULL */
+    bool letters;         /* the tokenizer of write_letters */
     const char *says;     /* part of the message */
     strata_status status;
 };
+
+static void write_letters(struct strata__gguf_writer *w);
 
 static void copy_metadata(struct strata__gguf_writer *w, const strata_file *file,
                           const struct change *change)
@@ -274,9 +278,12 @@ static void copy_metadata(struct strata__gguf_writer *w, const strata_file *file
                         !memcmp(change->without, key.text, key.size);
         bool replaced = change->key && strlen(change->key) == key.size &&
                         !memcmp(change->key, key.text, key.size);
-        if (!left_out && !replaced)
+        bool tokenizer = key.size > 10 && !memcmp(key.text, "tokenizer.", 10);
+        if (!left_out && !replaced && !(change->letters && tokenizer))
             assert_int_equal(strata__gguf_write_copy(w, file, i), STRATA_OK);
     }
+    if (change->letters)
+        write_letters(w);
     if (!change->key)
         return;
     assert_int_equal(change->number < 0
@@ -392,6 +399,78 @@ static void refused_models(void **state)
     strata_runtime_close(&runtime);
 }
 
+/* A tokenizer of letters, with an end token only, whose character map makes 256 letters of an 'a':
+ * written instead of the tiny model's own. */
+enum { LETTERS_VOCAB = 114, LETTERS_END = 2, MAPPED = 256, UNITS = 0x300 };
+
+static void write_letters(struct strata__gguf_writer *w)
+{
+    char names[LETTERS_VOCAB][8];
+    struct strata__string tokens[LETTERS_VOCAB];
+    float scores[LETTERS_VOCAB];
+    int32_t types[LETTERS_VOCAB];
+    for (int i = 0; i < LETTERS_VOCAB; i++) {
+        snprintf(names[i], sizeof names[i],
+                 i < 3    ? "<%d>"
+                 : i < 29 ? "%c"
+                          : "z%03d",
+                 i < 3 || i >= 29 ? i : 'a' + i - 3);
+        tokens[i] = (struct strata__string){names[i], strlen(names[i])};
+        scores[i] = -1;
+        types[i] = i == 0 ? STRATA__TOKEN_UNKNOWN : i < 3 ? STRATA__TOKEN_CONTROL : 1;
+    }
+    uint32_t map[1 + UNITS + (MAPPED + 4) / 4] = {4 * UNITS}; /* a double-array trie of one 'a' */
+    map[1] = 0x100 << 10;
+    map[1 + 0x161] = 0x61 | 1 << 8 | (uint32_t)0x300 << 10;
+    map[1 + 0x261] = (uint32_t)1 << 31;
+    memset(map + 1 + UNITS, 'b', MAPPED);
+    struct strata__string model = {"t5", 2};
+    strata_status status = strata__gguf_write_string(w, "tokenizer.ggml.model", model);
+    status |= strata__gguf_write_strings(w, "tokenizer.ggml.tokens", tokens, LETTERS_VOCAB);
+    status |= strata__gguf_write_array(w, "tokenizer.ggml.scores", STRATA__META_F32, scores,
+                                       LETTERS_VOCAB);
+    status |= strata__gguf_write_array(w, "tokenizer.ggml.token_type", STRATA__META_I32, types,
+                                       LETTERS_VOCAB);
+    status |= strata__gguf_write_array(w, "tokenizer.ggml.precompiled_charsmap", STRATA__META_U8,
+                                       map, 4 + 4 * UNITS + MAPPED + 1);
+    status |= strata__gguf_write_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    status |= strata__gguf_write_u32(w, "tokenizer.ggml.eos_token_id", LETTERS_END);
+    status |= strata__gguf_write_bool(w, "tokenizer.ggml.add_bos_token", false);
+    status |= strata__gguf_write_bool(w, "tokenizer.ggml.add_eos_token", true);
+    status |= strata__gguf_write_bool(w, "tokenizer.ggml.add_space_prefix", false);
+    assert_int_equal(status, STRATA_OK);
+}
+
+/* Far more tokens than bytes; and what is cut keeps its end token, without one at the beginning. */
+static void lengthened_texts(void **state)
+{
+    (void)state;
+    struct engine engine = engine_open(write_changed(&(struct change){.letters = true}),
+                                       (struct engine_options){.threads = 1});
+    strata_text texts[3] = {text_of("a"), text_of("cd"), text_of("cdefgh")};
+    strata_embed_info infos[3];
+    strata_embed_options options = defaults();
+    float vectors[3 * WIDTH], wanted[3 * WIDTH];
+    embed(&engine, texts, 3, &options, vectors, infos);
+    assert_true(infos[0].truncated && infos[0].tokens == CONTEXT);
+    assert_true(!infos[1].truncated && infos[1].tokens == 3);
+    int32_t ids[CONTEXT];
+    for (size_t i = 0; i < CONTEXT; i++)
+        ids[i] = i + 1 < CONTEXT ? 4 : LETTERS_END; /* b b b ... */
+    options.no_normalize = true;
+    options.max_tokens = 3;
+    embed(&engine, texts, 3, &options, vectors, infos);
+    assert_true(infos[2].truncated && infos[2].tokens == 3);
+    assert_true(distance(vectors + WIDTH, vectors + (ptrdiff_t)2 * WIDTH) <= 1e-5f);
+    options.max_tokens = 0;
+    embed(&engine, texts, 1, &options, vectors, infos);
+    assert_int_equal(
+        strata__encode_sequences(engine.model, &(struct strata__sequence){ids, CONTEXT}, 1, wanted),
+        STRATA_OK);
+    assert_true(distance(vectors, wanted) == 0);
+    engine_close(&engine);
+}
+
 /* Which layer gave the first value that is not finite, in floats and in rounded weights. */
 static void bad_weights(void **state)
 {
@@ -502,9 +581,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_texts),     cmocka_unit_test(cut_texts),
         cmocka_unit_test(options_count),  cmocka_unit_test(hostile_texts),
-        cmocka_unit_test(any_thread),     cmocka_unit_test(refused_models),
-        cmocka_unit_test(bad_weights),    cmocka_unit_test(wrong_kind),
-        cmocka_unit_test(failing_memory), cmocka_unit_test(kept_on_disk),
+        cmocka_unit_test(any_thread),     cmocka_unit_test(lengthened_texts),
+        cmocka_unit_test(refused_models), cmocka_unit_test(bad_weights),
+        cmocka_unit_test(wrong_kind),     cmocka_unit_test(failing_memory),
+        cmocka_unit_test(kept_on_disk),
     };
     gguf_folder_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

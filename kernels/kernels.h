@@ -83,8 +83,10 @@ struct strata_matmul {
 
 #define STRATA_SKETCH_GROUP 128
 
-/* Unpacked panel of float weights. */
-#define STRATA_GEMM_SCRATCH_BYTES(k) ((size_t)STRATA_PANEL_ROWS * (size_t)(k)*4 + 256)
+/* Rows of float weights that kernels unpack together; work that is cut at multiples of it wastes
+ * nothing. */
+#define STRATA_GEMM_ROWS 32
+#define STRATA_GEMM_SCRATCH_BYTES(k) ((size_t)STRATA_GEMM_ROWS * (size_t)(k)*4 + 256)
 
 /* Attention of `tokens` x `heads` query vectors over one key/value head (grouped heads: the `heads`
  * query heads share it).  Token t sees the positions from begin = max(0, visible[t] - window) to

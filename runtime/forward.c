@@ -264,19 +264,29 @@ struct grid {
     size_t tokens, runs; /* of a piece; so many runs of tokens are all */
 };
 
+/* Rows that kernels take together, at best. */
+static size_t unit_of(const struct strata__step *step)
+{
+    for (unsigned i = 0; i < step->products; i++)
+        if (!step->product[i].panels)
+            return STRATA_GEMM_ROWS;
+    return STRATA_PANEL_ROWS;
+}
+
 /* With few tokens products wait for memory, which threads should read in long runs (kernels
- * prefetch beyond the panel at hand).  With many, small pieces even out the threads, and the tokens
- * of a piece are as many as have their activations in the second-level cache, so that all of a
- * thread's panels find them there. */
+ * prefetch beyond the panel at hand).  With many, small pieces even out the threads, and of packed
+ * weights the tokens of a piece are as many as have their activations in the second-level cache, so
+ * that all of a thread's panels find them there.  Float weights are unpacked for each piece, and
+ * take all tokens. */
 static struct grid grid_of(const struct projection *p, size_t rows)
 {
-    size_t panels = (rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
+    size_t unit = unit_of(p->step), units = (rows + unit - 1) / unit;
     size_t claims = strata__threads_count(strata__pool_of(p->chunk)) * CLAIMS_PER_THREAD;
-    struct grid grid = {.rows = STRATA_PANEL_ROWS, .tokens = p->m, .runs = 1};
-    if (p->m <= FEW_TOKENS) {
-        grid.rows *= (panels + claims - 1) / claims;
+    struct grid grid = {.rows = unit, .tokens = p->m, .runs = 1};
+    if (p->m <= FEW_TOKENS)
+        grid.rows *= (units + claims - 1) / claims;
+    if (p->m <= FEW_TOKENS || unit == STRATA_GEMM_ROWS)
         return grid;
-    }
     size_t fitting = ACTIVATION_BYTES / p->k / TOKEN_UNIT * TOKEN_UNIT;
     grid.tokens = clip(fitting > TOKEN_UNIT ? fitting : TOKEN_UNIT, p->m);
     grid.runs = (p->m + grid.tokens - 1) / grid.tokens;

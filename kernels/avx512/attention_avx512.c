@@ -145,9 +145,11 @@ INLINE void load_keys(const struct strata_attention *a, enum strata_type type, f
 INLINE void load_values(const struct strata_attention *a, enum strata_type type,
                         const struct tile *tile, size_t first, size_t n)
 {
+    /* Rows of floats are parts of longer ones. */
+    const size_t row_bytes = type == STRATA_TYPE_F32 ? 4 * a->head_dim : a->k_stride;
     for (size_t p = 0; p < n; p++) {
-        prefetch_rows(key_at(a, first + p + TILE), a->k_stride);
-        prefetch_rows(value_at(a, first + p + TILE), a->v_stride);
+        prefetch_rows(key_at(a, first + p + TILE), row_bytes);
+        prefetch_rows(value_at(a, first + p + TILE), row_bytes);
         for (size_t d = 0; d < a->head_dim; d += 16)
             _mm512_storeu_ps(tile->values + p * tile->padded + d,
                              cache16(type, value_at(a, first + p), d, first16(a->head_dim - d)));
@@ -181,6 +183,10 @@ INLINE void score_all(const struct tile *tile, size_t vectors, size_t head_dim)
     size_t row = 0;
     for (; row + 6 <= tile->rows; row += 6)
         score_rows(tile, row, 6, vectors, head_dim);
+    if (tile->rows - row >= 4) {
+        score_rows(tile, row, 4, vectors, head_dim);
+        row += 4;
+    }
     if (tile->rows - row >= 3) {
         score_rows(tile, row, 3, vectors, head_dim);
         row += 3;
@@ -256,6 +262,8 @@ INLINE void add_all_elements(const struct tile *tile, size_t row, size_t rows, s
     size_t d = 0;
     for (; d + 64 <= tile->padded; d += 64)
         add_values(tile, row, rows, d, 4, from, to);
+    for (; d + 32 <= tile->padded; d += 32)
+        add_values(tile, row, rows, d, 2, from, to);
     for (; d < tile->padded; d += 16)
         add_values(tile, row, rows, d, 1, from, to);
 }
@@ -419,6 +427,10 @@ INLINE void take_tile(const struct strata_attention *a, enum strata_type type,
     size_t row = 0;
     for (; row + 6 <= tile->rows; row += 6)
         add_rows(tile, row, 6, first, n);
+    if (tile->rows - row >= 4) {
+        add_rows(tile, row, 4, first, n);
+        row += 4;
+    }
     if (tile->rows - row >= 3) {
         add_rows(tile, row, 3, first, n);
         row += 3;

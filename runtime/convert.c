@@ -2,6 +2,7 @@
 #include "convert.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "strata_convert.h"
 
@@ -26,7 +27,7 @@ static strata_status find_type(const char *name, size_t *index)
 {
     char quote[32];
     for (*index = 0; *index < sizeof types / sizeof *types; ++*index)
-        if (strcmp(types[*index].name, name) == 0)
+        if (strcasecmp(types[*index].name, name) == 0)
             return STRATA_OK;
     return strata__fail(STRATA_E_INVALID,
                         "type \"%s\": convert writes f32, f16, bf16 and q8_0 (quantize writes the "

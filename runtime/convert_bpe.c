@@ -113,7 +113,15 @@ static strata_status write_pre(struct strata__convert *convert, const struct str
             struct strata__string pre = {rules[i].pre, strlen(rules[i].pre)};
             return strata__gguf_write_string(convert->writer, KEY("pre"), pre);
         }
-    return refuse_cutting(root, "pre_tokenizer");
+    char quote[160];
+    size_t shown = cutting.split.size < 100 ? cutting.split.size : 100;
+    return strata__fail(
+        STRATA_E_UNSUPPORTED,
+        "%s: pre_tokenizer: it cuts text by%s%s, \"%s\"%s%s, expected a rule that "
+        "strata knows (gpt-2, smollm, llama-bpe, qwen2)",
+        root->json->shown, cutting.digits ? " digits," : "", cutting.bytes ? " bytes" : " no bytes",
+        strata__escape(quote, sizeof quote, cutting.split.text, shown),
+        shown < cutting.split.size ? "..." : "", cutting.regex ? " and the rule of gpt-2" : "");
 }
 
 /* What GGUF cannot say is not there. */

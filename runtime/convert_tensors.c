@@ -243,13 +243,19 @@ static strata_status read_row(const struct work *work, const struct plan *plan, 
     for (uint64_t i = 0; i < plan->cols; i++) {
         float value = value_at(plan->source, first + i);
         work->values[i] = value;
-        if (!(fabsf(value) <= largest))
+        if (fabsf(value) <= largest)
+            continue;
+        shown_name(plan->source, name, sizeof name);
+        if (!isfinite(value))
             return strata__fail(STRATA_E_FORMAT,
                                 "%s: tensor \"%s\": element %" PRIu64
-                                ": %g, expected a finite number of at most %g (%s)",
-                                shard_of(work, plan->source),
-                                shown_name(plan->source, name, sizeof name), first + i, value,
-                                largest, strata_block_format(plan->type)->name);
+                                " is %g, expected a finite value",
+                                shard_of(work, plan->source), name, first + i, value);
+        return strata__fail(STRATA_E_UNSUPPORTED,
+                            "%s: tensor \"%s\": element %" PRIu64
+                            " is %g, beyond the range of %s; f32 and bf16 have room for it",
+                            shard_of(work, plan->source), name, first + i, value,
+                            strata_block_format(plan->type)->name);
     }
     return STRATA_OK;
 }

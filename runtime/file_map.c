@@ -84,7 +84,9 @@ strata_status strata__file_map_open_in(struct strata__file_map *map, int folder,
     if (descriptor < 0 && errno == ENOENT && found)
         return STRATA_OK;
     if (descriptor < 0 && errno == ELOOP)
-        return strata__fail(STRATA_E_IO, "%s: a symbolic link, expected a plain file of the folder",
+        return strata__fail(STRATA_E_IO,
+                            "%s: a symbolic link, expected a plain file of the folder; copy the "
+                            "folder with cp -rL and use the copy",
                             shown);
     if (descriptor < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", shown);

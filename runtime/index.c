@@ -257,9 +257,12 @@ static strata_status add_locked(strata_index *index, const uint64_t *ids, const 
 strata_status strata_index_add(strata_index *index, const uint64_t *ids, const float *vectors,
                                size_t count)
 {
+    /* For cosines vectors are divided by their length first, and any of finite floats fits. */
+    strata_index_type stored_range =
+        index->metric == STRATA_INDEX_COSINE ? STRATA_INDEX_F32 : index->type;
     for (size_t i = 0; i < count; i++) {
         const float *x = vectors + i * index->dimension;
-        size_t bad = strata__index_bad_element(index->type, x, index->dimension);
+        size_t bad = strata__index_bad_element(stored_range, x, index->dimension);
         if (bad != SIZE_MAX)
             return strata__fail(STRATA_E_INVALID, "vector %zu, element %zu: %g cannot be stored", i,
                                 bad, (double)x[bad]);

@@ -158,7 +158,8 @@ static strata_status bad_element(const struct part *part)
                             "%s: tensor \"%s\": element %" PRIu64 " is %g, expected a finite value",
                             path, t->name, element, (double)x);
     return strata__fail(STRATA_E_UNSUPPORTED,
-                        "%s: tensor \"%s\": element %" PRIu64 " is %g, beyond the range of %s",
+                        "%s: tensor \"%s\": element %" PRIu64
+                        " is %g, beyond the range of %s; f32 and bf16 have room for it",
                         path, t->name, element, (double)x, strata_block_format(part->type)->name);
 }
 
@@ -279,8 +280,9 @@ static strata_status write_file(struct job *job, strata_quantize_result *result)
     job->total = result->in_bytes;
     for (uint32_t i = 0; i < count; i++) {
         const struct strata__tensor *t = strata__file_tensor(job->file, i);
-        STRATA_TRY(job->plan.types[i] == t->type ? copy_tensor(job, t)
-                                                 : quantize_tensor(job, t, job->plan.types[i]));
+        /* Floats that stay as they are go the same way, so that they are looked at. */
+        bool copied = job->plan.types[i] == t->type && !strata__quantize_is_float(t->type);
+        STRATA_TRY(copied ? copy_tensor(job, t) : quantize_tensor(job, t, job->plan.types[i]));
     }
     return STRATA_OK;
 }

@@ -27,6 +27,9 @@ strata_status strata__quantize_plan_open(struct strata__quantize_plan *plan,
                                          const strata_quantize_options *options);
 void strata__quantize_plan_close(struct strata__quantize_plan *plan);
 
+/* F32, F16, BF16. */
+bool strata__quantize_is_float(enum strata_type type);
+
 /* The number that stands for a file of this type in general.file_type. */
 uint32_t strata__quantize_file_type(enum strata_type type);
 

@@ -69,7 +69,7 @@ static bool is_integer(enum strata_type type)
            type == STRATA_TYPE_I64;
 }
 
-static bool is_float(enum strata_type type)
+bool strata__quantize_is_float(enum strata_type type)
 {
     return type == STRATA_TYPE_F32 || type == STRATA_TYPE_F16 || type == STRATA_TYPE_BF16;
 }
@@ -141,7 +141,7 @@ static strata_status check_input(const struct strata__quantize_plan *plan)
 {
     for (uint32_t i = 0; i < strata_file_tensor_count(plan->file); i++) {
         const struct strata__tensor *t = strata__file_tensor(plan->file, i);
-        if (is_float(t->type) || is_integer(t->type) || plan->types[i] == t->type)
+        if (strata__quantize_is_float(t->type) || is_integer(t->type) || plan->types[i] == t->type)
             continue;
         if (plan->options->float_only)
             return strata__fail(STRATA_E_UNSUPPORTED, "%s: tensor \"%s\" is %s already",
@@ -155,6 +155,26 @@ static strata_status check_input(const struct strata__quantize_plan *plan)
     return STRATA_OK;
 }
 
+/* A rule that no tensor's name matches is a mistake in writing it. */
+static strata_status check_rules(const struct strata__quantize_plan *plan)
+{
+    char quote[128];
+    uint32_t count = (uint32_t)strata_file_tensor_count(plan->file);
+    for (size_t r = 0; r < plan->options->n_rules; r++) {
+        const char *pattern = plan->options->rules[r].pattern;
+        uint32_t i = 0;
+        while (i < count && fnmatch(pattern, strata__file_tensor(plan->file, i)->name, 0) != 0)
+            i++;
+        if (i == count)
+            return strata__fail(STRATA_E_INVALID,
+                                "%s: the rule for \"%s\" matches no tensor (strata inspect lists "
+                                "them)",
+                                strata__file_path(plan->file),
+                                strata__escape(quote, sizeof quote, pattern, strlen(pattern)));
+    }
+    return STRATA_OK;
+}
+
 strata_status strata__quantize_plan_open(struct strata__quantize_plan *plan,
                                          const strata_file *file, const strata_runtime *runtime,
                                          const strata_quantize_options *options)
@@ -164,6 +184,7 @@ strata_status strata__quantize_plan_open(struct strata__quantize_plan *plan,
     STRATA_TRY(parse_type("type", options->type, &plan->target));
     for (size_t i = 0; i < options->n_rules; i++)
         STRATA_TRY(parse_type("type of a rule", options->rules[i].type, &unused));
+    STRATA_TRY(check_rules(plan));
     uint32_t count = (uint32_t)strata_file_tensor_count(file);
     STRATA_TRY(strata__calloc(&plan->types, count, sizeof *plan->types, "types of tensors"));
     for (uint32_t i = 0; i < count; i++)

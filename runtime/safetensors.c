@@ -290,7 +290,9 @@ static strata_status map_shard(struct strata__safetensors_shard *shard,
                             map->json->shown);
     if (shard->map.links != 1)
         return strata__fail(STRATA_E_FORMAT,
-                            "%s: the file has %" PRIu64 " names (hard links), expected 1",
+                            "%s: the file has %" PRIu64
+                            " names (hard links), expected 1; copy the folder with cp -rL and use "
+                            "the copy",
                             shard->shown, shard->map.links);
     return STRATA_OK;
 }

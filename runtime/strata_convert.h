@@ -15,7 +15,7 @@ extern "C" {
 
 typedef struct strata_convert_options {
     size_t size;      /* sizeof(strata_convert_options) */
-    const char *type; /* of the matrices: "f32", "f16" (default), "bf16" or "q8_0" */
+    const char *type; /* of the matrices: "f32", "f16" (default), "bf16" or "q8_0", in any case */
 } strata_convert_options;
 
 STRATA_API void strata_convert_options_default(strata_convert_options *options);

@@ -64,8 +64,8 @@ STRATA_API void strata_index_close(strata_index **index);
 
 /* Stores `count` vectors of `dimension` floats, one after the other, under ids that the caller
  * chooses (any 64 bits).  An id that is there already gets the new vector; of one that comes twice
- * the last counts.  All are stored or none.  E_INVALID: an element that is NaN or infinite, or for
- * F16 beyond 65504 (row and element named), or too many vectors; E_NOMEM. */
+ * the last counts.  All are stored or none.  E_INVALID: an element that is NaN or infinite, or
+ * for F16 and dot products beyond 65504 (row and element named), or too many vectors; E_NOMEM. */
 STRATA_API strata_status strata_index_add(strata_index *index, const uint64_t *ids,
                                           const float *vectors, size_t count);
 

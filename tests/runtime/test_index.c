@@ -188,6 +188,13 @@ static void bad_values_are_named(void **state)
     large = -65504;
     assert_int_equal(strata_index_add(index, ids, &large, 1), STRATA_OK);
     strata_index_close(&index);
+    index = make(1, STRATA_INDEX_F16, STRATA_INDEX_COSINE); /* its vectors become of length 1 */
+    large = -1e30f;
+    assert_int_equal(strata_index_add(index, ids, &large, 1), STRATA_OK);
+    assert_int_equal(strata_index_search(index, &large, 1, 1, found_ids, scores, &found),
+                     STRATA_OK);
+    assert_true(scores[0] == 1);
+    strata_index_close(&index);
     strata_index_options_default(&options);
     expect_refused(strata_index_create(runtime, &options, &index), STRATA_E_INVALID, "dimension");
     options.dimension = 65537;

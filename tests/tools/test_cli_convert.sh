@@ -7,12 +7,12 @@ expect 2 "$strata" convert
 expect 2 "$strata" convert "$folders/bert"
 expect 2 "$strata" convert "$folders/bert" "$out/x.gguf" surplus
 expect 2 "$strata" convert "$folders/bert" "$out/x.gguf" --type q4_0
-says "'q4_0' is none of f32"
+says 'convert writes f32, f16, bf16 and q8_0'
 expect 2 "$strata" convert "$folders/bert" "$folders/bert/model.safetensors"
 says 'must end in \.gguf'
 
 # Every type of both architectures, read back.
-for type in f32 f16 bf16 q8_0; do
+for type in f32 F16 bf16 q8_0; do
     expect 0 "$strata" convert "$folders/llama" "$out/llama.gguf" --type $type
     [ -s "$out/stdout" ] && fail "convert printed $(head -c 100 "$out/stdout")"
     [ -s "$out/stderr" ] && fail "convert said $(head -c 100 "$out/stderr")"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu_features.h"
+#include "cpu_quota.h"
 #include "gemm_blas.h"
 #include "memory.h"
 #include "model.h"
@@ -92,6 +93,9 @@ static strata_status find_places(strata_runtime *runtime, struct places *places)
     if (places->n_pus > MAX_THREADS)
         places->n_pus = MAX_THREADS;
     runtime->cores = (unsigned)(n_cores < places->n_pus ? n_cores : places->n_pus);
+    double quota;
+    STRATA_TRY(strata__cpu_quota("", &quota));
+    runtime->cores = strata__cpu_quota_threads(runtime->cores, quota);
     return STRATA_OK;
 }
 

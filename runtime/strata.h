@@ -108,7 +108,7 @@ typedef void strata_log_fn(void *user, strata_log_level level, const char *line)
 typedef struct strata_config {
     size_t size;           /* sizeof(strata_config) */
     int threads;           /* compute threads; 0: as tuned, else one for each core that this
-                            * process may use */
+                            * process may use, its cgroup's CPU quota included */
     const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
                               what the host has */
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
@@ -139,51 +139,6 @@ STRATA_API strata_status strata_config_check(const strata_config *config);
 STRATA_API const char *strata_isa_name(const strata_runtime *runtime);
 STRATA_API int strata_threads(const strata_runtime *runtime);
 STRATA_API const char *strata_blas_name(const strata_runtime *runtime);
-
-/* ---- Topology ---- */
-
-/* One NUMA node and one GPU as hwloc sees them. */
-typedef struct strata_numa_info {
-    unsigned os_index;
-    uint64_t memory_bytes;
-    unsigned pus; /* processing units near it */
-} strata_numa_info;
-
-typedef struct strata_gpu_info {
-    const char *name;         /* may be NULL */
-    const char *vendor;       /* PCI vendor id, "10de" */
-    const char *pci;          /* "0000:17:00.0" */
-    const unsigned *near_pus; /* OS indices of the nearest processing units */
-    size_t n_near_pus;
-    bool usable;
-    const char *reason; /* why (not) */
-} strata_gpu_info;
-
-typedef struct strata_cache_info {
-    unsigned level;
-    uint64_t bytes; /* of one instance */
-    unsigned count;
-} strata_cache_info;
-
-typedef struct strata_topology {
-    unsigned packages, cores, pus;
-    const strata_cache_info *caches;
-    size_t n_caches;
-    const strata_numa_info *numa;
-    size_t n_numa;
-    const strata_gpu_info *gpus;
-    size_t n_gpus;
-    const char *const *isa; /* kernel levels that this host can run, lowest first */
-    size_t n_isa;
-    const char *blas;        /* version of the BLAS library built in, or NULL */
-    const char *cuda_plugin; /* path of the CUDA plug-in, or NULL */
-    unsigned cuda_devices;
-} strata_topology;
-
-/* Reads the machine (or the one in $HWLOC_XMLFILE / $HWLOC_SYNTHETIC).  E_IO: hwloc could not read
- * it; E_NOMEM. */
-STRATA_API strata_status strata_topology_load(strata_topology **out);
-STRATA_API void strata_topology_free(strata_topology **topology);
 
 /* ---- Tuning ---- */
 
@@ -577,5 +532,6 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 #include "strata_embed.h"    /* sentence vectors */
 #include "strata_index.h"    /* finding vectors again */
 #include "strata_quantize.h" /* smaller weights */
+#include "strata_topology.h" /* processors, memory nodes, GPUs */
 
 #endif

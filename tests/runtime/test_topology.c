@@ -1,18 +1,21 @@
-/* Topology: other machines' hwloc files against expectations read off them by hand, and the order
- * in which threads are bound. */
+/* Topology: this machine and what the process may use of it, descriptions that cannot be read, and
+ * the order in which threads are bound. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "topology.h"
+#include "faults.h"
+#include "topology_fixture.h"
 
 /* The processing units that the process may use, as the test wishes (linked with --wrap). */
 static const unsigned *allowed;
@@ -28,174 +31,196 @@ int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
     return 0;
 }
 
-static int forget_environment(void **state)
-{
-    (void)state;
-    unsetenv("HWLOC_XMLFILE");
-    unsetenv("HWLOC_SYNTHETIC");
-    unsetenv("HWLOC_THISSYSTEM");
-    return 0;
-}
-
-/* Lets hwloc read STRATA_SHARED/topologies/`name`, or skips the test. */
-static void use_machine(const char *name, const char *is_this_system)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/topologies/%s", STRATA_SHARED, name);
-    if (access(path, R_OK) != 0) {
-        print_message("%s is absent\n", path);
-        skip();
-    }
-    setenv("HWLOC_XMLFILE", path, 1);
-    setenv("HWLOC_THISSYSTEM", is_this_system, 1);
-}
-
-static strata_topology *load(const char *name)
-{
-    use_machine(name, "0");
-    strata_topology *t = NULL;
-    assert_int_equal(strata_topology_load(&t), STRATA_OK);
-    return t;
-}
-
-static void expect_cache(const strata_topology *t, unsigned level, uint64_t bytes, unsigned count)
-{
-    for (size_t i = 0; i < t->n_caches; i++)
-        if (t->caches[i].level == level && t->caches[i].bytes == bytes) {
-            assert_int_equal(t->caches[i].count, count);
-            return;
-        }
-    fail_msg("no cache of level %u with %llu bytes", level, (unsigned long long)bytes);
-}
-
-static void expect_gpu(const strata_gpu_info *gpu, const char *pci, const char *vendor,
-                       const char *name, const char *reason)
-{
-    assert_string_equal(gpu->pci, pci);
-    assert_string_equal(gpu->vendor, vendor);
-    assert_string_equal(gpu->name, name);
-    assert_false(gpu->usable);
-    assert_non_null(strstr(gpu->reason, reason));
-}
-
-static void expect_near(const strata_gpu_info *gpu, unsigned first, unsigned second, unsigned run)
-{
-    assert_int_equal(gpu->n_near_pus, 2 * run);
-    for (unsigned i = 0; i < run; i++) {
-        assert_int_equal(gpu->near_pus[i], first + i);
-        assert_int_equal(gpu->near_pus[run + i], second + i);
-    }
-}
-
-static void two_sockets_with_mixed_cards(void **state)
-{
-    (void)state;
-    strata_topology *t = load("2socket-xeon-nvidia-pci.xml");
-    assert_int_equal(t->packages, 2);
-    assert_int_equal(t->cores, 16);
-    assert_int_equal(t->pus, 32);
-    expect_cache(t, 1, 32768, 16);
-    expect_cache(t, 2, 262144, 16);
-    expect_cache(t, 3, 20971520, 2);
-    assert_int_equal(t->n_numa, 2);
-    assert_int_equal(t->numa[0].memory_bytes, 34330173440);
-    assert_int_equal(t->numa[1].os_index, 1);
-    assert_int_equal(t->numa[1].memory_bytes, 34359738368);
-    assert_int_equal(t->numa[1].pus, 16);
-    assert_int_equal(t->n_gpus, 5);
-    const char *tesla = "Tesla M2075 Dual-Slot Computing Processor Module";
-    expect_gpu(&t->gpus[0], "0000:03:00.0", "10de", tesla, "libstrata_cuda.so");
-    expect_near(&t->gpus[0], 0, 16, 8);
-    expect_gpu(&t->gpus[1], "0000:05:03.0", "102b", "MGA G200eW WPCM450", "display adapter");
-    expect_gpu(&t->gpus[2], "0000:83:00.0", "10de", tesla, "libstrata_cuda.so");
-    expect_near(&t->gpus[2], 8, 24, 8);
-    expect_gpu(&t->gpus[3], "0000:84:00.0", "10de", "Tesla K40m", "libstrata_cuda.so");
-    expect_gpu(&t->gpus[4], "0000:84:00.1", "1002", "AMD Radeon R9 200 / HD 7900 Series",
-               "no driver for this vendor (1002)");
-    expect_near(&t->gpus[4], 8, 24, 8);
-    assert_null(t->cuda_plugin);
-    assert_int_equal(t->cuda_devices, 0);
-    strata_topology_free(&t);
-    assert_null(t);
-}
-
-static void sixteen_gpus(void **state)
-{
-    (void)state;
-    strata_topology *t = load("dgx2-16xV100.xml");
-    assert_int_equal(t->packages, 2);
-    assert_int_equal(t->cores, 4);
-    assert_int_equal(t->pus, 4);
-    expect_cache(t, 3, 34603008, 2);
-    assert_int_equal(t->n_numa, 2);
-    assert_int_equal(t->numa[1].memory_bytes, 811737923584);
-    static const char *const buses[] = {"34", "36", "39", "3b", "57", "59", "5c", "5e",
-                                        "b7", "b9", "bc", "be", "e0", "e2", "e5", "e7"};
-    assert_int_equal(t->n_gpus, 16);
-    for (unsigned i = 0; i < 16; i++) {
-        char pci[16];
-        snprintf(pci, sizeof pci, "0000:%s:00.0", buses[i]);
-        expect_gpu(&t->gpus[i], pci, "10de", "Tesla V100-SXM3-32GB-H", "libstrata_cuda.so");
-        expect_near(&t->gpus[i], i < 8 ? 0 : 24, i < 8 ? 1 : 25, 1);
-    }
-    strata_topology_free(&t);
-}
-
-static void many_cores_without_devices(void **state)
-{
-    (void)state;
-    strata_topology *t = load("2xepyc9654-nogpu.xml");
-    assert_int_equal(t->packages, 2);
-    assert_int_equal(t->cores, 192);
-    assert_int_equal(t->pus, 384);
-    expect_cache(t, 3, 33554432, 24);
-    assert_int_equal(t->n_numa, 1);
-    assert_int_equal(t->numa[0].pus, 384);
-    assert_int_equal(t->n_gpus, 0);
-    strata_topology_free(&t);
-}
-
-static void caches_of_two_sizes(void **state)
-{
-    (void)state;
-    strata_topology *t = load("dgx-gb10-arm64.xml");
-    assert_int_equal(t->packages, 1);
-    assert_int_equal(t->cores, 20);
-    assert_int_equal(t->pus, 20);
-    expect_cache(t, 2, 524288, 10);
-    expect_cache(t, 2, 2097152, 10);
-    expect_cache(t, 3, 8388608, 1);
-    expect_cache(t, 3, 16777216, 1);
-    assert_int_equal(t->numa[0].memory_bytes, 128520671232);
-    assert_int_equal(t->n_gpus, 0);
-    strata_topology_free(&t);
-}
-
 static void this_machine(void **state)
 {
     (void)state;
     strata_topology *t = NULL;
+    unsigned may[] = {0};
+    allowed = may;
+    n_allowed = 1;
     assert_int_equal(strata_topology_load(&t), STRATA_OK);
     assert_true(t->pus >= 1 && t->cores <= t->pus && t->packages <= t->pus);
+    assert_true(t->n_allowed_pus <= 1);
     assert_true(t->n_isa >= 1);
     assert_string_equal(t->isa[0], "ref");
     strata_topology_free(&t);
     strata_topology_free(&t);
 }
 
-static void unreadable_descriptions(void **state)
+/* The affinity mask and the quota count for this system, also where a description is taken for it,
+ * and not for another one. */
+static void limits_of_the_process(void **state)
+{
+    (void)state;
+    char root[] = "topology-root-XXXXXX", path[128];
+    unsigned may[] = {17, 0, 8, 5000};
+    strata_topology *t = NULL;
+    allowed = may;
+    n_allowed = 4;
+    assert_non_null(mkdtemp(root));
+    snprintf(path, sizeof path, "mkdir -p %s/proc/self %s/sys/fs/cgroup", root, root);
+    assert_int_equal(system(path), 0);
+    snprintf(path, sizeof path,
+             "cd %s && echo 0::/ >proc/self/cgroup && echo 250000 100000 >sys/fs/cgroup/cpu.max",
+             root);
+    assert_int_equal(system(path), 0);
+    setenv("HWLOC_SYNTHETIC", "core:10 pu:2", 1);
+    setenv("HWLOC_THISSYSTEM", "1", 1);
+    assert_int_equal(strata__topology_load(root, &t), STRATA_OK);
+    assert_int_equal(t->pus, 20);
+    assert_int_equal(t->n_allowed_pus, 3);
+    assert_int_equal(t->allowed_pus[0], 0);
+    assert_int_equal(t->allowed_pus[1], 8);
+    assert_int_equal(t->allowed_pus[2], 17);
+    assert_true(t->cpu_quota == 2.5);
+    strata_topology_free(&t);
+    setenv("HWLOC_THISSYSTEM", "0", 1);
+    assert_int_equal(strata__topology_load(root, &t), STRATA_OK);
+    assert_int_equal(t->n_allowed_pus, 20);
+    assert_true(t->cpu_quota == 0);
+    strata_topology_free(&t);
+    snprintf(path, sizeof path, "rm -r %s", root);
+    assert_int_equal(system(path), 0);
+}
+
+/* ---- Descriptions that cannot be read ---- */
+
+/* Loading must say why, with `about` in the message; threads are placed all the same. */
+static void expect_refused(const char *about)
+{
+    unsigned may[] = {3, 1}, pus[4];
+    size_t n_pus, n_cores;
+    strata_topology *t;
+    for (unsigned this_system = 0; this_system < 2; this_system++) {
+        setenv("HWLOC_THISSYSTEM", this_system ? "1" : "0", 1);
+        assert_int_equal(strata_topology_load(&t), STRATA_E_IO);
+        assert_null(t);
+        if (!strstr(strata_last_error(), about))
+            fail_msg("\"%s\" is not about \"%s\"", strata_last_error(), about);
+    }
+    allowed = may;
+    n_allowed = 2;
+    assert_int_equal(strata__topology_pus(pus, 4, &n_pus, &n_cores), STRATA_E_IO);
+    unsetenv("HWLOC_THISSYSTEM");
+    assert_int_equal(strata__topology_pus(pus, 4, &n_pus, &n_cores), STRATA_OK);
+    assert_int_equal(n_pus, 2);
+    assert_int_equal(pus[0], 1);
+    assert_int_equal(pus[1], 3);
+}
+
+static void write_file(const char *path, const char *text, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void files_that_are_none(void **state)
+{
+    (void)state;
+    setenv("HWLOC_XMLFILE", "absent.xml", 1);
+    expect_refused("absent.xml: No such file");
+    setenv("HWLOC_XMLFILE", ".", 1);
+    expect_refused("is no plain file");
+    setenv("HWLOC_XMLFILE", "-", 1);
+    expect_refused("HWLOC_XMLFILE: -: No such file");
+    unlink("topology.fifo");
+    assert_int_equal(mkfifo("topology.fifo", 0600), 0);
+    setenv("HWLOC_XMLFILE", "topology.fifo", 1);
+    expect_refused("topology.fifo: is no plain file");
+    unlink("topology.fifo");
+}
+
+/* The made-up machine's description, terminated; returns its size. */
+static size_t read_description(char text[65536])
+{
+    FILE *file = fopen(STRATA_TEST_DATA "/topology/made_up.xml", "rb");
+    assert_non_null(file);
+    size_t size = fread(text, 1, 65535, file);
+    assert_int_equal(fclose(file), 0);
+    assert_in_range(size, 10000, 65534);
+    text[size] = '\0';
+    return size;
+}
+
+static void damaged_files(void **state)
+{
+    (void)state;
+    static char text[65536];
+    const char *path = "topology_damaged.xml";
+    size_t size = read_description(text);
+    setenv("HWLOC_XMLFILE", path, 1);
+    write_file(path, "", 0);
+    expect_refused("is empty");
+    write_file(path, "no XML at all", 13);
+    expect_refused("hwloc cannot read it");
+    for (size_t part = 1; part < 16; part++) {
+        write_file(path, text, size * part / 16);
+        expect_refused("hwloc cannot read it");
+    }
+    unlink(path);
+}
+
+/* hwloc 2.9 follows a NULL pointer when a core's set of units ends in the middle; others may only
+ * refuse it. */
+static void a_file_that_crashes_hwloc(void **state)
+{
+    (void)state;
+    static char text[65536];
+    const char *path = "topology_crash.xml";
+    read_description(text);
+    char *core = strstr(text, "<object type=\"Core\" os_index=\"1\"");
+    assert_non_null(core);
+    char *from = strstr(core, "cpuset=\"0x") + strlen("cpuset=\"0x"), *to = strchr(from, '\n');
+    memmove(from, to, strlen(to) + 1);
+    write_file(path, text, strlen(text));
+    setenv("HWLOC_XMLFILE", path, 1);
+    expect_refused(path);
+    unlink(path);
+}
+
+static void words_that_say_nothing(void **state)
+{
+    (void)state;
+    static const char *const words[] = {
+        "no such description", "core",    "pu:0",    "package:2 core",
+        "pu:4 core:2",         "core:-1", "\x1b[31m"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        setenv("HWLOC_SYNTHETIC", words[i], 1);
+        expect_refused("HWLOC_SYNTHETIC");
+        assert_null(strchr(strata_last_error(), '\x1b'));
+    }
+}
+
+static void words_without_end(void **state)
 {
     (void)state;
     strata_topology *t;
-    setenv("HWLOC_XMLFILE", "absent.xml", 1);
+    setenv("HWLOC_SYNTHETIC", "package:10000 core:10000 pu:20", 1);
     assert_int_equal(strata_topology_load(&t), STRATA_E_IO);
-    assert_null(t);
-    assert_non_null(strstr(strata_last_error(), "absent.xml"));
-    forget_environment(NULL);
-    setenv("HWLOC_SYNTHETIC", "no such description", 1);
-    assert_int_equal(strata_topology_load(&t), STRATA_E_IO);
-    assert_null(t);
+    assert_non_null(strstr(strata_last_error(), "HWLOC_SYNTHETIC"));
 }
+
+static void no_memory(void **state)
+{
+    (void)state;
+    strata_topology *t;
+    topology_use("made_up.xml", "0");
+    fault_reset();
+    assert_int_equal(strata_topology_load(&t), STRATA_OK);
+    strata_topology_free(&t);
+    size_t n = fault_count(FAULT_MEMORY);
+    assert_true(n >= 10);
+    for (size_t i = 1; i <= n; i++) {
+        fault_arm(FAULT_MEMORY, i, false, ENOMEM);
+        assert_int_equal(strata_topology_load(&t), STRATA_E_NOMEM);
+        assert_null(t);
+    }
+    fault_reset();
+}
+
+/* ---- Where threads are bound ---- */
 
 /* strata__topology_pus must give the `n` units of `expected`, `cores` of them first ones. */
 static void expect_order(const unsigned *may, size_t n_may, const unsigned *expected, size_t n,
@@ -214,7 +239,7 @@ static void expect_order(const unsigned *may, size_t n_may, const unsigned *expe
 static void cores_before_siblings(void **state)
 {
     (void)state;
-    use_machine("2socket-xeon-nvidia-pci.xml", "1");
+    topology_use("2socket-xeon-nvidia-pci.xml", "1");
     unsigned all[32], few[] = {0, 1, 8, 16, 24};
     for (unsigned i = 0; i < 32; i++)
         all[i] = i;
@@ -240,7 +265,7 @@ static void neighbours_of_interleaved_packages(void **state)
 static void another_machine_binds_nothing(void **state)
 {
     (void)state;
-    use_machine("dgx2-16xV100.xml", "0");
+    topology_use("dgx2-16xV100.xml", "0");
     unsigned may[] = {1, 3};
     expect_order(may, 2, may, 2, 2);
 }
@@ -264,16 +289,18 @@ static void small_capacity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(two_sockets_with_mixed_cards, forget_environment),
-        cmocka_unit_test_setup(sixteen_gpus, forget_environment),
-        cmocka_unit_test_setup(many_cores_without_devices, forget_environment),
-        cmocka_unit_test_setup(caches_of_two_sizes, forget_environment),
-        cmocka_unit_test_setup(this_machine, forget_environment),
-        cmocka_unit_test_setup(unreadable_descriptions, forget_environment),
-        cmocka_unit_test_setup(cores_before_siblings, forget_environment),
-        cmocka_unit_test_setup(neighbours_of_interleaved_packages, forget_environment),
-        cmocka_unit_test_setup(another_machine_binds_nothing, forget_environment),
-        cmocka_unit_test_setup(small_capacity, forget_environment),
+        cmocka_unit_test_setup(this_machine, topology_forget),
+        cmocka_unit_test_setup(limits_of_the_process, topology_forget),
+        cmocka_unit_test_setup(files_that_are_none, topology_forget),
+        cmocka_unit_test_setup(damaged_files, topology_forget),
+        cmocka_unit_test_setup(a_file_that_crashes_hwloc, topology_forget),
+        cmocka_unit_test_setup(words_that_say_nothing, topology_forget),
+        cmocka_unit_test_setup(words_without_end, topology_forget),
+        cmocka_unit_test_setup(no_memory, topology_forget),
+        cmocka_unit_test_setup(cores_before_siblings, topology_forget),
+        cmocka_unit_test_setup(neighbours_of_interleaved_packages, topology_forget),
+        cmocka_unit_test_setup(another_machine_binds_nothing, topology_forget),
+        cmocka_unit_test_setup(small_capacity, topology_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,8 @@ tiny=$source_dir/tests/data/tiny/llama256-Q4_1.gguf
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 export STRATA_HOME=$out/home
-unset STRATA_CPU STRATA_BLAS STRATA_LOG HWLOC_XMLFILE HWLOC_SYNTHETIC HWLOC_THISSYSTEM
+unset STRATA_CPU STRATA_BLAS STRATA_LOG HWLOC_XMLFILE HWLOC_SYNTHETIC HWLOC_THISSYSTEM \
+    STRATA_CUDA_PLUGIN
 
 # Counts in a file, since the last command of a pipeline runs in a shell of its own.
 fail() {

@@ -100,6 +100,27 @@ expect 0 env HWLOC_SYNTHETIC='package:2 core:3 pu:2' "$strata" topology --json
 prints '^\{"packages":2,"cores":6,"pus":12,'
 expect 1 env HWLOC_XMLFILE="$out/absent.xml" "$strata" topology
 says 'absent.xml'
+made_up=$source_dir/tests/data/topology/made_up.xml
+expect 0 env HWLOC_XMLFILE="$made_up" STRATA_CUDA_PLUGIN="$out/absent.so" "$strata" topology --json
+lines 1
+prints '"threads_per_core":2,"allowed_pus":\[0,1,2,3,4,6\],"cpu_quota":0\.0,'
+prints '"index":2,"memory_bytes":17179869184,"pus":4,"kind":"HBM","bandwidth_mib_per_s":819200,'
+prints '"name":"Made Up 4090","vendor":"10de","pci":"0000:01:00\.0","near_pus":\[0,1,2,3\],' \
+    '"usable":false,"reason":"no CUDA plug-in: [^"]*absent.so[^"]*","near_numa":0,' \
+    '"os_devices":\["card1","opencl0d1","nvml0","cuda0"\],"memory_bytes":null,'
+prints '"name":null,"vendor":"10de","pci":"0002:00:03\.0",.*"near_numa":null,"os_devices":\[\],'
+prints '"accelerators":\[\{"name":"Made Up MI","os_device":"rsmi1","pci":"0001:c2:00\.0"\},'
+prints '"cuda":\{"plugin":null,"devices":0\}\}$'
+expect 0 env HWLOC_XMLFILE="$made_up" STRATA_CUDA_PLUGIN="$out/absent.so" "$strata" topology
+prints '^NUMA 2      17.2 GB of HBM, 4 processing units, 859 GB/s$'
+prints '^cache L1i   2 x 32 KiB$'
+prints '^kinds       2 cores IntelAtom \(slowest\), 2 cores IntelCore \(fastest\)$'
+sed 's/Made Up 4090/&#27;[31mred/' "$made_up" >"$out/red.xml"
+expect 0 env HWLOC_XMLFILE="$out/red.xml" "$strata" topology
+grep -q $'\x1b' "$out/stdout" && fail 'a description can colour the terminal'
+mkfifo "$out/fifo.xml"
+expect 1 env HWLOC_XMLFILE="$out/fifo.xml" timeout 20 "$strata" topology --json
+says 'fifo.xml: is no plain file'
 if [ -d "$shared/topologies" ]; then
     expect 0 env HWLOC_XMLFILE="$shared/topologies/2socket-xeon-nvidia-pci.xml" \
         "$strata" topology --json

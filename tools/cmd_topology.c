@@ -169,10 +169,12 @@ static void print_processors(const strata_topology *t)
     }
     printf(t->n_core_kinds > 1 ? "\n" : "");
     printf("allowed     ");
-    if (t->n_allowed_pus == t->pus)
+    if (t->n_allowed_pus == t->pus) {
         printf("all processing units");
-    else
+    } else {
+        printf("processing unit%s ", plural(t->n_allowed_pus));
         print_ranges(t->allowed_pus, t->n_allowed_pus);
+    }
     if (t->cpu_quota > 0)
         printf(", %.4g processors' worth of time (cgroup quota)", t->cpu_quota);
     printf("\n");

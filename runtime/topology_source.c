@@ -1,5 +1,7 @@
 /* Opening hwloc: this machine or a described one, and where compute threads should run. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -92,7 +94,8 @@ static int set_filters(hwloc_topology_t hwloc, enum what what)
            hwloc_topology_set_type_filter(hwloc, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL);
 }
 
-/* False after a failure, with errno and *out NULL. */
+/* False after a failure, with errno and *out NULL; damaged descriptions may leave a machine without
+ * processing units, or with several levels of them. */
 static bool load(hwloc_topology_t *out, const struct description *is, enum what what)
 {
     if (hwloc_topology_init(out) < 0) {
@@ -101,8 +104,11 @@ static bool load(hwloc_topology_t *out, const struct description *is, enum what 
     }
     if ((!is->xml || hwloc_topology_set_xml(*out, is->xml) == 0) &&
         (!is->synthetic || hwloc_topology_set_synthetic(*out, is->synthetic) == 0) &&
-        set_filters(*out, what) == 0 && hwloc_topology_load(*out) == 0)
-        return true;
+        set_filters(*out, what) == 0 && hwloc_topology_load(*out) == 0) {
+        if (hwloc_get_nbobjs_by_type(*out, HWLOC_OBJ_PU) > 0)
+            return true;
+        errno = EINVAL;
+    }
     int error = errno;
     hwloc_topology_destroy(*out);
     *out = NULL;
@@ -125,66 +131,89 @@ static rlim_t own_bytes(void)
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The child: exits with 0 when the description can be read. */
-_Noreturn static void try_in_child(const struct description *is, enum what what, rlim_t bytes)
+/* The child: writes one byte, whether hwloc can read the description. */
+_Noreturn static void try_in_child(const struct description *is, enum what what, rlim_t bytes,
+                                   int answer)
 {
     hwloc_topology_t hwloc;
     struct rlimit memory = {bytes + TRIAL_BYTES, bytes + TRIAL_BYTES}, core = {0, 0};
     static const int deadly[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
     for (unsigned i = 0; i < sizeof deadly / sizeof *deadly; i++)
         signal(deadly[i], SIG_DFL);
-    if (bytes && setrlimit(RLIMIT_AS, &memory) < 0)
-        _exit(2);
-    if (setrlimit(RLIMIT_CORE, &core) < 0 || !load(&hwloc, is, what))
-        _exit(1);
-    hwloc_topology_destroy(hwloc);
-    _exit(0);
+    char good = 0;
+    if ((!bytes || setrlimit(RLIMIT_AS, &memory) == 0) && setrlimit(RLIMIT_CORE, &core) == 0 &&
+        load(&hwloc, is, what)) {
+        hwloc_topology_destroy(hwloc);
+        good = 1;
+    }
+    _exit(write(answer, &good, 1) != 1);
 }
 
-/* Waits for the child to end, or ends it after its time.  False: no child, since the program takes
- * notice of its children by itself. */
-static bool wait_for(pid_t child, int *how, bool *late)
+enum verdict { GOOD, REFUSED, CRASHED, LATE };
+
+/* Waits for the child's byte, or for its end. */
+static enum verdict wait_for(int answer)
 {
-    const struct timespec nap = {.tv_nsec = 1000000};
     struct timespec begin, now;
+    struct pollfd file = {.fd = answer, .events = POLLIN};
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    *late = false;
     for (;;) {
-        pid_t ended = waitpid(child, how, *late ? 0 : WNOHANG);
-        if (ended == child)
-            return true;
-        if (ended < 0 && errno != EINTR)
-            return false;
+        char good;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        if (!*late && now.tv_sec - begin.tv_sec > TRIAL_SECONDS) {
-            kill(child, SIGKILL);
-            *late = true;
-        }
-        nanosleep(&nap, NULL);
+        long long left = TRIAL_SECONDS * 1000LL - (now.tv_sec - begin.tv_sec) * 1000LL -
+                         (now.tv_nsec - begin.tv_nsec) / 1000000;
+        int ready = left > 0 ? poll(&file, 1, (int)left) : 0;
+        if (ready == 0)
+            return LATE;
+        if (ready > 0)
+            return read(answer, &good, 1) != 1 ? CRASHED : good ? GOOD : REFUSED;
+        if (errno != EINTR)
+            return CRASHED;
+    }
+}
+
+/* The program may take notice of all its children by itself: then there is none to wait for. */
+static void end_child(pid_t child, bool late)
+{
+    if (late)
+        kill(child, SIGKILL);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static strata_status judge(const struct description *is, enum verdict verdict)
+{
+    switch (verdict) {
+    case GOOD:
+        return STRATA_OK;
+    case CRASHED:
+        return refuse(is, "it is damaged: hwloc crashes when it reads it");
+    case LATE:
+        return refuse(is, "hwloc did not finish reading it");
+    default:
+        return refuse(is, "hwloc cannot read it");
     }
 }
 
 static strata_status try_description(const struct description *is, enum what what)
 {
-    int how = 0;
-    bool late;
+    int answer[2];
     rlim_t bytes = own_bytes();
     STRATA_TRY(check_file(is));
+    if (pipe2(answer, O_CLOEXEC) < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "pipe, to try a description of a machine");
     pid_t child = fork();
-    if (child < 0)
-        return strata__fail_errno(errno == ENOMEM ? STRATA_E_NOMEM : STRATA_E_IO, errno,
-                                  "fork, to try a description of a machine");
+    int error = errno;
     if (child == 0)
-        try_in_child(is, what, bytes);
-    if (!wait_for(child, &how, &late))
-        return STRATA_OK;
-    if (late)
-        return refuse(is, "hwloc did not finish reading it");
-    if (WIFSIGNALED(how))
-        return refuse(is, "it is damaged: hwloc crashes when it reads it");
-    if (WEXITSTATUS(how) != 0)
-        return refuse(is, "hwloc cannot read it");
-    return STRATA_OK;
+        try_in_child(is, what, bytes, answer[1]);
+    close(answer[1]);
+    enum verdict verdict = child > 0 ? wait_for(answer[0]) : REFUSED;
+    close(answer[0]);
+    if (child < 0)
+        return strata__fail_errno(error == ENOMEM ? STRATA_E_NOMEM : STRATA_E_IO, error,
+                                  "fork, to try a description of a machine");
+    end_child(child, verdict == LATE);
+    return judge(is, verdict);
 }
 
 static strata_status open_machine(hwloc_topology_t *out, enum what what)

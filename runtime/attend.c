@@ -29,11 +29,12 @@ void strata__store(const struct strata__chunk *chunk, const struct strata__step 
     size_t dim = chunk->model->hp.head_dim;
     float *k = strata__row_of(chunk, STRATA__BUF_K, t) + h * dim;
     const float *v = strata__row_of(chunk, STRATA__BUF_V, t) + h * dim;
-    size_t at = strata__kv_at(span->kv, step->layer, h, span->position + t - span->first);
+    const struct strata__kv_layer *layer = &span->kv->layer[step->layer];
+    size_t at = strata__kv_at(span->kv, h, span->position + t - span->first);
     strata_encode_fn *encode = strata__kernels_of(chunk)->encode[span->kv->type];
     strata__rope(chunk, t, k, 1);
-    encode(span->kv->keys + at, k, dim);
-    encode(span->kv->values + at, v, dim);
+    encode(layer->keys + at, k, dim);
+    encode(layer->values + at, v, dim);
 }
 
 /* How the attention of a span is cut: several tokens into tiles, one token into parts of its
@@ -107,9 +108,10 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
         a.v = strata__row_of(chunk, STRATA__BUF_V, span->first) + kv_head * hp->head_dim;
         a.k_stride = a.v_stride = ws->width[STRATA__BUF_K] * sizeof(float);
     } else {
-        size_t at = strata__kv_at(span->kv, step->layer, kv_head, 0);
-        a.k = span->kv->keys + at;
-        a.v = span->kv->values + at;
+        const struct strata__kv_layer *layer = &span->kv->layer[step->layer];
+        size_t at = strata__kv_at(span->kv, kv_head, 0);
+        a.k = layer->keys + at;
+        a.v = layer->values + at;
         a.k_stride = a.v_stride = span->kv->row_bytes;
     }
     return a;

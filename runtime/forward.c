@@ -1,12 +1,12 @@
-/* One chunk through all steps.
+/* The steps, as the CPU executes them.
  *
- * All threads of the pool walk the step list together.  A step cuts its work into items whose
- * results do not depend on who computes them (rows of a product, tokens, heads), so that the logits
- * are the same for any number of threads; a barrier ends it.  With a single token every thread
- * normalises and quantises the input for itself: that costs less than the barrier it saves, and
- * leaves five barriers a layer, one a step, where data pass from all threads to all: keys and
- * values are rotated and stored by the thread that attends to them (see attend.c).  Chunks of
- * several tokens take six, and three more that end the preparation of inputs.
+ * All threads of the pool walk the step list together (evaluate.c).  A step cuts its work into
+ * items whose results do not depend on who computes them (rows of a product, tokens, heads), so
+ * that the logits are the same for any number of threads; a barrier ends it.  With a single token
+ * every thread normalises and quantises the input for itself: that costs less than the barrier it
+ * saves, and leaves five barriers a layer, one a step, where data pass from all threads to all:
+ * keys and values are rotated and stored by the thread that attends to them (see attend.c).  Chunks
+ * of several tokens take six, and three more that end the preparation of inputs.
  */
 #include "forward.h"
 
@@ -50,7 +50,7 @@ static void add_position(const struct strata__chunk *chunk, size_t t, float *x)
     kernels->add(x, model->type_embedding, model->hp.embedding);
 }
 
-static void embed(struct strata__chunk *chunk, unsigned thread)
+void strata__embed_tokens(struct strata__chunk *chunk, unsigned thread)
 {
     const struct strata_model *model = chunk->model;
     const struct strata__tensor *table = model->embedding;
@@ -202,7 +202,6 @@ struct piece {
 static void multiply(const struct projection *p, unsigned index, struct piece piece)
 {
     const struct strata__product *product = &p->step->product[index];
-    const struct strata__tensor *weight = product->weight;
     const struct strata_model *model = p->chunk->model;
     const struct strata_kernels *kernels = strata__kernels_of(p->chunk);
     enum strata_type type = product->type;
@@ -213,8 +212,8 @@ static void multiply(const struct projection *p, unsigned index, struct piece pi
     struct strata_matmul a = {
         .y = y + piece.first * width + piece.begin,
         .ldy = width,
-        .w = (const char *)weight->data + piece.begin * weight->row_bytes,
-        .row_bytes = weight->row_bytes,
+        .w = product->rows + piece.begin * product->weight->row_bytes,
+        .row_bytes = product->weight->row_bytes,
         .rows = piece.end - piece.begin,
         .x = p->x + piece.first * p->ldx,
         .ldx = p->ldx,
@@ -382,123 +381,28 @@ static void pool(struct strata__chunk *chunk, const struct strata__step *step, u
         pool_span(chunk, &chunk->spans[i], chunk->pooled + i * width);
 }
 
-/* ---- All steps ---- */
+/* ---- Steps ---- */
 
-/* Looks at exponents only, without branches: a token's logits are checked every time. */
-static bool all_finite(const float *x, size_t n)
+void strata__run_step(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread)
 {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bad |= (bits & 0x7f800000) == 0x7f800000;
+    bool head = step->products && step->product[0].out == STRATA__BUF_LOGITS;
+    size_t first = head ? chunk->count - chunk->logit_rows : 0;
+    switch (step->kind) {
+    case STRATA__STEP_PROJECT:
+        if (head && chunk->column_sums)
+            sum_head(chunk, step, thread);
+        else if (!head || chunk->logit_rows)
+            project(chunk, step, first, chunk->count - first, thread);
+        break;
+    case STRATA__STEP_ROPE_STORE:
+        if (!strata__attends_alone(chunk))
+            rope_store(chunk, step, thread);
+        break;
+    case STRATA__STEP_ATTEND:
+        strata__attend(chunk, step, thread);
+        break;
+    case STRATA__STEP_POOL:
+        pool(chunk, step, thread);
+        break;
     }
-    return !bad;
-}
-
-static bool is_cancelled(const struct strata__chunk *chunk)
-{
-    bool cancelled = false;
-    for (size_t i = 0; i < chunk->n_spans; i++)
-        if (chunk->spans[i].cancel)
-            cancelled |= atomic_load_explicit(chunk->spans[i].cancel, memory_order_relaxed);
-    return cancelled;
-}
-
-/* Thread 0, between layers: stops everybody at the next layer when asked to, or when the residual
- * stream has gone bad.  A stop is announced one layer ahead, so that all threads see it alike. */
-static void watch(struct strata__chunk *chunk, size_t layer)
-{
-    bool stop = is_cancelled(chunk);
-    if (chunk->find_bad_layer) { /* X may not have the last addend yet */
-        size_t n = chunk->count * chunk->model->hp.embedding;
-        stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0), n) ||
-               (layer > 0 && !all_finite(strata__row_of(chunk, STRATA__BUF_DELTA, 0), n));
-    }
-    if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
-        atomic_store(&chunk->stop_layer, layer + 1);
-}
-
-static void run_steps(void *context, unsigned thread)
-{
-    struct strata__chunk *chunk = context;
-    const struct strata_model *model = chunk->model;
-    embed(chunk, thread);
-    for (size_t i = 0; i + 1 < model->n_steps; i++) {
-        const struct strata__step *step = &model->steps[i];
-        if (i == 0 || step->layer != model->steps[i - 1].layer) {
-            if (step->layer >= atomic_load(&chunk->stop_layer))
-                return;
-            if (thread == 0)
-                watch(chunk, step->layer);
-            if (chunk->find_bad_layer) /* steps change what it looks at */
-                strata__threads_barrier(strata__pool_of(chunk));
-        }
-        switch (step->kind) {
-        case STRATA__STEP_PROJECT:
-            project(chunk, step, 0, chunk->count, thread);
-            break;
-        case STRATA__STEP_ROPE_STORE:
-            if (!strata__attends_alone(chunk))
-                rope_store(chunk, step, thread);
-            break;
-        case STRATA__STEP_ATTEND:
-            strata__attend(chunk, step, thread);
-            break;
-        case STRATA__STEP_POOL: /* is the last one */
-            break;
-        }
-    }
-    const struct strata__step *last = &model->steps[model->n_steps - 1];
-    if (model->hp.encoder)
-        pool(chunk, last, thread);
-    else if (chunk->column_sums)
-        sum_head(chunk, last, thread);
-    else if (chunk->logit_rows)
-        project(chunk, last, chunk->count - chunk->logit_rows, chunk->logit_rows, thread);
-}
-
-/* What each token sees, and its place in its sequence. */
-static void place_tokens(const struct strata__chunk *chunk)
-{
-    for (size_t i = 0; i < chunk->n_spans; i++) {
-        const struct strata__span *span = &chunk->spans[i];
-        for (size_t t = 0; t < span->count; t++) {
-            size_t place = span->position + t;
-            chunk->workspace->place[span->first + t] = (uint32_t)place;
-            chunk->workspace->visible[span->first + t] =
-                (uint32_t)(chunk->model->hp.encoder ? span->count : place + 1);
-        }
-    }
-}
-
-strata_status strata__forward(struct strata__chunk *chunk)
-{
-    const struct strata__hparams *hp = &chunk->model->hp;
-    struct strata__threads *pool = strata__pool_of(chunk);
-    place_tokens(chunk);
-    chunk->find_bad_layer = false;
-    atomic_store(&chunk->stop_layer, SIZE_MAX);
-    strata__threads_run(pool, run_steps, chunk);
-    if (is_cancelled(chunk))
-        return strata__fail(STRATA_E_CANCELLED, "evaluation cancelled");
-    if (hp->encoder ? all_finite(chunk->pooled, chunk->n_spans * hp->embedding)
-                    : all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
-        return STRATA_OK;
-    chunk->find_bad_layer = true;
-    strata__threads_run(pool, run_steps, chunk);
-    size_t bad = atomic_load(&chunk->stop_layer);
-    const char *path = strata__file_path(chunk->model->file);
-    if (bad == SIZE_MAX)
-        return strata__fail(STRATA_E_FORMAT,
-                            "%s: the last layer or the output head gives values that are not "
-                            "finite: its weights hold NaN, Inf or overflowing scales",
-                            path);
-    if (bad == 1)
-        return strata__fail(STRATA_E_FORMAT, "%s: token_embd.weight: values are not finite", path);
-    /* watch() looks at a layer's result at the beginning of the next and stops the one after. */
-    return strata__fail(STRATA_E_FORMAT,
-                        "%s: layer %zu gives values that are not finite: its weights hold NaN, Inf "
-                        "or overflowing scales",
-                        path, bad - 2);
 }

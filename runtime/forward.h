@@ -1,4 +1,4 @@
-/* Executes a model's steps on the CPU for one chunk of tokens. */
+/* Executes a model's steps for one chunk of tokens. */
 #ifndef STRATA_FORWARD_H
 #define STRATA_FORWARD_H
 
@@ -114,10 +114,22 @@ static inline bool strata__attends_alone(const struct strata__chunk *chunk)
 /* The attention step, by every thread of a run. */
 void strata__attend(struct strata__chunk *chunk, const struct strata__step *step, unsigned thread);
 
+/* Parts of an evaluation, by every thread of a run: the embeddings of the tokens, a step. */
+void strata__embed_tokens(struct strata__chunk *chunk, unsigned thread);
+void strata__run_step(struct strata__chunk *chunk, const struct strata__step *step,
+                      unsigned thread);
+
+/* Runs steps of whole layers on the CPU's threads; the tokens are embedded (evaluate.c). */
+void strata__run_steps(struct strata__chunk *chunk, const struct strata__step *steps, size_t count);
+
 /* Stores keys and values of the tokens and computes the logits; of an encoder, computes the pooled
- * vectors.  E_CANCELLED when a span's *cancel
- * became true (within two layers; nothing is to be used then); E_FORMAT naming the first layer
- * whose result is not finite when the logits (vectors) are not. */
+ * vectors.  Every key/value cache of the spans is where the model's layers are (residency.h).
+ * E_CANCELLED when a span's *cancel became true (within two layers; nothing is to be used then);
+ * E_FORMAT naming the first layer whose result is not finite when the logits (vectors) are not;
+ * E_DEVICE (without a message) when caches of the spans were on a device that was lost, now or
+ * before: its layers are on the host, and those caches (kv.lost) are to be settled (residency.h)
+ * and evaluated again.  A device that lacks room for a run, or that is lost without a cache, only
+ * has its layers moved. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

@@ -1,10 +1,61 @@
-/* Allocation of the key/value cache, with the size checked against the host. */
+/* Allocation of the key/value cache, with the size checked against the host, and its layers' moves
+ * between devices. */
 #include "kv_cache.h"
 
 #include <unistd.h>
 
 #include "checked.h"
+#include "device.h"
 #include "memory.h"
+
+/* Sets the values' address, once there is memory for both. */
+static void share(const struct strata__kv_cache *kv, struct strata__kv_layer *layer)
+{
+    layer->values = layer->keys + strata__kv_layer_bytes(kv) / 2;
+}
+
+static strata_status open_on_host(const struct strata__kv_cache *kv, struct strata__kv_layer *layer)
+{
+    STRATA_TRY(strata__calloc(&layer->keys, strata__kv_layer_bytes(kv), 1, "KV cache"));
+    share(kv, layer);
+    return STRATA_OK;
+}
+
+static strata_status open_on_device(const struct strata__kv_cache *kv,
+                                    struct strata__kv_layer *layer)
+{
+    void *memory;
+    STRATA_TRY(layer->device->ops->alloc(layer->device, strata__kv_layer_bytes(kv), &memory));
+    layer->keys = memory;
+    share(kv, layer);
+    return STRATA_OK;
+}
+
+static void release(struct strata__kv_layer *layer)
+{
+    if (layer->device)
+        layer->device->ops->free(layer->device, layer->keys);
+    else
+        strata__free(layer->keys);
+    *layer = (struct strata__kv_layer){0};
+}
+
+/* Copies between the memory of a device and the host's, or of two devices through the host. */
+static strata_status copy(struct strata__device *to_device, void *to,
+                          struct strata__device *from_device, const void *from, size_t bytes)
+{
+    if (!from_device)
+        return to_device->ops->upload(to_device, to, from, bytes);
+    if (!to_device)
+        return from_device->ops->download(from_device, to, from, bytes);
+    void *between;
+    STRATA_TRY(strata__alloc_aligned(&between, bytes, "keys on their way between devices"));
+    strata_status status = from_device->ops->download(from_device, between, from, bytes);
+    if (status == STRATA_OK)
+        status = to_device->ops->upload(to_device, to, between, bytes);
+    strata__free(between);
+    return status;
+}
 
 strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type, size_t layers,
                               size_t kv_heads, size_t context, size_t head_dim)
@@ -34,16 +85,66 @@ strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type
                             "a smaller context",
                             context, (double)layers * kv_heads * context * kv->row_bytes * 2 / 1e6,
                             (double)host / 1e6);
-    STRATA_TRY(strata__calloc(&kv->keys, bytes, 1, "KV cache (keys)"));
-    strata_status status = strata__calloc(&kv->values, bytes, 1, "KV cache (values)");
-    if (status != STRATA_OK)
-        strata__kv_close(kv);
-    return status;
+    STRATA_TRY(strata__calloc(&kv->layer, layers, sizeof *kv->layer, "KV cache"));
+    for (size_t i = 0; i < layers; i++) {
+        strata_status status = open_on_host(kv, &kv->layer[i]);
+        if (status != STRATA_OK) {
+            strata__kv_close(kv);
+            return status;
+        }
+    }
+    return STRATA_OK;
 }
 
 void strata__kv_close(struct strata__kv_cache *kv)
 {
-    strata__free(kv->keys);
-    strata__free(kv->values);
-    kv->keys = kv->values = NULL;
+    for (size_t i = 0; kv->layer && i < kv->layers; i++)
+        release(&kv->layer[i]);
+    strata__free(kv->layer);
+    kv->layer = NULL;
+}
+
+/* Copies what the first positions of each head hold from one place to the other. */
+static strata_status copy_used(const struct strata__kv_cache *kv, const struct strata__kv_layer *to,
+                               const struct strata__kv_layer *from, size_t used)
+{
+    for (size_t h = 0; h < kv->kv_heads; h++) {
+        size_t at = strata__kv_at(kv, h, 0), bytes = used * kv->row_bytes;
+        if (bytes == 0)
+            continue;
+        STRATA_TRY(copy(to->device, to->keys + at, from->device, from->keys + at, bytes));
+        STRATA_TRY(copy(to->device, to->values + at, from->device, from->values + at, bytes));
+    }
+    return STRATA_OK;
+}
+
+strata_status strata__kv_move(struct strata__kv_cache *kv, size_t index,
+                              struct strata__device *device, size_t used, uint64_t *bytes)
+{
+    struct strata__kv_layer *layer = &kv->layer[index], to = {.device = device};
+    *bytes = 0;
+    if (layer->device == device)
+        return STRATA_OK;
+    if (device)
+        STRATA_TRY(open_on_device(kv, &to));
+    else
+        STRATA_TRY(open_on_host(kv, &to));
+    strata_status status = copy_used(kv, &to, layer, used);
+    if (status != STRATA_OK) {
+        release(&to);
+        return status;
+    }
+    release(layer);
+    *layer = to;
+    *bytes = 2 * kv->kv_heads * used * kv->row_bytes;
+    return STRATA_OK;
+}
+
+strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index)
+{
+    struct strata__kv_layer to = {0};
+    STRATA_TRY(open_on_host(kv, &to));
+    release(&kv->layer[index]);
+    kv->layer[index] = to;
+    return STRATA_OK;
 }

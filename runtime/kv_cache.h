@@ -1,30 +1,58 @@
 /* Keys and values of one sequence: for each layer and key/value head, `context` positions whose
- * rows of head_dim elements (F16 or Q8_0) follow each other, so that attention streams them.  Owned
- * by a session, used by one thread pool run at a time. */
+ * rows of head_dim elements (F16 or Q8_0) follow each other, so that attention streams them.  A
+ * layer's lie in the memory of the device that the layer runs on.  Owned by a session, used by one
+ * run at a time. */
 #ifndef STRATA_KV_CACHE_H
 #define STRATA_KV_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
 
 #include "block_formats.h"
 #include "status.h"
 
-struct strata__kv_cache {
-    unsigned char *keys, *values;
-    enum strata_type type;
-    size_t layers, kv_heads, context, row_bytes;
+struct strata__device;
+
+struct strata__kv_layer {
+    unsigned char *keys, *values;  /* one allocation, the values behind the keys */
+    struct strata__device *device; /* whose memory it is; NULL: the host's */
 };
 
-/* Allocates the cache; pages are taken when first written.  `type` is F16 or Q8_0; E_INVALID when
- * head_dim is not a multiple of its block.  E_BUDGET when it needs more bytes than this host has
- * memory, E_NOMEM when they are not to be had; both name the bytes. */
+struct strata__kv_cache {
+    struct strata__kv_layer *layer;
+    enum strata_type type;
+    size_t layers, kv_heads, context, row_bytes;
+    size_t used;       /* positions that hold something, from the first on */
+    _Atomic bool lost; /* a device that held a layer is gone: to be evaluated again (session.c) */
+};
+
+/* Allocates the cache in host memory; pages are taken when first written.  `type` is F16 or Q8_0;
+ * E_INVALID when head_dim is not a multiple of its block.  E_BUDGET when it needs more bytes than
+ * this host has memory, E_NOMEM when they are not to be had; both name the bytes. */
 strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type, size_t layers,
                               size_t kv_heads, size_t context, size_t head_dim);
 void strata__kv_close(struct strata__kv_cache *kv);
 
-/* Offset of the row of (layer, head, position) in keys and values. */
-static inline size_t strata__kv_at(const struct strata__kv_cache *kv, size_t layer, size_t head,
-                                   size_t position)
+/* Moves layer `index` into memory of another device (NULL: the host), with what positions 0 ..
+ * `used` - 1 hold; *bytes is how much was copied over the link.  After an error everything is
+ * where it was.  E_NOMEM: no room there; E_DEVICE: one of the two is lost. */
+strata_status strata__kv_move(struct strata__kv_cache *kv, size_t index,
+                              struct strata__device *device, size_t used, uint64_t *bytes);
+
+/* Gives up what layer `index` holds on a device that is lost, for empty host memory.  E_NOMEM: it
+ * stays as it is. */
+strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index);
+
+/* Bytes of a layer's keys and values, each from a multiple of 64 on. */
+static inline size_t strata__kv_layer_bytes(const struct strata__kv_cache *kv)
 {
-    return ((layer * kv->kv_heads + head) * kv->context + position) * kv->row_bytes;
+    return 2 * ((kv->kv_heads * kv->context * kv->row_bytes + 63) / 64 * 64);
+}
+
+/* Offset of the row of (head, position) in keys and values of a layer. */
+static inline size_t strata__kv_at(const struct strata__kv_cache *kv, size_t head, size_t position)
+{
+    return (head * kv->context + position) * kv->row_bytes;
 }
 
 #endif

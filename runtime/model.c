@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "encoder.h"
+#include "governor.h"
 #include "memory.h"
+#include "residency.h"
 #include "tokenizer.h"
 
 static const struct strata__arch *const archs[] = {&strata__arch_llama, &strata__arch_qwen2,
@@ -155,6 +157,13 @@ strata_status strata__model_product(struct strata_model *model, struct strata__s
     return strata__model_vector(model, full, rows, !bias, bias ? bias : &product->bias);
 }
 
+static strata_status open_weights(struct strata_model *model, bool cached)
+{
+    STRATA_TRY(strata__packed_open(model, cached));
+    STRATA_TRY(strata__residency_open(model));
+    return strata__governor_join(model->runtime->governor, model);
+}
+
 static strata_status build(struct strata_model *model, const strata_model_options *options)
 {
     char names[256];
@@ -173,7 +182,7 @@ static strata_status build(struct strata_model *model, const strata_model_option
     strata__file_read_all(model->file, false); /* packed weights may be had from the cache */
     STRATA_TRY(arch->build(model, arch));
     if (!options->no_weights)
-        STRATA_TRY(strata__packed_open(model, !options->no_pack_cache));
+        STRATA_TRY(open_weights(model, !options->no_pack_cache));
     if (model->hp.encoder)
         STRATA_TRY(strata__encoder_open(model));
     size_t unused = strata_file_tensor_count(model->file) - model->n_used;
@@ -229,11 +238,13 @@ void strata_model_unref(strata_model **handle)
     *handle = NULL;
     if (atomic_fetch_sub(&model->refs, 1) > 1)
         return;
+    strata__governor_part(model->runtime->governor, model);
     for (size_t i = 0; i < model->n_vectors; i++)
         strata__free(model->vectors[i]);
     strata__free(model->vectors);
     strata__free(model->rope_frequency);
     strata__encoder_close(&model->encoder);
+    strata__residency_close(model);
     strata__packed_close(&model->packed);
     strata__free(model->steps);
     strata_tokenizer_free(&model->tokenizer);

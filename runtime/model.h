@@ -59,10 +59,11 @@ enum strata__combine {
 };
 
 struct strata__product {
-    const struct strata__tensor *weight;
-    const unsigned char *panels; /* packed, or NULL: float rows as in the file */
-    enum strata_type type;       /* of the panels; both by strata__packed_open */
-    const float *bias;           /* or NULL */
+    const struct strata__tensor *weight; /* shape and type; the elements are: */
+    const unsigned char *panels;         /* packed, or NULL: */
+    const unsigned char *rows;           /* float rows as in the file */
+    enum strata_type type;               /* of panels or rows; all three by strata__packed_open */
+    const float *bias;                   /* or NULL */
     enum strata__buffer out;
 };
 
@@ -97,6 +98,7 @@ struct strata_model {
     struct strata__hparams hp;
     struct strata__step *steps; /* layers' steps in order; the last one is the output head */
     size_t n_steps;
+    struct strata__residency *residency; /* where each layer lives (residency.h) */
     struct strata__packed_weights packed;
     const struct strata__tensor *embedding;
     const struct strata__tensor *position_embedding; /* added to it, or NULL */
@@ -154,6 +156,9 @@ strata_status strata__model_epsilon(struct strata_model *model, const char *key)
 /* E_FORMAT: "PATH: RULE: found A and B". */
 strata_status strata__model_broken(const struct strata_model *model, const char *rule, unsigned a,
                                    unsigned b);
+
+/* Elements of a row of activations. */
+size_t strata__buffer_width(const struct strata__hparams *hp, enum strata__buffer buffer);
 
 /* True when this product takes 8-bit activations. */
 static inline bool strata__product_uses_q8(const struct strata_model *model,

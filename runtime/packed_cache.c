@@ -401,6 +401,9 @@ strata_status strata__cache_finish(struct strata__cache_file *file,
     }
     file->temporary[0] = 0;
     lock_shared(file->descriptor);
+    /* Begins to write the pages to disk, and does not wait: until they are there, memory that gets
+     * tight cannot have them back.  Refused: the system does it in its own time. */
+    sync_file_range(file->descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
     return STRATA_OK;
 }
 

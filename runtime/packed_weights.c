@@ -19,15 +19,13 @@
 /* Panels of a run: some hundred kilobytes. */
 #define RUN_PANELS 16
 
-/* The type of the panels that a matrix becomes; STRATA_TYPE_COUNT: it stays as it is. */
-static enum strata_type panel_type(const struct strata_model *model,
-                                   const struct strata__tensor *tensor)
+enum strata_type strata__packed_type(const struct strata_model *model,
+                                     const struct strata__tensor *tensor)
 {
-    if (strata_packed_format(tensor->type).bits != 0)
-        return tensor->type;
-    if (model->compute == STRATA_COMPUTE_DYNAMIC && tensor->shape[0] % 32 == 0)
+    if (strata_packed_format(tensor->type).bits == 0 && model->compute == STRATA_COMPUTE_DYNAMIC &&
+        tensor->shape[0] % 32 == 0)
         return STRATA_TYPE_Q8_0;
-    return STRATA_TYPE_COUNT;
+    return tensor->type;
 }
 
 static uint64_t panels_of(const struct strata__tensor *tensor)
@@ -73,8 +71,8 @@ static strata_status list_matrices(struct strata_model *model)
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned p = 0; p < model->steps[i].products; p++) {
             const struct strata__tensor *tensor = model->steps[i].product[p].weight;
-            enum strata_type type = panel_type(model, tensor);
-            if (type != STRATA_TYPE_COUNT && !find(packed, tensor))
+            enum strata_type type = strata__packed_type(model, tensor);
+            if (strata_packed_format(type).bits && !find(packed, tensor))
                 STRATA_TRY(add_matrix(packed, tensor, type));
         }
     return STRATA_OK;
@@ -418,6 +416,7 @@ static void set_products(struct strata_model *model)
             struct strata__product *product = &model->steps[i].product[p];
             const struct strata__packed_matrix *matrix = find(&model->packed, product->weight);
             product->panels = matrix ? model->packed.data + matrix->offset : NULL;
+            product->rows = product->weight->data;
             product->type = matrix ? matrix->type : product->weight->type;
             all_packed &= matrix != NULL;
         }

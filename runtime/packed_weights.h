@@ -27,6 +27,10 @@ struct strata__packed_weights {
     struct strata__cache_file *file; /* whose mapping holds the data, or NULL: memory of its own */
 };
 
+/* The type of the panels that a matrix becomes; one without a packed format stays as it is. */
+enum strata_type strata__packed_type(const struct strata_model *model,
+                                     const struct strata__tensor *tensor);
+
 /* Sets `panels` and `type` of every product of the model's steps that is to be packed: from the
  * cache file, after checking it, or by packing on the runtime's threads, into a cache file where
  * that is possible and `cached`.  The source's pages are given back to the system as it goes.  What

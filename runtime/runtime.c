@@ -7,7 +7,9 @@
 
 #include "cpu_features.h"
 #include "cpu_quota.h"
+#include "events.h"
 #include "gemm_blas.h"
+#include "governor.h"
 #include "memory.h"
 #include "model.h"
 #include "topology.h"
@@ -184,7 +186,11 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
     load_tuning(runtime);
     open_tuned_blas(runtime);
     choose_kernels(runtime);
-    return start_threads(runtime, config->threads, &places);
+    STRATA_TRY(start_threads(runtime, config->threads, &places));
+    STRATA_TRY(strata__events_open(&runtime->events, config->on_event, config->event_user));
+    struct strata__governor_options options = {.fixed = config->fixed_placement,
+                                               .same_way_ms = config->move_interval_ms};
+    return strata__governor_open(&runtime->governor, runtime, &options);
 }
 
 strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)
@@ -206,6 +212,8 @@ void strata_runtime_close(strata_runtime **handle)
     strata_runtime *runtime = handle ? *handle : NULL;
     if (!runtime)
         return;
+    strata__governor_close(&runtime->governor);
+    strata__events_close(&runtime->events);
     strata__threads_close(&runtime->threads);
     strata__free(runtime);
     *handle = NULL;

@@ -22,6 +22,8 @@ struct strata_runtime {
     unsigned cores;     /* that this process may use */
     strata_log_fn *log; /* may be NULL */
     void *log_user;
+    struct strata__events *events;     /* what was decided (events.h) */
+    struct strata__governor *governor; /* watches memory, moves layers (governor.h) */
 };
 
 #endif

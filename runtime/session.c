@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "residency.h"
 
 /* Context when the caller names none: the model's own, but no more than this. */
 #define DEFAULT_CONTEXT 4096
@@ -21,8 +22,10 @@ static strata_status open_session(strata_session *session, size_t context, strat
     STRATA_TRY(
         strata__kv_open(&session->kv, type, hp->layers, hp->kv_heads, context, hp->head_dim));
     STRATA_TRY(strata__calloc(&session->history, context, sizeof *session->history, "history"));
+    STRATA_TRY(strata__calloc(&session->begins, context, sizeof *session->begins, "history"));
     size_t tokens = context < STRATA__CHUNK ? context : STRATA__CHUNK;
-    return strata__workspace_open(&session->workspace, session->model, tokens, context);
+    STRATA_TRY(strata__workspace_open(&session->workspace, session->model, tokens, context));
+    return strata__residency_join(session);
 }
 
 strata_status strata_session_open(strata_model *model, const strata_session_options *options,
@@ -70,9 +73,11 @@ void strata_session_close(strata_session **handle)
     strata_session *session = handle ? *handle : NULL;
     if (!session)
         return;
+    strata__residency_part(session);
     strata__workspace_close(&session->workspace);
     strata__kv_close(&session->kv);
     strata__free(session->history);
+    strata__free(session->begins);
     strata__free(session->logits);
     strata_model_unref(&session->model);
     strata__free(session);
@@ -132,11 +137,71 @@ static strata_status reserve_logits(strata_session *session, size_t rows)
     return STRATA_OK;
 }
 
-/* Tokens that have been evaluated become part of the session. */
-static void append(strata_session *session, const int32_t *ids, size_t count)
+static void mark_chunk(strata_session *session, size_t position, size_t count)
 {
-    memcpy(session->history + session->position, ids, count * sizeof *ids);
-    session->position += count;
+    memset(session->begins + position, 0, count * sizeof *session->begins);
+    session->begins[position] = true;
+}
+
+/* Evaluates `count` tokens of the history from `position` on, one chunk; logits of the last
+ * `rows`. */
+static strata_status eval_chunk(strata_session *session, size_t position, size_t count,
+                                float *logits, size_t rows)
+{
+    struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = count,
+                                .position = position};
+    struct strata__chunk chunk = {
+        .model = session->model,
+        .workspace = &session->workspace,
+        .spans = &span,
+        .n_spans = 1,
+        .ids = session->history + position,
+        .count = count,
+        .logits = logits,
+        .logit_rows = rows,
+        .column_sums = session->column_sums,
+    };
+    return strata__forward(&chunk);
+}
+
+/* After a device with some of the keys and values was lost: computes those of the positions before
+ * `end` once more, in the chunks that they were in, so that they get the same bits. */
+static strata_status restore(strata_session *session, size_t end)
+{
+    while (session->kv.lost) {
+        strata__residency_enter(session->model);
+        strata_status status = strata__residency_settle(session->model, &session->kv);
+        if (status == STRATA_OK)
+            session->kv.lost = false;
+        strata__residency_leave(session->model);
+        STRATA_TRY(status);
+        for (size_t at = 0; at < end && status == STRATA_OK;) {
+            size_t next = at + 1;
+            while (next < end && !session->begins[next])
+                next++;
+            status = eval_chunk(session, at, next - at, NULL, 0);
+            at = next;
+        }
+        if (status != STRATA_OK) {
+            bool again = status == STRATA_E_DEVICE;
+            session->kv.lost = true;
+            if (!again)
+                return status;
+        }
+    }
+    return STRATA_OK;
+}
+
+/* The same as eval_chunk, also when devices are lost before or meanwhile. */
+static strata_status eval_chunk_safely(strata_session *session, size_t position, size_t count,
+                                       float *logits, size_t rows)
+{
+    for (;;) {
+        STRATA_TRY(restore(session, position));
+        strata_status status = eval_chunk(session, position, count, logits, rows);
+        if (status != STRATA_E_DEVICE)
+            return status;
+    }
 }
 
 strata_status strata_session_eval(strata_session *session, const int32_t *ids, size_t count,
@@ -146,33 +211,23 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     STRATA_TRY(check_tokens(session, ids, count));
     size_t rows = logits == STRATA_LOGITS_ALL ? count : logits == STRATA_LOGITS_LAST ? 1 : 0;
     STRATA_TRY(reserve_logits(session, rows));
+    memcpy(session->history + session->position, ids, count * sizeof *ids);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) {
-        size_t left = count - done;
+        size_t left = count - done, position = session->position + done;
         size_t m = left < session->workspace.tokens ? left : session->workspace.tokens;
         size_t chunk_rows = logits == STRATA_LOGITS_ALL || m == left ? rows : 0;
-        struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = m,
-                                    .position = session->position + done};
-        struct strata__chunk chunk = {
-            .model = session->model,
-            .workspace = &session->workspace,
-            .spans = &span,
-            .n_spans = 1,
-            .ids = ids + done,
-            .count = m,
-            .logits = session->logits,
-            .logit_rows = chunk_rows < m ? chunk_rows : m,
-            .column_sums = session->column_sums,
-        };
+        float *out = session->logits;
         if (logits == STRATA_LOGITS_ALL)
-            chunk.logits += done * session->model->hp.vocab;
-        status = strata__forward(&chunk);
+            out += done * session->model->hp.vocab;
+        mark_chunk(session, position, m);
+        status = eval_chunk_safely(session, position, m, out, chunk_rows < m ? chunk_rows : m);
         done += m;
     }
     if (status == STRATA_E_CANCELLED)
         atomic_store(&session->cancel, false);
     STRATA_TRY(status);
-    append(session, ids, count);
+    session->position += count;
     session->logit_rows = rows;
     return STRATA_OK;
 }
@@ -229,6 +284,19 @@ static strata_status eval_batch(strata_session *lender, strata_session *const *s
     return strata__forward(&chunk);
 }
 
+/* The same, also when devices are lost before or meanwhile. */
+static strata_status eval_batch_safely(strata_session *lender, strata_session *const *sessions,
+                                       const int32_t *ids, size_t count, float *logits)
+{
+    for (;;) {
+        for (size_t i = 0; i < count; i++)
+            STRATA_TRY(restore(sessions[i], sessions[i]->position));
+        strata_status status = eval_batch(lender, sessions, ids, count, logits);
+        if (status != STRATA_E_DEVICE)
+            return status;
+    }
+}
+
 strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids, size_t count)
 {
     STRATA_TRY(check_batch(sessions, ids, count));
@@ -241,16 +309,18 @@ strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *
     for (size_t done = 0; done < count && status == STRATA_OK;) { /* in parts: tiny contexts only */
         size_t left = count - done, most = lender->workspace.tokens;
         size_t m = left < most ? left : most;
-        status = eval_batch(lender, sessions + done, ids + done, m,
-                            first->logits + done * first->model->hp.vocab);
+        status = eval_batch_safely(lender, sessions + done, ids + done, m,
+                                   first->logits + done * first->model->hp.vocab);
         done += m;
     }
     if (status == STRATA_E_CANCELLED)
         for (size_t i = 0; i < count; i++)
             atomic_store(&sessions[i]->cancel, false);
     STRATA_TRY(status);
-    for (size_t i = 0; i < count; i++)
-        append(sessions[i], &ids[i], 1);
+    for (size_t i = 0; i < count; i++) {
+        sessions[i]->history[sessions[i]->position] = ids[i];
+        mark_chunk(sessions[i], sessions[i]->position++, 1);
+    }
     first->logit_rows = count;
     return STRATA_OK;
 }

@@ -12,6 +12,8 @@ struct strata_session {
     float *logits; /* logit_rows rows of vocab floats */
     size_t logit_rows, logit_capacity;
     int32_t *history; /* ids at positions 0 .. position - 1; for the repetition penalty */
+    bool *begins;     /* of each position: a chunk began there, so that it can be repeated */
+    struct strata_session *next_of_model; /* kept by residency.c */
     _Atomic bool cancel;
     double *const *column_sums; /* as in struct strata__chunk, or NULL */
 };

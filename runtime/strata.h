@@ -105,6 +105,8 @@ typedef enum strata_log_level {
  * that it is about, so several may run at once. */
 typedef void strata_log_fn(void *user, strata_log_level level, const char *line);
 
+struct strata_event;
+
 typedef struct strata_config {
     size_t size;           /* sizeof(strata_config) */
     int threads;           /* compute threads; 0: as tuned, else one for each core that this
@@ -116,7 +118,12 @@ typedef struct strata_config {
                             * process */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
-    bool no_tuning; /* use no choices that strata_tune kept (default false) */
+    bool no_tuning;       /* use no choices that strata_tune kept (default false) */
+    bool fixed_placement; /* layers stay where they are put, also when memory gets tight (default
+                           * false: a thread watches and moves them, strata_placement.h) */
+    unsigned move_interval_ms; /* at least between two moves of a layer the same way; 0: 30,000 */
+    void (*on_event)(void *user, const struct strata_event *event); /* strata_event_fn, or NULL */
+    void *event_user;
 } strata_config;
 
 STRATA_API void strata_config_default(strata_config *config);
@@ -528,10 +535,12 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 }
 #endif
 
-#include "strata_convert.h"  /* folders of published models to GGUF files */
-#include "strata_embed.h"    /* sentence vectors */
-#include "strata_index.h"    /* finding vectors again */
-#include "strata_quantize.h" /* smaller weights */
-#include "strata_topology.h" /* processors, memory nodes, GPUs */
+#include "strata_convert.h"   /* folders of published models to GGUF files */
+#include "strata_embed.h"     /* sentence vectors */
+#include "strata_index.h"     /* finding vectors again */
+#include "strata_placement.h" /* where layers live, and why they move */
+#include "strata_plan.h"      /* where they would */
+#include "strata_quantize.h"  /* smaller weights */
+#include "strata_topology.h"  /* processors, memory nodes, GPUs */
 
 #endif

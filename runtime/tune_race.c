@@ -125,9 +125,22 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t row_bytes(enum strata_type type)
+{
+    const struct strata_block_format *format = strata_block_format(type);
+    return PACKED_K / format->block_elems * format->block_bytes;
+}
+
+/* Bytes of STRATA_PANEL_ROWS rows, packed where the type is. */
+static size_t panel_bytes(enum strata_type type)
+{
+    return strata_packed_format(type).bits ? strata_panel_bytes(type, PACKED_K)
+                                           : STRATA_PANEL_ROWS * row_bytes(type);
+}
+
 static void stream_all(const struct strata__trial *trial, unsigned thread)
 {
-    size_t panel = strata_panel_bytes(trial->type, PACKED_K), panels = trial->bench->bytes / panel;
+    size_t panel = panel_bytes(trial->type), panels = trial->bench->bytes / panel;
     size_t claims = strata__threads_count(trial->pool) * CLAIMS, begin;
     size_t each = (STEP_PANELS + claims - 1) / claims;
     for (size_t first = 0; first < panels; first += STEP_PANELS) {
@@ -136,7 +149,8 @@ static void stream_all(const struct strata__trial *trial, unsigned thread)
             struct strata_matmul a =
                 product_of(trial, trial->bench->weights + (first + begin) * panel,
                            smaller(each, n - begin) * STRATA_PANEL_ROWS, thread);
-            a.k = PACKED_K;
+            a.k = a.ldx = PACKED_K;
+            a.row_bytes = row_bytes(trial->type);
             trial->kernel(&a);
         }
         strata__threads_barrier(trial->pool);
@@ -177,9 +191,9 @@ static void float_task(void *context, unsigned thread)
 
 void strata__trial_decode(struct strata__trial *trial, const struct strata__tune_bench *bench,
                           struct strata__threads *pool, enum strata_type type,
-                          strata_packed_q8_fn *kernel)
+                          strata_matmul_fn *kernel)
 {
-    size_t panels = bench->bytes / strata_panel_bytes(type, PACKED_K);
+    size_t panels = bench->bytes / panel_bytes(type);
     *trial = (struct strata__trial){.bench = bench,
                                     .pool = pool,
                                     .task = decode_task,

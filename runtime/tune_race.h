@@ -48,11 +48,11 @@ struct strata__trial {
     double wall, processor;           /* seconds of all rounds, by the clock and of the process */
 };
 
-/* One token by all weights, read from memory as decoding does: steps that a barrier ends, cut into
- * claims. */
+/* One token by all weights, packed or float rows, read from memory as decoding does: steps that a
+ * barrier ends, cut into claims. */
 void strata__trial_decode(struct strata__trial *trial, const struct strata__tune_bench *bench,
                           struct strata__threads *pool, enum strata_type type,
-                          strata_packed_q8_fn *kernel);
+                          strata_matmul_fn *kernel);
 
 /* 64 tokens by weights that the caches of each core hold. */
 void strata__trial_prefill(struct strata__trial *trial, const struct strata__tune_bench *bench,

@@ -51,24 +51,32 @@ static strata_status open_parts(struct strata__workspace *ws, const struct strat
                           "parts of attention");
 }
 
+size_t strata__buffer_width(const struct strata__hparams *hp, enum strata__buffer buffer)
+{
+    switch (buffer) {
+    case STRATA__BUF_Q:
+    case STRATA__BUF_MIX:
+        return (size_t)hp->heads * hp->head_dim;
+    case STRATA__BUF_K:
+    case STRATA__BUF_V:
+        return (size_t)hp->kv_heads * hp->head_dim;
+    case STRATA__BUF_GATE:
+    case STRATA__BUF_UP:
+        return hp->ffn;
+    case STRATA__BUF_LOGITS:
+        return hp->vocab;
+    default:
+        return hp->embedding;
+    }
+}
+
 strata_status strata__workspace_open(struct strata__workspace *ws, const struct strata_model *model,
                                      size_t tokens, size_t context)
 {
     const struct strata__hparams *hp = &model->hp;
-    size_t heads_width = (size_t)hp->heads * hp->head_dim;
-    size_t kv_width = (size_t)hp->kv_heads * hp->head_dim;
-    *ws = (struct strata__workspace){
-        .tokens = tokens,
-        .width = {[STRATA__BUF_X] = hp->embedding,
-                  [STRATA__BUF_Q] = heads_width,
-                  [STRATA__BUF_K] = kv_width,
-                  [STRATA__BUF_V] = kv_width,
-                  [STRATA__BUF_MIX] = heads_width,
-                  [STRATA__BUF_GATE] = hp->ffn,
-                  [STRATA__BUF_UP] = hp->ffn,
-                  [STRATA__BUF_DELTA] = hp->embedding,
-                  [STRATA__BUF_LOGITS] = hp->vocab},
-    };
+    *ws = (struct strata__workspace){.tokens = tokens};
+    for (int i = 0; i < STRATA__BUF_COUNT; i++)
+        ws->width[i] = strata__buffer_width(hp, (enum strata__buffer)i);
     for (int i = 0; i < STRATA__BUF_LOGITS; i++)
         STRATA_TRY(strata__alloc_aligned(&ws->buffer[i], tokens * ws->width[i] * sizeof(float),
                                          "activations"));
@@ -77,7 +85,7 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
     STRATA_TRY(strata__alloc_aligned(&ws->place, tokens * sizeof(uint32_t), "positions"));
     STRATA_TRY(strata__alloc_aligned(&ws->visible, tokens * sizeof(uint32_t), "positions"));
     STRATA_TRY(open_parts(ws, hp, context));
-    size_t widest = larger(larger(hp->embedding, heads_width), hp->ffn);
+    size_t widest = larger(larger(hp->embedding, ws->width[STRATA__BUF_Q]), hp->ffn);
     STRATA_TRY(open_input(&ws->shared, tokens, widest));
     size_t scratch =
         larger(STRATA_GEMM_SCRATCH_BYTES(widest), STRATA_ATTENTION_SCRATCH_BYTES(hp->head_dim));

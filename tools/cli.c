@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -206,6 +207,31 @@ double cli_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+bool cli_parse_bytes(const char *text, uint64_t *out)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},      {"B", 1},        {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
+                 {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+    static const char digits[] = "0123456789";
+    size_t whole = strspn(text, digits), size = whole;
+    if (whole && text[whole] == '.')
+        size += 1 + strspn(text + whole + 1, digits);
+    if (!whole || text[size - 1] == '.')
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcasecmp(text + size, units[i].name) != 0)
+            continue;
+        double bytes = strtod(text, NULL) * units[i].bytes;
+        if (bytes >= 0x1p63 || (units[i].bytes == 1 && size > whole))
+            return false;
+        *out = (uint64_t)bytes;
+        return true;
+    }
+    return false;
 }
 
 const char *cli_bytes_text(char out[32], uint64_t bytes)

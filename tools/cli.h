@@ -92,7 +92,7 @@ struct cli_command {
 
 extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
     cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune, cmd_convert,
-    cmd_quantize, cmd_imatrix, cmd_embed;
+    cmd_quantize, cmd_imatrix, cmd_embed, cmd_plan;
 
 #define CLI_GO_ON (-1)
 
@@ -167,6 +167,10 @@ void cli_progress(const struct cli_common *common, const char *label, size_t don
 /* Milliseconds of a clock that only goes forward. */
 double cli_now_ms(void);
 
+/* Reads "1.5GiB", "500MB" or "4096"; false when it is no size below 2^63 bytes. */
+#define CLI_SIZES "a number of bytes, one with kB, MB, GB, TB, KiB, MiB, GiB or TiB"
+bool cli_parse_bytes(const char *text, uint64_t *out);
+
 /* "1.5 MB" (decimal units) into out; returns out. */
 const char *cli_bytes_text(char out[32], uint64_t bytes);
 
@@ -184,6 +188,9 @@ struct cli_engine {
     strata_kv_type kv_type;
     const strata_tokenizer *tokenizer; /* the model's */
 };
+
+/* What --compute says; its default is for block-quantised weights. */
+strata_compute cli_compute(const struct cli_common *common);
 
 /* Finds the model of the options and opens runtime and model.  Returns CLI_DONE, or the exit status
  * after a message; the caller closes the engine in both cases. */

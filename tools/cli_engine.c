@@ -6,6 +6,14 @@
 
 #include "model_names.h"
 
+strata_compute cli_compute(const struct cli_common *common)
+{
+    const char *word = common->compute ? common->compute : "q8";
+    return strcmp(word, "f32") == 0       ? STRATA_COMPUTE_F32
+           : strcmp(word, "dynamic") == 0 ? STRATA_COMPUTE_DYNAMIC
+                                          : STRATA_COMPUTE_Q8;
+}
+
 int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
 {
     int status;
@@ -19,10 +27,7 @@ int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
     config.log_user = (void *)common;
     strata_model_options options;
     strata_model_options_default(&options);
-    if (common->compute)
-        options.compute = strcmp(common->compute, "f32") == 0       ? STRATA_COMPUTE_F32
-                          : strcmp(common->compute, "dynamic") == 0 ? STRATA_COMPUTE_DYNAMIC
-                                                                    : STRATA_COMPUTE_Q8;
+    options.compute = cli_compute(common);
     options.no_pack_cache = common->no_pack_cache;
     strata_status result = strata_runtime_open(&engine->runtime, &config);
     if (result == STRATA_OK)

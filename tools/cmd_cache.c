@@ -2,41 +2,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "cli.h"
 #include "json_lines.h"
 
-#define SIZES "a number of bytes, one with kB, MB, GB, TB, KiB, MiB, GiB or TiB, or none"
-
-/* "1.5GiB", "500MB", "4096" or "none". */
+/* A size, or "none". */
 static bool parse_size(const char *text, uint64_t *out)
 {
-    static const struct {
-        const char *name;
-        double bytes;
-    } units[] = {{"", 1},      {"B", 1},        {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
-                 {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
-    static const char digits[] = "0123456789";
     *out = STRATA_PACK_CACHE_UNLIMITED;
-    if (!strcmp(text, "none"))
-        return true;
-    size_t whole = strspn(text, digits), size = whole;
-    if (whole && text[whole] == '.')
-        size += 1 + strspn(text + whole + 1, digits);
-    if (!whole || text[size - 1] == '.')
-        return false;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcasecmp(text + size, units[i].name) != 0)
-            continue;
-        double bytes = strtod(text, NULL) * units[i].bytes;
-        if (bytes >= 0x1p63 || (units[i].bytes == 1 && size > whole))
-            return false;
-        *out = (uint64_t)bytes;
-        return true;
-    }
-    return false;
+    return !strcmp(text, "none") || cli_parse_bytes(text, out);
 }
 
 /* "2026-11-24T13:05:00Z" */
@@ -134,9 +109,9 @@ static int act(const struct cli_command *command, const struct cli_common *optio
     if (!cap && options->n_arguments > 1)
         return cli_usage(command, "unexpected argument '%s'", options->arguments[1]);
     if (cap && options->n_arguments < 2)
-        return cli_usage(command, "cap: SIZE is missing: " SIZES);
+        return cli_usage(command, "cap: SIZE is missing: " CLI_SIZES ", or none");
     if (cap && !parse_size(options->arguments[1], &limit))
-        return cli_usage(command, "'%s' is no size: " SIZES, options->arguments[1]);
+        return cli_usage(command, "'%s' is no size: " CLI_SIZES ", or none", options->arguments[1]);
     if (cap)
         status = strata_pack_cache_cap(limit, cache);
     else if (!strcmp(action, "list"))

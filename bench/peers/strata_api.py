@@ -14,6 +14,10 @@ class Config(ctypes.Structure):
         ("log", ctypes.c_void_p),
         ("log_user", ctypes.c_void_p),
         ("no_tuning", ctypes.c_bool),
+        ("fixed_placement", ctypes.c_bool),
+        ("move_interval_ms", ctypes.c_uint),
+        ("on_event", ctypes.c_void_p),
+        ("event_user", ctypes.c_void_p),
     ]
 
 
@@ -23,6 +27,36 @@ class ModelOptions(ctypes.Structure):
         ("compute", ctypes.c_int),
         ("no_pack_cache", ctypes.c_bool),
         ("no_weights", ctypes.c_bool),
+    ]
+
+
+class GenerateOptions(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("max_tokens", ctypes.c_size_t),
+        ("temperature", ctypes.c_float),
+        ("top_k", ctypes.c_uint),
+        ("top_p", ctypes.c_float),
+        ("min_p", ctypes.c_float),
+        ("repeat_penalty", ctypes.c_float),
+        ("repeat_window", ctypes.c_uint),
+        ("seed", ctypes.c_uint64),
+        ("ignore_eos", ctypes.c_bool),
+        ("stop", ctypes.c_void_p),
+        ("n_stop", ctypes.c_size_t),
+    ]
+
+
+class Piece(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_int32), ("text", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
+class LayerInfo(ctypes.Structure):
+    _fields_ = [
+        ("residency", ctypes.c_int),
+        ("device", ctypes.c_char_p),
+        ("weight_bytes", ctypes.c_uint64),
+        ("kv_bytes", ctypes.c_uint64),
     ]
 
 
@@ -59,13 +93,14 @@ class StrataError(Exception):
 class Strata:
     """A runtime of the library."""
 
-    def __init__(self, library, threads):
+    def __init__(self, library, threads, move_interval_ms=0):
         self.api = ctypes.CDLL(str(library))
         self.api.strata_last_error.restype = ctypes.c_char_p
         self.api.strata_isa_name.restype = ctypes.c_char_p
         config = Config()
         self.api.strata_config_default(ctypes.byref(config))
         config.threads = threads
+        config.move_interval_ms = move_interval_ms
         self.runtime = ctypes.c_void_p()
         self.call("strata_runtime_open", ctypes.byref(self.runtime), ctypes.byref(config))
         self.level = self.api.strata_isa_name(self.runtime).decode()

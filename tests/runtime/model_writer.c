@@ -37,7 +37,7 @@ static void keys(struct gguf_writer *w, const struct model_spec *spec)
     static const char *const tokens[VOCAB] = {"a", "b", "c", "d", "e", "f", "g", "<end>"};
     static const int32_t types[VOCAB] = {1, 1, 1, 1, 1, 1, 1, 3};
     gguf_key_string(w, "general.architecture", spec->architecture ? spec->architecture : "llama");
-    number(w, spec, "block_count", LAYERS);
+    number(w, spec, "block_count", spec->layers ? spec->layers : LAYERS);
     number(w, spec, "context_length", spec->context ? spec->context : 128);
     if (spec->window)
         number(w, spec, "attention.sliding_window", spec->window);
@@ -110,7 +110,7 @@ const char *model_write(const struct model_spec *spec, const char *name)
     gguf_begin(&w, 3);
     keys(&w, spec);
     tensor(&w, spec, "token_embd.weight", EMBEDDING, VOCAB);
-    for (unsigned i = 0; i < LAYERS; i++)
+    for (unsigned i = 0; i < (spec->layers ? spec->layers : LAYERS); i++)
         layer(&w, spec, i);
     tensor(&w, spec, "output_norm.weight", EMBEDDING, 1);
     if (spec->extra)

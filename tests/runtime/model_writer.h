@@ -19,6 +19,7 @@ struct model_spec {
     const char *extra;         /* a vector that is added, or NULL */
     const float *rope_factors; /* rope_freqs.weight (4 values), or NULL */
     uint32_t context, window;  /* 0: 128, and no key */
+    uint32_t layers;           /* 0: 2 */
 };
 
 /* Saves the model under `name` in the test's folder and returns its path. */

@@ -1,0 +1,194 @@
+/* One chunk through all layers, each where it lives. */
+#include <string.h>
+
+#include "device.h"
+#include "residency.h"
+
+/* Looks at exponents only, without branches: a token's logits are checked every time. */
+static bool all_finite(const float *x, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bad |= (bits & 0x7f800000) == 0x7f800000;
+    }
+    return !bad;
+}
+
+static bool is_cancelled(const struct strata__chunk *chunk)
+{
+    bool cancelled = false;
+    for (size_t i = 0; i < chunk->n_spans; i++)
+        if (chunk->spans[i].cancel)
+            cancelled |= atomic_load_explicit(chunk->spans[i].cancel, memory_order_relaxed);
+    return cancelled;
+}
+
+/* Thread 0, between layers: stops everybody at the next layer when asked to, or when the residual
+ * stream has gone bad.  A stop is announced one layer ahead, so that all threads see it alike. */
+static void watch(struct strata__chunk *chunk, size_t layer)
+{
+    bool stop = is_cancelled(chunk);
+    if (chunk->find_bad_layer) { /* X may not have the last addend yet */
+        size_t n = chunk->count * chunk->model->hp.embedding;
+        stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0), n) ||
+               (layer > 0 && !all_finite(strata__row_of(chunk, STRATA__BUF_DELTA, 0), n));
+    }
+    if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
+        atomic_store(&chunk->stop_layer, layer + 1);
+}
+
+/* Steps of whole layers for the CPU's threads, and before them the embedding of the tokens. */
+struct part {
+    struct strata__chunk *chunk;
+    const struct strata__step *steps;
+    size_t count;
+    bool embeds;
+};
+
+static void run_part(void *context, unsigned thread)
+{
+    const struct part *part = context;
+    struct strata__chunk *chunk = part->chunk;
+    if (part->embeds)
+        strata__embed_tokens(chunk, thread);
+    for (size_t i = 0; i < part->count; i++) {
+        const struct strata__step *step = &part->steps[i];
+        bool begins = i == 0 || step->layer != part->steps[i - 1].layer;
+        if (begins && step->layer < chunk->model->hp.layers) {
+            if (step->layer >= atomic_load(&chunk->stop_layer))
+                return;
+            if (thread == 0)
+                watch(chunk, step->layer);
+            if (chunk->find_bad_layer) /* steps change what it looks at */
+                strata__threads_barrier(strata__pool_of(chunk));
+        }
+        strata__run_step(chunk, step, thread);
+    }
+}
+
+void strata__run_steps(struct strata__chunk *chunk, const struct strata__step *steps, size_t count)
+{
+    struct part part = {.chunk = chunk, .steps = steps, .count = count};
+    strata__threads_run(strata__pool_of(chunk), run_part, &part);
+}
+
+static void run_stretch_on_host(struct strata__chunk *chunk, struct part *part, bool on_disk)
+{
+    unsigned layer = part->steps->layer;
+    if (on_disk)
+        strata__stream_in(chunk->model, layer);
+    strata__threads_run(strata__pool_of(chunk), run_part, part);
+    if (on_disk)
+        strata__stream_out(chunk->model, layer);
+}
+
+/* True when the last step, the output head, has something to do. */
+static bool needs_head(const struct strata__chunk *chunk)
+{
+    return chunk->model->hp.encoder || chunk->column_sums || chunk->logit_rows;
+}
+
+/* All layers, in stretches that live in one place.  *failed is the device that gave the error. */
+static strata_status walk(struct strata__chunk *chunk, struct strata__device **failed)
+{
+    const struct strata_model *model = chunk->model;
+    size_t all = needs_head(chunk) ? model->n_steps : model->n_steps - 1;
+    bool embeds = true;
+    for (size_t i = 0; i < all && model->steps[i].layer < atomic_load(&chunk->stop_layer);) {
+        struct strata__stretch stretch = strata__stretch_at(model, i);
+        struct strata__device *device = stretch.device;
+        size_t steps = stretch.steps < all - i ? stretch.steps : all - i;
+        struct part part = {chunk, &model->steps[i], device ? 0 : steps, embeds};
+        if (!device || embeds)
+            run_stretch_on_host(chunk, &part, stretch.on_disk);
+        strata_status status =
+            device ? device->ops->run(device, chunk, part.steps, steps) : STRATA_OK;
+        if (status != STRATA_OK) {
+            *failed = device;
+            return status;
+        }
+        embeds = false;
+        i += steps;
+    }
+    return STRATA_OK;
+}
+
+/* What each token sees, and its place in its sequence. */
+static void place_tokens(const struct strata__chunk *chunk)
+{
+    for (size_t i = 0; i < chunk->n_spans; i++) {
+        const struct strata__span *span = &chunk->spans[i];
+        for (size_t t = 0; t < span->count; t++) {
+            size_t place = span->position + t;
+            chunk->workspace->place[span->first + t] = (uint32_t)place;
+            chunk->workspace->visible[span->first + t] =
+                (uint32_t)(chunk->model->hp.encoder ? span->count : place + 1);
+        }
+    }
+}
+
+static strata_status not_finite(const struct strata__chunk *chunk)
+{
+    size_t bad = atomic_load(&chunk->stop_layer);
+    const char *path = strata__file_path(chunk->model->file);
+    if (bad == SIZE_MAX)
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: the last layer or the output head gives values that are not "
+                            "finite: its weights hold NaN, Inf or overflowing scales",
+                            path);
+    if (bad == 1)
+        return strata__fail(STRATA_E_FORMAT, "%s: token_embd.weight: values are not finite", path);
+    /* watch() looks at a layer's result at the beginning of the next and stops the one after. */
+    return strata__fail(STRATA_E_FORMAT,
+                        "%s: layer %zu gives values that are not finite: its weights hold NaN, Inf "
+                        "or overflowing scales",
+                        path, bad - 2);
+}
+
+static strata_status evaluate(struct strata__chunk *chunk, struct strata__device **failed)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    chunk->find_bad_layer = false;
+    atomic_store(&chunk->stop_layer, SIZE_MAX);
+    STRATA_TRY(walk(chunk, failed));
+    if (is_cancelled(chunk))
+        return strata__fail(STRATA_E_CANCELLED, "evaluation cancelled");
+    if (hp->encoder ? all_finite(chunk->pooled, chunk->n_spans * hp->embedding)
+                    : all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
+        return STRATA_OK;
+    chunk->find_bad_layer = true;
+    STRATA_TRY(walk(chunk, failed));
+    return not_finite(chunk);
+}
+
+static bool caches_lost(const struct strata__chunk *chunk)
+{
+    bool lost = false;
+    for (size_t i = 0; i < chunk->n_spans && !chunk->model->hp.encoder; i++)
+        lost |= chunk->spans[i].kv->lost;
+    return lost;
+}
+
+strata_status strata__forward(struct strata__chunk *chunk)
+{
+    place_tokens(chunk);
+    strata__residency_enter(chunk->model);
+    for (size_t i = 0; i < chunk->n_spans && !chunk->model->hp.encoder; i++)
+        chunk->spans[i].kv->used = chunk->spans[i].position + chunk->spans[i].count;
+    strata_status status = STRATA_OK;
+    for (bool again = true; again;) {
+        struct strata__device *failed = NULL;
+        again = false;
+        status = caches_lost(chunk) ? STRATA_E_DEVICE : evaluate(chunk, &failed);
+        if (status == STRATA_E_DEVICE && failed) {
+            strata__residency_lose(chunk->model, failed);
+            again = !caches_lost(chunk);
+        } else if (status == STRATA_E_NOMEM && failed) {
+            again = strata__residency_lower(chunk->model, failed);
+        }
+    }
+    strata__residency_leave(chunk->model);
+    return status;
+}

@@ -1,0 +1,386 @@
+/* Watching memory, and moving layers as it asks for.
+ *
+ * Each tick reads the pressure of the host and of every device.  Where it is tight, as many layers
+ * leave as bytes are missing to 1.5 times the threshold, the last ones first: from a device to the
+ * host, from the host to disk.  Layers that are not where they are wanted come back, the first ones
+ * first, to places that are calm, as long as twice the threshold stays free there.  Between two
+ * moves of a layer the same way some time must pass, so that flapping pressure does not wear out
+ * requests. */
+#include "governor.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "events.h"
+#include "memory.h"
+#include "residency.h"
+
+#define TICK_MS 250
+#define SAME_WAY_MS 30000
+
+/* A model that takes part. */
+struct governed {
+    struct strata_model *model;
+    struct governed *next;
+    struct layer_state {
+        struct strata__device *device; /* where it is wanted */
+        bool on_disk;
+        int64_t left_ms, returned_ms; /* when it last moved away, and back; long ago: never */
+    } layers[];
+};
+
+struct strata__governor {
+    strata_runtime *runtime;
+    struct strata__governor_options options;
+    struct strata__pressure *pressure;
+    pthread_mutex_t mutex; /* of models and devices; held while layers move */
+    struct governed *models;
+    struct strata__device **devices;
+    size_t n_devices;
+    pthread_t thread;
+    bool started;
+    _Atomic bool closing;
+    _Atomic int level;
+    _Atomic int64_t headroom;
+    _Atomic uint64_t limit;
+};
+
+static int64_t now_ms(const struct strata__governor *g)
+{
+    if (g->options.pressure.now_ms)
+        return g->options.pressure.now_ms(g->options.pressure.user);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- One move ---- */
+
+static const char *place_name(const struct strata__device *device, bool on_disk)
+{
+    return device ? device->name : on_disk ? "disk" : "host";
+}
+
+/* Moves the layer and says so.  `away`: from where it is wanted. */
+static bool move(struct strata__governor *g, struct governed *m, size_t layer,
+                 struct strata__device *device, bool on_disk, bool away, const char *reason)
+{
+    struct strata__place before = strata__place_now(m->model, layer);
+    struct strata__moved moved;
+    strata_status status = strata__layer_move(m->model, layer, device, on_disk, &moved);
+    strata_event event = {.kind = status == STRATA_OK ? STRATA_EVENT_MOVED : STRATA_EVENT_REFUSED,
+                          .layer = (unsigned)layer,
+                          .bytes = moved.bytes ? moved.bytes : strata__layer_bytes(m->model, layer),
+                          .stage_ms = moved.stage_ms,
+                          .pause_ms = moved.pause_ms};
+    snprintf(event.model, sizeof event.model, "%s",
+             strata__event_model(strata__file_path(m->model->file)));
+    snprintf(event.from, sizeof event.from, "%s", place_name(before.device, before.on_disk));
+    snprintf(event.to, sizeof event.to, "%s", place_name(device, on_disk));
+    snprintf(event.reason, sizeof event.reason, "%s",
+             status == STRATA_OK ? reason : strata_last_error());
+    strata__event_add(g->runtime, &event);
+    /* A refused one is not tried again at once either. */
+    *(away ? &m->layers[layer].left_ms : &m->layers[layer].returned_ms) = now_ms(g);
+    return status == STRATA_OK;
+}
+
+static bool may(const struct strata__governor *g, int64_t last_ms)
+{
+    return now_ms(g) - last_ms >= g->options.same_way_ms;
+}
+
+/* ---- Away ---- */
+
+/* Bytes of a layer's weights and of what sessions keep of it. */
+static uint64_t bytes_of(const struct governed *m, size_t layer)
+{
+    return strata__layer_bytes(m->model, layer) + strata__layer_kv_bytes(m->model, layer);
+}
+
+static void leave_device(struct strata__governor *g, struct strata__device *device, int64_t missing,
+                         const char *reason)
+{
+    for (struct governed *m = g->models; m; m = m->next)
+        for (size_t i = strata__placed_layers(m->model); i-- > 0 && missing > 0;) {
+            uint64_t bytes = bytes_of(m, i);
+            if (strata__place_now(m->model, i).device == device && may(g, m->layers[i].left_ms) &&
+                move(g, m, i, NULL, false, true, reason))
+                missing -= (int64_t)bytes;
+        }
+}
+
+/* Layers that cannot be read from a file again stay. */
+static void leave_host(struct strata__governor *g, int64_t missing, const char *reason)
+{
+    for (struct governed *m = g->models; m; m = m->next)
+        for (size_t i = strata__placed_layers(m->model); i-- > 0 && missing > 0;) {
+            struct strata__place place = strata__place_now(m->model, i);
+            if (!place.device && !place.on_disk && strata__can_be_on_disk(m->model, i) &&
+                may(g, m->layers[i].left_ms) && move(g, m, i, NULL, true, true, reason))
+                missing -= (int64_t)strata__layer_bytes(m->model, i);
+        }
+}
+
+/* ---- Back ---- */
+
+static bool is_home(const struct governed *m, size_t layer)
+{
+    struct strata__place place = strata__place_now(m->model, layer);
+    const struct layer_state *state = &m->layers[layer];
+    return place.device == state->device && place.on_disk == state->on_disk;
+}
+
+/* Room on the device for so many bytes, and twice the threshold beside them. */
+static bool has_room(struct strata__device *device, uint64_t bytes)
+{
+    uint64_t free, total;
+    if (atomic_load(&device->lost) || device->ops->memory(device, &free, &total) != STRATA_OK)
+        return false;
+    return free > bytes && free - bytes > 2 * strata__pressure_tight_below(total);
+}
+
+static bool fits(const struct strata__pressure_sample *sample, uint64_t bytes)
+{
+    uint64_t spare = 2 * strata__pressure_tight_below(sample->limit);
+    return sample->headroom > (int64_t)bytes && (uint64_t)sample->headroom - bytes > spare;
+}
+
+static void return_layer(struct strata__governor *g, struct governed *m, size_t layer,
+                         struct strata__pressure_sample *sample)
+{
+    static const char reason[] = "memory is calm again";
+    const struct layer_state *state = &m->layers[layer];
+    uint64_t bytes = strata__layer_bytes(m->model, layer);
+    struct strata__place place = strata__place_now(m->model, layer);
+    bool to_host = place.on_disk && !state->on_disk && sample && fits(sample, bytes);
+    if (state->device && has_room(state->device, bytes_of(m, layer)))
+        move(g, m, layer, state->device, false, false, reason);
+    else if (to_host && move(g, m, layer, NULL, false, false, reason))
+        sample->headroom -= (int64_t)bytes;
+    else if (state->on_disk && !place.on_disk)
+        move(g, m, layer, NULL, true, false, reason);
+}
+
+/* `sample`: NULL when the host is not calm. */
+static void return_layers(struct strata__governor *g, struct strata__pressure_sample *sample)
+{
+    for (struct governed *m = g->models; m; m = m->next)
+        for (size_t i = 0; i < strata__placed_layers(m->model); i++)
+            if (!atomic_load(&g->closing) && !is_home(m, i) && may(g, m->layers[i].returned_ms))
+                return_layer(g, m, i, sample);
+}
+
+/* ---- A tick ---- */
+
+/* What the layers on the host have mapped from files. */
+static uint64_t held_bytes(const struct strata__governor *g)
+{
+    uint64_t held = 0;
+    for (const struct governed *m = g->models; m; m = m->next)
+        for (size_t i = 0; i < strata__placed_layers(m->model); i++) {
+            struct strata__place place = strata__place_now(m->model, i);
+            if (!place.device && !place.on_disk && strata__can_be_on_disk(m->model, i))
+                held += strata__layer_bytes(m->model, i);
+        }
+    return held;
+}
+
+static void say_level(struct strata__governor *g, strata_pressure level, const char *reason)
+{
+    strata_pressure before = (strata_pressure)atomic_exchange(&g->level, (int)level);
+    if (before == level)
+        return;
+    strata_event event = {.kind = STRATA_EVENT_PRESSURE};
+    snprintf(event.from, sizeof event.from, "%s", strata_pressure_name(before));
+    snprintf(event.to, sizeof event.to, "%s", strata_pressure_name(level));
+    snprintf(event.reason, sizeof event.reason, "%s", reason);
+    strata__event_add(g->runtime, &event);
+}
+
+static strata_pressure look_at_host(struct strata__governor *g,
+                                    struct strata__pressure_sample *sample)
+{
+    char reason[160];
+    strata__pressure_read(g->pressure, held_bytes(g), sample);
+    strata_pressure level = strata__pressure_update(g->pressure, sample);
+    atomic_store(&g->headroom, sample->headroom);
+    atomic_store(&g->limit, sample->limit);
+    snprintf(
+        reason, sizeof reason, "host: %.0f MB left of %.0f, stalls: some %.1f %%, full %.1f %%%s%s",
+        (double)sample->headroom / 1e6, (double)sample->limit / 1e6, sample->some, sample->full,
+        sample->stalled ? ", a trigger" : "", sample->killed ? ", a process was killed" : "");
+    say_level(g, level, reason);
+    if (strata__pressure_of(sample) != STRATA_PRESSURE_CALM) { /* now, not only still */
+        int64_t wanted = (int64_t)(strata__pressure_tight_below(sample->limit) / 2 * 3);
+        /* Stalls alone do not say how much is missing: a layer a tick. */
+        leave_host(g, sample->headroom < wanted ? wanted - sample->headroom : 1, reason);
+    }
+    return level;
+}
+
+static void look_at_device(struct strata__governor *g, struct strata__device *device)
+{
+    char reason[160];
+    uint64_t free, total, tight;
+    if (atomic_load(&device->lost) || device->ops->memory(device, &free, &total) != STRATA_OK)
+        return;
+    strata_pressure level = strata__pressure_of_device(free, total, &tight);
+    snprintf(reason, sizeof reason, "%s: %.0f MB left of %.0f", device->name, (double)free / 1e6,
+             (double)total / 1e6);
+    if (level != STRATA_PRESSURE_CALM)
+        leave_device(g, device, (int64_t)(tight / 2 * 3) - (int64_t)free, reason);
+}
+
+void strata__governor_tick(struct strata__governor *g)
+{
+    struct strata__pressure_sample sample;
+    pthread_mutex_lock(&g->mutex);
+    for (size_t i = 0; i < g->n_devices; i++)
+        look_at_device(g, g->devices[i]);
+    bool calm = look_at_host(g, &sample) == STRATA_PRESSURE_CALM;
+    return_layers(g, calm ? &sample : NULL);
+    pthread_mutex_unlock(&g->mutex);
+}
+
+static void *watch(void *context)
+{
+    struct strata__governor *g = context;
+    while (!atomic_load(&g->closing)) {
+        strata__governor_tick(g);
+        strata__pressure_wait(g->pressure, g->options.tick_ms);
+    }
+    return NULL;
+}
+
+/* ---- Opening, joining ---- */
+
+strata_status strata__governor_open(struct strata__governor **out, strata_runtime *runtime,
+                                    const struct strata__governor_options *options)
+{
+    *out = NULL;
+    struct strata__governor *g;
+    STRATA_TRY(strata__calloc(&g, 1, sizeof *g, "governor"));
+    g->runtime = runtime;
+    g->options = *options;
+    if (!g->options.tick_ms)
+        g->options.tick_ms = TICK_MS;
+    if (!g->options.same_way_ms)
+        g->options.same_way_ms = SAME_WAY_MS;
+    atomic_init(&g->headroom, INT64_MAX);
+    atomic_init(&g->limit, UINT64_MAX);
+    strata_status status = strata__pressure_open(&g->pressure, &options->pressure);
+    if (status == STRATA_OK && pthread_mutex_init(&g->mutex, NULL) != 0)
+        status = strata__fail(STRATA_E_NOMEM, "a lock for the governor cannot be made");
+    if (status != STRATA_OK) {
+        strata__pressure_close(&g->pressure);
+        strata__free(g);
+        return status;
+    }
+    *out = g;
+    return STRATA_OK;
+}
+
+void strata__governor_close(struct strata__governor **handle)
+{
+    struct strata__governor *g = *handle;
+    if (!g)
+        return;
+    atomic_store(&g->closing, true);
+    strata__pressure_wake(g->pressure);
+    if (g->started)
+        pthread_join(g->thread, NULL);
+    strata__pressure_close(&g->pressure);
+    pthread_mutex_destroy(&g->mutex);
+    strata__free(g->devices);
+    strata__free(g);
+    *handle = NULL;
+}
+
+strata_status strata__governor_add_device(struct strata__governor *g, struct strata__device *device)
+{
+    pthread_mutex_lock(&g->mutex);
+    strata_status status =
+        strata__resize(&g->devices, g->n_devices + 1, sizeof *g->devices, "devices");
+    if (status == STRATA_OK)
+        g->devices[g->n_devices++] = device;
+    pthread_mutex_unlock(&g->mutex);
+    return status;
+}
+
+struct strata__device *strata__governor_device(const struct strata__governor *g, const char *name)
+{
+    for (size_t i = 0; i < g->n_devices; i++)
+        if (strcmp(g->devices[i]->name, name) == 0)
+            return g->devices[i];
+    return NULL;
+}
+
+static strata_status start(struct strata__governor *g)
+{
+    if (g->started || g->options.fixed)
+        return STRATA_OK;
+    int error = pthread_create(&g->thread, NULL, watch, g);
+    if (error != 0)
+        return strata__fail_errno(STRATA_E_IO, error,
+                                  "the thread that watches memory cannot be started");
+    g->started = true;
+    return STRATA_OK;
+}
+
+strata_status strata__governor_join(struct strata__governor *g, struct strata_model *model)
+{
+    struct governed *m;
+    size_t n = strata__placed_layers(model);
+    STRATA_TRY(strata__calloc(&m, 1, sizeof *m + n * sizeof *m->layers, "governed layers"));
+    m->model = model;
+    for (size_t i = 0; i < n; i++)
+        m->layers[i].left_ms = m->layers[i].returned_ms = INT64_MIN / 2;
+    pthread_mutex_lock(&g->mutex);
+    m->next = g->models;
+    g->models = m;
+    strata_status status = start(g);
+    pthread_mutex_unlock(&g->mutex);
+    return status;
+}
+
+static struct governed **find(struct strata__governor *g, const struct strata_model *model)
+{
+    struct governed **at = &g->models;
+    while (*at && (*at)->model != model)
+        at = &(*at)->next;
+    return at;
+}
+
+void strata__governor_part(struct strata__governor *g, struct strata_model *model)
+{
+    pthread_mutex_lock(&g->mutex);
+    struct governed **at = find(g, model), *m = *at;
+    if (m)
+        *at = m->next;
+    pthread_mutex_unlock(&g->mutex);
+    strata__free(m);
+}
+
+void strata__governor_wish(struct strata__governor *g, struct strata_model *model, size_t layer,
+                           struct strata__device *device, bool on_disk)
+{
+    pthread_mutex_lock(&g->mutex);
+    struct governed *m = *find(g, model);
+    if (m) {
+        m->layers[layer].device = device;
+        m->layers[layer].on_disk = on_disk;
+    }
+    pthread_mutex_unlock(&g->mutex);
+}
+
+strata_pressure strata__governor_level(const struct strata__governor *g, int64_t *headroom,
+                                       uint64_t *limit)
+{
+    *headroom = atomic_load(&g->headroom);
+    *limit = atomic_load(&g->limit);
+    return (strata_pressure)atomic_load(&g->level);
+}

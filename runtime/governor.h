@@ -1,0 +1,47 @@
+/* The thread that watches memory and moves layers: away from where it gets tight, and back to where
+ * they are wanted when it is calm again. */
+#ifndef STRATA_GOVERNOR_H
+#define STRATA_GOVERNOR_H
+
+#include "device.h"
+#include "pressure.h"
+
+struct strata__governor;
+
+struct strata__governor_options {
+    bool fixed; /* no thread: layers only move when asked to */
+    struct strata__pressure_options pressure;
+    int tick_ms;         /* between looks; 0: 250 */
+    int64_t same_way_ms; /* between two moves of a layer the same way; 0: 30000 */
+};
+
+/* Opens it without its thread, which starts with the first model.  E_NOMEM. */
+strata_status strata__governor_open(struct strata__governor **out, strata_runtime *runtime,
+                                    const struct strata__governor_options *options);
+void strata__governor_close(struct strata__governor **governor);
+
+/* An accelerator that layers may live on; the caller keeps it until the runtime is closed.
+ * E_NOMEM. */
+strata_status strata__governor_add_device(struct strata__governor *governor,
+                                          struct strata__device *device);
+
+/* The accelerator with this name, or NULL. */
+struct strata__device *strata__governor_device(const struct strata__governor *governor,
+                                               const char *name);
+
+/* A loaded model takes part until it leaves.  E_NOMEM, E_IO: the thread cannot be started. */
+strata_status strata__governor_join(struct strata__governor *governor, struct strata_model *model);
+void strata__governor_part(struct strata__governor *governor, struct strata_model *model);
+
+/* Where a layer is wanted when memory is calm. */
+void strata__governor_wish(struct strata__governor *governor, struct strata_model *model,
+                           size_t layer, struct strata__device *device, bool on_disk);
+
+/* Looks once and does what follows from it, as the thread does with every tick (for tests). */
+void strata__governor_tick(struct strata__governor *governor);
+
+/* The level, headroom and limit that it last saw. */
+strata_pressure strata__governor_level(const struct strata__governor *governor, int64_t *headroom,
+                                       uint64_t *limit);
+
+#endif

@@ -1,0 +1,345 @@
+/* Planning a model from its shapes and from what this host measures (strata_plan.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "checked.h"
+#include "memory.h"
+#include "model.h"
+#include "planner.h"
+#include "tune_race.h"
+
+#define GIB ((uint64_t)1 << 30)
+#define DEFAULT_BUDGET 8000000000u
+#define DEFAULT_CONTEXT 4096
+#define RUN_SECONDS 0.02
+#define READ_BYTES ((size_t)64 << 20) /* of the file, to measure the disk */
+#define READ_STEP ((size_t)4 << 20)
+
+/* What strata_plan_create returns: `shown` comes first, with all that it points to. */
+struct plan {
+    strata_plan shown;
+    strata_plan_layer *layers;
+    char (*names)[24];
+    strata_plan_place host;
+};
+
+/* A plan in the making. */
+struct work {
+    strata_runtime *runtime;
+    const struct strata_model *model;
+    strata_plan_options options;
+    struct strata__plan_layer *layers;
+    size_t n_layers;
+    uint64_t fixed;                 /* bytes of the host that are no layer's */
+    double rate[STRATA_TYPE_COUNT]; /* multiply-adds a second of a token's products; 0: unknown */
+};
+
+void strata_plan_options_default(strata_plan_options *options)
+{
+    *options = (strata_plan_options){
+        .size = sizeof *options, .budget_bytes = DEFAULT_BUDGET, .sessions = 1};
+}
+
+/* ---- Measuring ---- */
+
+/* The kernel that products of one token of this type take. */
+static strata_matmul_fn *kernel_of(const struct work *w, enum strata_type type)
+{
+    const struct strata_kernels *kernels = &w->runtime->decode;
+    if (strata_packed_format(type).bits == 0)
+        return kernels->gemv_f32[type];
+    return w->options.compute == STRATA_COMPUTE_F32 ? kernels->packed_f32[type]
+                                                    : kernels->packed_q8[type];
+}
+
+static strata_status measure_rates(struct work *w, const bool *wanted)
+{
+    struct strata__threads *pool = w->runtime->threads;
+    struct strata__tune_bench bench;
+    strata_status status =
+        strata__tune_bench_open(&bench, pool, &w->runtime->kernels, strata__threads_count(pool));
+    for (int type = 0; type < STRATA_TYPE_COUNT && status == STRATA_OK; type++) {
+        struct strata__trial trial;
+        if (!wanted[type])
+            continue;
+        strata__trial_decode(&trial, &bench, pool, (enum strata_type)type,
+                             kernel_of(w, (enum strata_type)type));
+        strata__tune_race(&trial, 1, RUN_SECONDS);
+        w->rate[type] = strata__tune_rate(&trial);
+    }
+    strata__tune_bench_close(&bench);
+    return status;
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Bytes a second of the file, past the page cache where the file system can. */
+static strata_status measure_disk(const char *path, double *bytes_per_s)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (descriptor < 0 && errno == EINVAL)
+        descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", path);
+    void *buffer = NULL;
+    if (posix_memalign(&buffer, 4096, READ_STEP) != 0) {
+        close(descriptor);
+        return strata__fail(STRATA_E_NOMEM, "no memory to measure the disk with");
+    }
+    size_t done = 0;
+    double begin = now_s();
+    while (done < READ_BYTES) {
+        ssize_t got = read(descriptor, buffer, READ_STEP);
+        if (got <= 0)
+            break;
+        done += (size_t)got;
+    }
+    double passed = now_s() - begin;
+    free(buffer);
+    close(descriptor);
+    if (done == 0 || passed <= 0)
+        return strata__fail(STRATA_E_IO, "%s: cannot be read to measure the disk", path);
+    *bytes_per_s = (double)done / passed;
+    return STRATA_OK;
+}
+
+/* ---- The model's layers ---- */
+
+static strata_status product_bytes(const struct strata_model *model,
+                                   const struct strata__tensor *tensor, uint64_t *bytes)
+{
+    enum strata_type type = strata__packed_type(model, tensor);
+    uint64_t panels = (tensor->rows + STRATA_PANEL_ROWS - 1) / STRATA_PANEL_ROWS;
+    bool fits = strata_packed_format(type).bits
+                    ? strata__mul_u64(panels, strata_panel_bytes(type, tensor->shape[0]), bytes)
+                    : strata__mul_u64(tensor->rows, tensor->row_bytes, bytes);
+    return fits ? STRATA_OK
+                : strata__fail(STRATA_E_NOMEM, "tensor %s: its packed size is beyond 2^64 bytes",
+                               tensor->name);
+}
+
+/* Weights of all layers, and which types they have. */
+static strata_status add_products(struct work *w, bool *types)
+{
+    for (size_t i = 0; i < w->model->n_steps; i++) {
+        const struct strata__step *step = &w->model->steps[i];
+        for (unsigned p = 0; p < step->products; p++) {
+            uint64_t bytes;
+            STRATA_TRY(product_bytes(w->model, step->product[p].weight, &bytes));
+            w->layers[step->layer].weight_bytes += bytes;
+            types[strata__packed_type(w->model, step->product[p].weight)] = true;
+        }
+    }
+    return STRATA_OK;
+}
+
+static void add_costs(struct work *w)
+{
+    for (size_t i = 0; i < w->model->n_steps; i++) {
+        const struct strata__step *step = &w->model->steps[i];
+        for (unsigned p = 0; p < step->products; p++) {
+            const struct strata__tensor *t = step->product[p].weight;
+            double work = (double)t->rows * (double)t->shape[0];
+            w->layers[step->layer].host_us +=
+                work / w->rate[strata__packed_type(w->model, t)] * 1e6;
+        }
+    }
+}
+
+/* Keys and values of all sessions, and the buffers of each (workspace.c). */
+static void add_sessions(struct work *w)
+{
+    const struct strata__hparams *hp = &w->model->hp;
+    uint64_t context = w->options.context, sessions = w->options.sessions;
+    double element = w->options.kv_type == STRATA_KV_Q8_0 ? 34.0 / 32 : 2;
+    uint64_t kv = (uint64_t)(2.0 * hp->kv_heads * hp->head_dim * (double)context * element);
+    for (size_t i = 0; i < hp->layers && !hp->encoder; i++)
+        w->layers[i].kv_bytes = kv * sessions;
+    uint64_t tokens = context < 512 ? context : 512, width = 0;
+    for (int b = 0; b < STRATA__BUF_LOGITS; b++)
+        width += strata__buffer_width(hp, (enum strata__buffer)b);
+    w->fixed = sessions * (tokens * (width + 2 * (uint64_t)hp->ffn) + hp->vocab) * sizeof(float);
+}
+
+/* ---- The plan ---- */
+
+static strata_status check_options(const strata_plan_options *o, const struct strata_model *model)
+{
+    if (o->size != sizeof *o)
+        return strata__fail(STRATA_E_INVALID, "strata_plan_options: size is %zu, expected %zu",
+                            o->size, sizeof *o);
+    if (o->sessions < 1 || o->sessions > 1000000)
+        return strata__fail(STRATA_E_INVALID, "sessions: %u, must be 1 to 1000000", o->sessions);
+    if (o->context > model->hp.context)
+        return strata__fail(STRATA_E_INVALID,
+                            "context: %u positions, but the model was made for %u", o->context,
+                            model->hp.context);
+    if (!(o->disk_bytes_per_s >= 0))
+        return strata__fail(STRATA_E_INVALID, "disk_bytes_per_s: %g, must be 0 or above",
+                            o->disk_bytes_per_s);
+    return STRATA_OK;
+}
+
+static struct strata__plan_input input_of(const struct work *w, uint64_t budget)
+{
+    return (struct strata__plan_input){
+        .layers = w->layers,
+        .n_layers = w->n_layers,
+        .host_bytes = budget > w->fixed ? budget - w->fixed : 0,
+        /* Not measured where all fits: then any speed will do, since nothing is put there. */
+        .disk_bytes_per_s = w->options.disk_bytes_per_s > 0 ? w->options.disk_bytes_per_s : 1,
+    };
+}
+
+static strata_status no_plan(const struct work *w, const struct strata__plan_output *out)
+{
+    return strata__fail(STRATA_E_BUDGET,
+                        "%s: needs at least %llu bytes of host memory (%u positions in %u "
+                        "sessions), the budget is %llu; raise it, or ask for a smaller context",
+                        strata__file_path(w->model->file),
+                        (unsigned long long)(out->needed + w->fixed), w->options.context,
+                        w->options.sessions, (unsigned long long)w->options.budget_bytes);
+}
+
+static void show_layers(const struct work *w, const struct strata__plan_output *out,
+                        struct plan *plan)
+{
+    for (size_t i = 0; i < w->n_layers; i++) {
+        const struct strata__plan_layer *layer = &w->layers[i];
+        bool on_disk = out->place[i] == STRATA__PLAN_DISK;
+        double read = on_disk ? (double)layer->weight_bytes / w->options.disk_bytes_per_s * 1e6 : 0;
+        if (i < w->model->hp.layers)
+            snprintf(plan->names[i], sizeof *plan->names, "layer %zu", i);
+        else
+            snprintf(plan->names[i], sizeof *plan->names, "output head");
+        plan->layers[i] = (strata_plan_layer){
+            .name = plan->names[i],
+            .device = on_disk ? "disk" : "cpu",
+            .weight_bytes = layer->weight_bytes,
+            .kv_bytes = layer->kv_bytes,
+            .cost_us = read > layer->host_us ? read : layer->host_us,
+        };
+    }
+}
+
+static strata_status show(const struct work *w, const struct strata__plan_output *out,
+                          struct plan *plan)
+{
+    STRATA_TRY(strata__calloc(&plan->layers, w->n_layers, sizeof *plan->layers, "plan"));
+    STRATA_TRY(strata__calloc(&plan->names, w->n_layers, sizeof *plan->names, "plan"));
+    show_layers(w, out, plan);
+    plan->host = (strata_plan_place){.name = "host",
+                                     .budget_bytes = w->options.budget_bytes,
+                                     .used_bytes = out->host_bytes + w->fixed};
+    plan->shown = (strata_plan){
+        .layers = plan->layers,
+        .n_layers = w->n_layers,
+        .places = &plan->host,
+        .n_places = 1,
+        .budget_bytes = w->options.budget_bytes,
+        .needed_bytes = out->needed + w->fixed,
+        .fixed_bytes = w->fixed,
+        .context = w->options.context,
+        .sessions = w->options.sessions,
+        .threads = strata__threads_count(w->runtime->threads),
+        .tokens_per_s = 1e6 / out->us,
+        .disk_bytes_per_s = w->options.disk_bytes_per_s,
+    };
+    return STRATA_OK;
+}
+
+static strata_status solve(struct work *w, struct plan *plan)
+{
+    struct strata__plan_output *out;
+    STRATA_TRY(strata__calloc(&out, 1, sizeof *out, "plan"));
+    struct strata__plan_input input = input_of(w, w->options.budget_bytes);
+    strata_status status = strata__plan(&input, out) ? show(w, out, plan) : no_plan(w, out);
+    if (status == STRATA_OK) {
+        input = input_of(w, w->options.budget_bytes + GIB);
+        plan->host.tokens_per_s_gib_more = strata__plan(&input, out) ? 1e6 / out->us : 0;
+    }
+    strata__free(out);
+    return status;
+}
+
+/* The disk is measured only where some layers will be on it. */
+static strata_status prepare(struct work *w, const char *path)
+{
+    bool types[STRATA_TYPE_COUNT] = {false};
+    uint64_t all = w->fixed;
+    STRATA_TRY(add_products(w, types));
+    for (size_t i = 0; i < w->n_layers; i++)
+        if (!strata__add_u64(all, w->layers[i].weight_bytes + w->layers[i].kv_bytes, &all))
+            all = UINT64_MAX;
+    if (all > w->options.budget_bytes && w->options.disk_bytes_per_s == 0)
+        STRATA_TRY(measure_disk(path, &w->options.disk_bytes_per_s));
+    STRATA_TRY(measure_rates(w, types));
+    add_costs(w);
+    return STRATA_OK;
+}
+
+static strata_status plan_model(struct work *w, const char *path, struct plan *plan)
+{
+    STRATA_TRY(check_options(&w->options, w->model));
+    if (!w->options.context)
+        w->options.context =
+            w->model->hp.context < DEFAULT_CONTEXT ? w->model->hp.context : DEFAULT_CONTEXT;
+    w->n_layers = (size_t)w->model->steps[w->model->n_steps - 1].layer + 1;
+    if (w->n_layers > STRATA__PLAN_LAYERS)
+        return strata__fail(STRATA_E_UNSUPPORTED, "%s: %zu layers, plans have %d at most", path,
+                            w->n_layers, STRATA__PLAN_LAYERS);
+    STRATA_TRY(strata__calloc(&w->layers, w->n_layers, sizeof *w->layers, "layers of a plan"));
+    add_sessions(w);
+    STRATA_TRY(prepare(w, path));
+    return solve(w, plan);
+}
+
+strata_status strata_plan_create(strata_runtime *runtime, const char *path,
+                                 const strata_plan_options *options, strata_plan **out)
+{
+    *out = NULL;
+    struct work w = {.runtime = runtime};
+    strata_plan_options_default(&w.options);
+    if (options)
+        w.options = *options;
+    strata_model_options model_options;
+    strata_model_options_default(&model_options);
+    model_options.no_weights = true;
+    model_options.compute = w.options.compute;
+    struct plan *plan = NULL;
+    strata_model *model = NULL;
+    strata_status status = strata_model_load(runtime, path, &model_options, &model);
+    w.model = model;
+    if (status == STRATA_OK)
+        status = strata__calloc(&plan, 1, sizeof *plan, "plan");
+    if (status == STRATA_OK)
+        status = plan_model(&w, path, plan);
+    strata__free(w.layers);
+    strata_model_unref(&model);
+    strata_plan *shown = plan ? &plan->shown : NULL;
+    if (status != STRATA_OK)
+        strata_plan_free(&shown);
+    *out = shown;
+    return status;
+}
+
+void strata_plan_free(strata_plan **handle)
+{
+    struct plan *plan = handle ? (struct plan *)*handle : NULL;
+    if (!plan)
+        return;
+    strata__free(plan->layers);
+    strata__free(plan->names);
+    strata__free(plan);
+    *handle = NULL;
+}

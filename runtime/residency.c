@@ -1,0 +1,453 @@
+/* Places of layers, and moves between them. */
+#include "residency.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "events.h"
+#include "memory.h"
+
+/* Whoever comes first is served first: a mutex alone could leave a move waiting for as long as a
+ * thread generates. */
+struct turns {
+    pthread_mutex_t mutex;
+    pthread_cond_t next;
+    unsigned long drawn, served;
+};
+
+struct strata__residency {
+    struct turns turns;
+    pthread_mutex_t moving;    /* held by the thread that moves a layer, staging included */
+    pthread_mutex_t looking;   /* of `place` of the layers */
+    _Atomic uint64_t kv_bytes; /* of all sessions, for each layer */
+    struct strata__step *home; /* the steps with the host's addresses */
+    struct layer {
+        size_t first, count; /* of the steps */
+        uint64_t bytes;
+        struct strata__place place;
+    } * layers;
+    size_t n_layers;
+    strata_session *sessions;      /* those open, linked by next_of_model */
+    struct strata__stream *stream; /* once a layer is on disk */
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* ---- Turns ---- */
+
+void strata__residency_enter(const struct strata_model *model)
+{
+    struct turns *turns = &model->residency->turns;
+    pthread_mutex_lock(&turns->mutex);
+    unsigned long mine = turns->drawn++;
+    while (turns->served != mine)
+        pthread_cond_wait(&turns->next, &turns->mutex);
+    pthread_mutex_unlock(&turns->mutex);
+}
+
+void strata__residency_leave(const struct strata_model *model)
+{
+    struct turns *turns = &model->residency->turns;
+    pthread_mutex_lock(&turns->mutex);
+    bool waiting = ++turns->served != turns->drawn;
+    pthread_mutex_unlock(&turns->mutex);
+    if (waiting)
+        pthread_cond_broadcast(&turns->next);
+}
+
+/* ---- Opening ---- */
+
+static void list_layers(const struct strata_model *model, struct strata__residency *r)
+{
+    for (size_t i = 0; i < model->n_steps; i++) {
+        if (i == 0 || model->steps[i].layer != model->steps[i - 1].layer)
+            r->layers[r->n_layers++].first = i;
+        r->layers[r->n_layers - 1].count++;
+    }
+    for (size_t i = 0; i < r->n_layers; i++)
+        r->layers[i].bytes =
+            strata__steps_bytes(model, model->steps + r->layers[i].first, r->layers[i].count);
+}
+
+/* Returns how many of the four could be made. */
+static int open_locks(struct strata__residency *r)
+{
+    if (pthread_mutex_init(&r->moving, NULL) != 0)
+        return 0;
+    if (pthread_mutex_init(&r->looking, NULL) != 0)
+        return 1;
+    if (pthread_mutex_init(&r->turns.mutex, NULL) != 0)
+        return 2;
+    return pthread_cond_init(&r->turns.next, NULL) != 0 ? 3 : 4;
+}
+
+static void close_locks(struct strata__residency *r, int n)
+{
+    if (n > 3)
+        pthread_cond_destroy(&r->turns.next);
+    if (n > 2)
+        pthread_mutex_destroy(&r->turns.mutex);
+    if (n > 1)
+        pthread_mutex_destroy(&r->looking);
+    if (n > 0)
+        pthread_mutex_destroy(&r->moving);
+}
+
+strata_status strata__residency_open(struct strata_model *model)
+{
+    struct strata__residency *r;
+    STRATA_TRY(strata__calloc(&r, 1, sizeof *r, "places of layers"));
+    int locks = open_locks(r);
+    if (locks != 4) {
+        close_locks(r, locks);
+        strata__free(r);
+        return strata__fail(STRATA_E_NOMEM, "a lock for the layers cannot be made");
+    }
+    model->residency = r;
+    STRATA_TRY(strata__calloc(&r->home, model->n_steps, sizeof *r->home, "places of layers"));
+    STRATA_TRY(strata__calloc(&r->layers, model->n_steps, sizeof *r->layers, "places of layers"));
+    memcpy(r->home, model->steps, model->n_steps * sizeof *r->home);
+    list_layers(model, r);
+    return STRATA_OK;
+}
+
+void strata__residency_close(struct strata_model *model)
+{
+    struct strata__residency *r = model->residency;
+    if (!r)
+        return;
+    strata__stream_close(&r->stream);
+    for (size_t i = 0; i < r->n_layers; i++) {
+        struct strata__place *place = &r->layers[i].place;
+        if (place->device)
+            place->device->ops->free(place->device, place->weights);
+    }
+    close_locks(r, 4);
+    strata__free(r->layers);
+    strata__free(r->home);
+    strata__free(r);
+    model->residency = NULL;
+}
+
+/* ---- Looking ---- */
+
+size_t strata__placed_layers(const struct strata_model *model)
+{
+    return model->residency->n_layers;
+}
+
+struct strata__place strata__place_now(const struct strata_model *model, size_t layer)
+{
+    struct strata__residency *r = model->residency;
+    pthread_mutex_lock(&r->looking);
+    struct strata__place place = r->layers[layer].place;
+    pthread_mutex_unlock(&r->looking);
+    return place;
+}
+
+uint64_t strata__layer_bytes(const struct strata_model *model, size_t layer)
+{
+    return model->residency->layers[layer].bytes;
+}
+
+uint64_t strata__layer_kv_bytes(const struct strata_model *model, size_t layer)
+{
+    return layer < model->hp.layers ? atomic_load(&model->residency->kv_bytes) : 0;
+}
+
+bool strata__can_be_on_disk(const struct strata_model *model, size_t index)
+{
+    const struct layer *layer = &model->residency->layers[index];
+    const struct strata__step *steps = model->residency->home + layer->first;
+    bool packed = false;
+    for (size_t i = 0; i < layer->count; i++)
+        for (unsigned p = 0; p < steps[i].products; p++)
+            packed |= steps[i].product[p].panels != NULL;
+    return !packed || model->packed.file;
+}
+
+struct strata__stream *strata__stream_of(const struct strata_model *model)
+{
+    return model->residency->stream;
+}
+
+const struct strata__step *strata__home_steps(const struct strata_model *model, size_t layer,
+                                              size_t *count)
+{
+    const struct layer *at = &model->residency->layers[layer];
+    *count = at->count;
+    return model->residency->home + at->first;
+}
+
+struct strata__stretch strata__stretch_at(const struct strata_model *model, size_t step)
+{
+    const struct strata__residency *r = model->residency;
+    size_t i = model->steps[step].layer;
+    struct strata__stretch stretch = {r->layers[i].place.device, r->layers[i].place.on_disk,
+                                      r->layers[i].count};
+    if (stretch.on_disk)
+        return stretch;
+    for (i++; i < r->n_layers; i++) {
+        const struct strata__place *place = &r->layers[i].place;
+        if (place->device != stretch.device || place->on_disk)
+            break;
+        stretch.steps += r->layers[i].count;
+    }
+    return stretch;
+}
+
+/* ---- Moving ---- */
+
+/* The layer's weights in memory of the device, and its steps as they find them there. */
+static strata_status upload(const struct strata_model *model, const struct layer *layer,
+                            struct strata__device *device, struct strata__step *steps, void **out)
+{
+    STRATA_TRY(device->ops->alloc(device, layer->bytes, out));
+    unsigned char *at = *out;
+    memcpy(steps, model->residency->home + layer->first, layer->count * sizeof *steps);
+    for (size_t i = 0; i < layer->count; i++) {
+        struct strata__weight_part parts[STRATA__STEP_PARTS];
+        size_t n = strata__step_parts(model, &steps[i], parts);
+        for (size_t p = 0; p < n; p++) {
+            strata_status status =
+                device->ops->upload(device, at, *parts[p].address, parts[p].bytes);
+            if (status != STRATA_OK) {
+                device->ops->free(device, *out);
+                return status;
+            }
+            *parts[p].address = at;
+            at += (parts[p].bytes + 63) / 64 * 64;
+        }
+    }
+    return STRATA_OK;
+}
+
+/* Moves what the sessions have of a layer; after an error all is where it was, but for caches whose
+ * way back fails as well: those are to be evaluated again. */
+static strata_status move_caches(const struct strata_model *model, size_t layer,
+                                 struct strata__device *device, uint64_t *bytes)
+{
+    struct strata__residency *r = model->residency;
+    if (layer >= model->hp.layers)
+        return STRATA_OK;
+    for (strata_session *s = r->sessions; s; s = s->next_of_model) {
+        uint64_t moved;
+        strata_status status = strata__kv_move(&s->kv, layer, device, s->kv.used, &moved);
+        if (status == STRATA_OK) {
+            *bytes += moved;
+            continue;
+        }
+        struct strata__device *before = r->layers[layer].place.device;
+        for (strata_session *t = r->sessions; t != s; t = t->next_of_model)
+            if (strata__kv_move(&t->kv, layer, before, t->kv.used, &moved) != STRATA_OK)
+                t->kv.lost = true;
+        return status;
+    }
+    return STRATA_OK;
+}
+
+static void set_place(const struct strata_model *model, size_t index, struct strata__place place,
+                      const struct strata__step *steps)
+{
+    struct strata__residency *r = model->residency;
+    struct layer *layer = &r->layers[index];
+    struct strata__place before = layer->place;
+    memcpy(model->steps + layer->first, steps, layer->count * sizeof *steps);
+    pthread_mutex_lock(&r->looking);
+    layer->place = place;
+    pthread_mutex_unlock(&r->looking);
+    if (before.device)
+        before.device->ops->free(before.device, before.weights);
+}
+
+/* Brings home what was on those of two devices (or NULL) that are lost. */
+static void lose_lost(const struct strata_model *model, struct strata__device *a,
+                      struct strata__device *b)
+{
+    if (a && atomic_load(&a->lost))
+        strata__residency_lose(model, a);
+    if (b && atomic_load(&b->lost))
+        strata__residency_lose(model, b);
+}
+
+/* The part of a move that requests wait for. */
+static strata_status commit(const struct strata_model *model, size_t index,
+                            struct strata__place place, const struct strata__step *steps,
+                            struct strata__moved *moved)
+{
+    strata_status status = STRATA_OK;
+    strata__residency_enter(model);
+    double began = now_ms();
+    struct strata__device *before = model->residency->layers[index].place.device;
+    if (place.device != before)
+        status = move_caches(model, index, place.device, &moved->bytes);
+    if (status == STRATA_OK)
+        set_place(model, index, place, steps);
+    else if (status == STRATA_E_DEVICE)
+        lose_lost(model, before, place.device);
+    moved->pause_ms = now_ms() - began;
+    strata__residency_leave(model);
+    return status;
+}
+
+static strata_status to_device(struct strata_model *model, size_t index,
+                               struct strata__device *device, struct strata__moved *moved)
+{
+    const struct layer *layer = &model->residency->layers[index];
+    struct strata__place place = {.device = device};
+    struct strata__step *steps;
+    STRATA_TRY(strata__calloc(&steps, layer->count, sizeof *steps, "steps of a layer"));
+    double began = now_ms();
+    strata_status status = upload(model, layer, device, steps, &place.weights);
+    if (status == STRATA_OK) {
+        moved->stage_ms = now_ms() - began;
+        moved->bytes = layer->bytes;
+        status = commit(model, index, place, steps, moved);
+        if (status != STRATA_OK)
+            device->ops->free(device, place.weights);
+    } else if (status == STRATA_E_DEVICE) {
+        strata__residency_enter(model);
+        lose_lost(model, device, NULL);
+        strata__residency_leave(model);
+    }
+    strata__free(steps);
+    return status;
+}
+
+static strata_status to_host(struct strata_model *model, size_t index, bool on_disk,
+                             struct strata__moved *moved)
+{
+    struct strata__residency *r = model->residency;
+    const struct layer *layer = &r->layers[index];
+    struct strata__place place = {.on_disk = on_disk};
+    double began = now_ms();
+    if (!on_disk && r->stream)
+        strata__stream_in(model, index);
+    moved->stage_ms = now_ms() - began;
+    STRATA_TRY(commit(model, index, place, r->home + layer->first, moved));
+    if (on_disk)
+        strata__stream_out(model, index);
+    return STRATA_OK;
+}
+
+strata_status strata__layer_move(struct strata_model *model, size_t layer,
+                                 struct strata__device *device, bool on_disk,
+                                 struct strata__moved *moved)
+{
+    struct strata__residency *r = model->residency;
+    *moved = (struct strata__moved){0};
+    pthread_mutex_lock(&r->moving);
+    strata_status status = STRATA_OK;
+    if (on_disk && !strata__can_be_on_disk(model, layer))
+        status = strata__fail(STRATA_E_UNSUPPORTED,
+                              "%s: its packed weights are in memory only, so no layer of it can "
+                              "be kept on disk; load it with a folder for packed weights",
+                              strata__file_path(model->file));
+    if (status == STRATA_OK && on_disk && !r->stream)
+        status = strata__stream_open(model, &r->stream);
+    if (status == STRATA_OK)
+        status =
+            device ? to_device(model, layer, device, moved) : to_host(model, layer, on_disk, moved);
+    pthread_mutex_unlock(&r->moving);
+    return status;
+}
+
+/* ---- When a device has no room, or is lost ---- */
+
+bool strata__residency_lower(const struct strata_model *model, struct strata__device *device)
+{
+    struct strata__residency *r = model->residency;
+    for (size_t i = r->n_layers; i-- > 0;) {
+        uint64_t bytes = 0;
+        if (r->layers[i].place.device != device)
+            continue;
+        if (move_caches(model, i, NULL, &bytes) != STRATA_OK)
+            return false;
+        set_place(model, i, (struct strata__place){0}, r->home + r->layers[i].first);
+        return true;
+    }
+    return false;
+}
+
+void strata__residency_lose(const struct strata_model *model, struct strata__device *device)
+{
+    struct strata__residency *r = model->residency;
+    strata_event event = {.kind = STRATA_EVENT_LOST, .to = "host", .layer = (unsigned)r->n_layers};
+    for (size_t i = r->n_layers; i-- > 0;)
+        if (r->layers[i].place.device == device) {
+            event.layer = (unsigned)i;
+            event.bytes += r->layers[i].bytes;
+            set_place(model, i, (struct strata__place){0}, r->home + r->layers[i].first);
+        }
+    for (strata_session *s = r->sessions; s; s = s->next_of_model)
+        for (size_t i = 0; i < s->kv.layers; i++)
+            if (s->kv.layer[i].device == device)
+                s->kv.lost = true;
+    if (event.layer == r->n_layers)
+        return;
+    snprintf(event.model, sizeof event.model, "%s",
+             strata__event_model(strata__file_path(model->file)));
+    snprintf(event.from, sizeof event.from, "%s", device->name);
+    snprintf(event.reason, sizeof event.reason,
+             "the device is lost; what it held is computed again");
+    strata__event_add(model->runtime, &event);
+}
+
+/* ---- Sessions ---- */
+
+strata_status strata__residency_settle(const struct strata_model *model,
+                                       struct strata__kv_cache *kv)
+{
+    for (size_t i = 0; i < kv->layers; i++) {
+        struct strata__device *device = model->residency->layers[i].place.device;
+        uint64_t bytes;
+        if (kv->layer[i].device && kv->lost)
+            STRATA_TRY(strata__kv_give_up(kv, i));
+        while (kv->layer[i].device != device) {
+            strata_status status = strata__kv_move(kv, i, device, kv->used, &bytes);
+            if (status == STRATA_E_NOMEM && device && strata__residency_lower(model, device)) {
+                device = model->residency->layers[i].place.device;
+                continue;
+            }
+            if (status == STRATA_E_DEVICE && device) {
+                strata__residency_lose(model, device);
+                device = NULL;
+                continue;
+            }
+            STRATA_TRY(status);
+        }
+    }
+    return STRATA_OK;
+}
+
+strata_status strata__residency_join(strata_session *session)
+{
+    struct strata__residency *r = session->model->residency;
+    strata__residency_enter(session->model);
+    session->next_of_model = r->sessions;
+    r->sessions = session;
+    atomic_fetch_add(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
+    strata_status status = strata__residency_settle(session->model, &session->kv);
+    strata__residency_leave(session->model);
+    return status;
+}
+
+void strata__residency_part(strata_session *session)
+{
+    struct strata__residency *r = session->model->residency;
+    strata__residency_enter(session->model);
+    for (strata_session **at = &r->sessions; *at; at = &(*at)->next_of_model)
+        if (*at == session) {
+            *at = session->next_of_model;
+            atomic_fetch_sub(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
+            break;
+        }
+    strata__residency_leave(session->model);
+}

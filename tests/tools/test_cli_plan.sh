@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# strata plan: what it prints, budgets that hold all, some or none of a model, and wrong usage.
+source "$(dirname "$0")/cli_checks.sh"
+[ -r "$tiny" ] || { echo "$tiny is absent" >&2; exit 1; }
+
+expect 0 "$strata" plan "$tiny" -t 1
+prints '^layer 0 +cpu '
+prints '^output head +cpu '
+prints '^cpu +## 2 layers$'
+prints '^disk +\.\. 0 layers$'
+prints '^expected +[0-9.]+ tokens/s on 1 thread, '
+prints '^1 GiB more +[0-9.]+ tokens/s$'
+
+expect 0 "$strata" plan -m "$tiny" -t 1 --json --ctx 100 --sessions 3
+prints '"layers":\[\{"index":0,"name":"layer 0","device":"cpu","bytes":[0-9]+,"kv_bytes":153600,'
+prints '"budget_bytes":8000000000,"needed_bytes":[0-9]+,'
+needed=$(grep -Eo '"needed_bytes":[0-9]+' "$out/stdout" | grep -Eo '[0-9]+')
+bytes=$(grep -Eo '"bytes":[0-9]+' "$out/stdout" | head -n 1 | grep -Eo '[0-9]+')
+
+# The least budget has a plan with layers on disk; a byte less has none, and says what is needed.
+expect 0 "$strata" plan "$tiny" -t 1 --json --ctx 100 --sessions 3 --budget "$needed"
+prints '"needed_bytes":'"$needed"','
+expect 4 "$strata" plan "$tiny" -t 1 --ctx 100 --sessions 3 --budget $((needed - 1))
+says "needs at least $needed bytes of host memory .* the budget is $((needed - 1));"
+[ "$bytes" -gt 100000 ] || fail "a layer of $bytes bytes"
+
+expect 2 "$strata" plan
+expect 2 "$strata" plan "$tiny" -m "$tiny"
+expect 2 "$strata" plan "$tiny" --budget nix
+says "'nix' is no size"
+expect 2 "$strata" plan "$tiny" --budget 0
+expect 2 "$strata" plan "$tiny" --sessions 0
+expect 1 "$strata" plan absent.gguf
+expect 2 "$strata" plan "$tiny" --ctx 100000

@@ -59,31 +59,12 @@ static int64_t now_ms(const struct strata__governor *g)
 
 /* ---- One move ---- */
 
-static const char *place_name(const struct strata__device *device, bool on_disk)
-{
-    return device ? device->name : on_disk ? "disk" : "host";
-}
-
-/* Moves the layer and says so.  `away`: from where it is wanted. */
+/* `away`: from where it is wanted.  A refused one is not tried again at once either. */
 static bool move(struct strata__governor *g, struct governed *m, size_t layer,
                  struct strata__device *device, bool on_disk, bool away, const char *reason)
 {
-    struct strata__place before = strata__place_now(m->model, layer);
     struct strata__moved moved;
-    strata_status status = strata__layer_move(m->model, layer, device, on_disk, &moved);
-    strata_event event = {.kind = status == STRATA_OK ? STRATA_EVENT_MOVED : STRATA_EVENT_REFUSED,
-                          .layer = (unsigned)layer,
-                          .bytes = moved.bytes ? moved.bytes : strata__layer_bytes(m->model, layer),
-                          .stage_ms = moved.stage_ms,
-                          .pause_ms = moved.pause_ms};
-    snprintf(event.model, sizeof event.model, "%s",
-             strata__event_model(strata__file_path(m->model->file)));
-    snprintf(event.from, sizeof event.from, "%s", place_name(before.device, before.on_disk));
-    snprintf(event.to, sizeof event.to, "%s", place_name(device, on_disk));
-    snprintf(event.reason, sizeof event.reason, "%s",
-             status == STRATA_OK ? reason : strata_last_error());
-    strata__event_add(g->runtime, &event);
-    /* A refused one is not tried again at once either. */
+    strata_status status = strata__layer_move(m->model, layer, device, on_disk, reason, &moved);
     *(away ? &m->layers[layer].left_ms : &m->layers[layer].returned_ms) = now_ms(g);
     return status == STRATA_OK;
 }

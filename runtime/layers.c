@@ -66,7 +66,7 @@ strata_status strata_model_move(strata_model *model, size_t index, strata_reside
     if (index >= strata_model_layers(model))
         return strata__fail(STRATA_E_INVALID, "strata_model_move: layer %zu, the model has %zu",
                             index, strata_model_layers(model));
-    STRATA_TRY(strata__layer_move(model, index, device, on_disk, &moved));
+    STRATA_TRY(strata__layer_move(model, index, device, on_disk, "asked for", &moved));
     strata__governor_wish(model->runtime->governor, model, index, device, on_disk);
     return STRATA_OK;
 }

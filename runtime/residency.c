@@ -203,6 +203,30 @@ struct strata__stretch strata__stretch_at(const struct strata_model *model, size
     return stretch;
 }
 
+/* ---- Events ---- */
+
+static const char *place_name(struct strata__place place)
+{
+    return place.device ? place.device->name : place.on_disk ? "disk" : "host";
+}
+
+static void say_moved(const struct strata_model *model, size_t layer, struct strata__place before,
+                      struct strata__place after, const struct strata__moved *moved,
+                      const char *reason, strata_event_kind kind)
+{
+    strata_event event = {.kind = kind,
+                          .layer = (unsigned)layer,
+                          .bytes = moved->bytes,
+                          .stage_ms = moved->stage_ms,
+                          .pause_ms = moved->pause_ms};
+    snprintf(event.model, sizeof event.model, "%s",
+             strata__event_model(strata__file_path(model->file)));
+    snprintf(event.from, sizeof event.from, "%s", place_name(before));
+    snprintf(event.to, sizeof event.to, "%s", place_name(after));
+    snprintf(event.reason, sizeof event.reason, "%s", reason);
+    strata__event_add(model->runtime, &event);
+}
+
 /* ---- Moving ---- */
 
 /* The layer's weights in memory of the device, and its steps as they find them there. */
@@ -334,16 +358,20 @@ static strata_status to_host(struct strata_model *model, size_t index, bool on_d
     STRATA_TRY(commit(model, index, place, r->home + layer->first, moved));
     if (on_disk)
         strata__stream_out(model, index);
+    if (moved->bytes == 0) /* dropped, or read */
+        moved->bytes = layer->bytes;
     return STRATA_OK;
 }
 
 strata_status strata__layer_move(struct strata_model *model, size_t layer,
-                                 struct strata__device *device, bool on_disk,
+                                 struct strata__device *device, bool on_disk, const char *reason,
                                  struct strata__moved *moved)
 {
     struct strata__residency *r = model->residency;
     *moved = (struct strata__moved){0};
     pthread_mutex_lock(&r->moving);
+    struct strata__place before = strata__place_now(model, layer);
+    bool there = before.device == device && before.on_disk == on_disk;
     strata_status status = STRATA_OK;
     if (on_disk && !strata__can_be_on_disk(model, layer))
         status = strata__fail(STRATA_E_UNSUPPORTED,
@@ -352,9 +380,14 @@ strata_status strata__layer_move(struct strata_model *model, size_t layer,
                               strata__file_path(model->file));
     if (status == STRATA_OK && on_disk && !r->stream)
         status = strata__stream_open(model, &r->stream);
-    if (status == STRATA_OK)
+    if (status == STRATA_OK && !there)
         status =
             device ? to_device(model, layer, device, moved) : to_host(model, layer, on_disk, moved);
+    struct strata__place after = {.device = device, .on_disk = on_disk};
+    if (!there)
+        say_moved(model, layer, before, after, moved,
+                  status == STRATA_OK ? reason : strata_last_error(),
+                  status == STRATA_OK ? STRATA_EVENT_MOVED : STRATA_EVENT_REFUSED);
     pthread_mutex_unlock(&r->moving);
     return status;
 }
@@ -365,12 +398,17 @@ bool strata__residency_lower(const struct strata_model *model, struct strata__de
 {
     struct strata__residency *r = model->residency;
     for (size_t i = r->n_layers; i-- > 0;) {
-        uint64_t bytes = 0;
-        if (r->layers[i].place.device != device)
+        struct strata__place before = r->layers[i].place, host = {0};
+        struct strata__moved moved = {0};
+        double began = now_ms();
+        if (before.device != device)
             continue;
-        if (move_caches(model, i, NULL, &bytes) != STRATA_OK)
+        if (move_caches(model, i, NULL, &moved.bytes) != STRATA_OK)
             return false;
-        set_place(model, i, (struct strata__place){0}, r->home + r->layers[i].first);
+        set_place(model, i, host, r->home + r->layers[i].first);
+        moved.pause_ms = now_ms() - began;
+        say_moved(model, i, before, host, &moved, "the device has no room for what runs on it",
+                  STRATA_EVENT_MOVED);
         return true;
     }
     return false;
@@ -379,25 +417,22 @@ bool strata__residency_lower(const struct strata_model *model, struct strata__de
 void strata__residency_lose(const struct strata_model *model, struct strata__device *device)
 {
     struct strata__residency *r = model->residency;
-    strata_event event = {.kind = STRATA_EVENT_LOST, .to = "host", .layer = (unsigned)r->n_layers};
+    struct strata__moved moved = {0};
+    size_t first = r->n_layers;
     for (size_t i = r->n_layers; i-- > 0;)
         if (r->layers[i].place.device == device) {
-            event.layer = (unsigned)i;
-            event.bytes += r->layers[i].bytes;
+            first = i;
+            moved.bytes += r->layers[i].bytes;
             set_place(model, i, (struct strata__place){0}, r->home + r->layers[i].first);
         }
     for (strata_session *s = r->sessions; s; s = s->next_of_model)
         for (size_t i = 0; i < s->kv.layers; i++)
             if (s->kv.layer[i].device == device)
                 s->kv.lost = true;
-    if (event.layer == r->n_layers)
-        return;
-    snprintf(event.model, sizeof event.model, "%s",
-             strata__event_model(strata__file_path(model->file)));
-    snprintf(event.from, sizeof event.from, "%s", device->name);
-    snprintf(event.reason, sizeof event.reason,
-             "the device is lost; what it held is computed again");
-    strata__event_add(model->runtime, &event);
+    struct strata__place before = {.device = device}, host = {0};
+    if (first < r->n_layers)
+        say_moved(model, first, before, host, &moved,
+                  "the device is lost; what it held is computed again", STRATA_EVENT_LOST);
 }
 
 /* ---- Sessions ---- */

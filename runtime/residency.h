@@ -56,11 +56,12 @@ struct strata__stretch {
 struct strata__stretch strata__stretch_at(const struct strata_model *model, size_t step);
 
 /* Moves a layer with the keys and values of all open sessions.  By any thread that is not between
- * enter and leave; one at a time.  After an error the layer is where it was.  E_NOMEM: no room
+ * enter and leave; one at a time.  `reason` is the event's; a layer that is there already is none.
+ * After an error the layer is where it was.  E_NOMEM: no room
  * there; E_DEVICE: a device is lost (strata__residency_lose was called for it); E_UNSUPPORTED: to
  * disk, but the weights are in no file that they could be read from again. */
 strata_status strata__layer_move(struct strata_model *model, size_t layer,
-                                 struct strata__device *device, bool on_disk,
+                                 struct strata__device *device, bool on_disk, const char *reason,
                                  struct strata__moved *moved);
 
 /* Between enter and leave.  Takes one layer off a device that has no room for what is asked of it,

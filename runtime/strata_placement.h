@@ -90,7 +90,9 @@ typedef struct strata_event {
     double pause_ms; /* while those of the model waited */
 } strata_event;
 
-/* Called with each event by the thread that made it, which holds no lock that the library needs. */
+/* Called with each event by the thread that made it, while evaluations of the model may wait: it
+ * should be short, and of this library it may call strata_events_read, strata_pressure_level and
+ * strata_model_layer. */
 typedef void strata_event_fn(void *user, const strata_event *event);
 
 /* Copies the events after number `after` (0: all that are kept, the latest 512), at most

@@ -37,11 +37,11 @@ struct range {
     size_t bytes;
 };
 
-/* The pages of a part: all that it touches, or only those that hold nothing else. */
-static struct range pages_of(const struct strata__weight_part *part, bool whole)
+/* The pages of so many bytes: all that they touch, or only those that hold nothing else. */
+static struct range pages_of(struct range bytes, bool whole)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)*part->address;
-    uintptr_t end = begin + part->bytes;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)bytes.address;
+    uintptr_t end = begin + bytes.bytes;
     begin = whole ? begin / page * page : (begin + page - 1) / page * page;
     end = whole ? (end + page - 1) / page * page : end / page * page;
     return (struct range){(void *)begin, end > begin ? end - begin : 0};
@@ -51,10 +51,12 @@ static void read_pages(const struct strata_model *model, struct range range)
 {
     (void)model;
     int done;
+    if (range.bytes == 0)
+        return;
     do
         done = madvise(range.address, range.bytes, MADV_POPULATE_READ);
     while (done != 0 && errno == EINTR);
-    if (done == 0)
+    if (done == 0 || errno != EINVAL)
         return;
     /* An older kernel: ask for all, then wait for each page. */
     madvise(range.address, range.bytes, MADV_WILLNEED);
@@ -80,11 +82,13 @@ static void drop_pages(const struct strata_model *model, struct range range)
         posix_fadvise(file->descriptor, at - file->map, (off_t)range.bytes, POSIX_FADV_DONTNEED);
 }
 
-/* Calls `each` for the pages of all products of a layer. */
+/* Calls `each` for the pages of all products of a layer; matrices that follow each other in a file
+ * are one range, since the system may keep pages in larger units. */
 static void for_all_pages(const struct strata_model *model, size_t layer, bool whole,
                           void (*each)(const struct strata_model *model, struct range range))
 {
     size_t count;
+    struct range run = {NULL, 0};
     const struct strata__step *steps = strata__home_steps(model, layer, &count);
     for (size_t i = 0; i < count; i++) {
         struct strata__step step = steps[i];
@@ -93,9 +97,15 @@ static void for_all_pages(const struct strata_model *model, size_t layer, bool w
             step.product[p].bias = NULL;
         struct strata__weight_part parts[STRATA__STEP_PARTS];
         size_t n = strata__step_parts(model, &step, parts);
-        for (size_t p = 0; p < n; p++)
-            each(model, pages_of(&parts[p], whole));
+        for (size_t p = 0; p < n; p++) {
+            if ((const char *)run.address + run.bytes != *parts[p].address) {
+                each(model, pages_of(run, whole));
+                run = (struct range){(void *)*parts[p].address, 0};
+            }
+            run.bytes += parts[p].bytes;
+        }
     }
+    each(model, pages_of(run, whole));
 }
 
 /* ---- The thread ---- */

@@ -107,6 +107,6 @@ void rig_same(const struct rig *rig, float *logits)
 void rig_move(struct rig *rig, size_t layer, struct strata__device *device, bool on_disk)
 {
     struct strata__moved moved;
-    if (strata__layer_move(rig->model, layer, device, on_disk, &moved) != STRATA_OK)
+    if (strata__layer_move(rig->model, layer, device, on_disk, "test", &moved) != STRATA_OK)
         fail_msg("layer %zu: %s", layer, strata_last_error());
 }

@@ -107,7 +107,8 @@ static void disk_needs_a_file(void **state)
     (void)state;
     struct engine engine = engine_open_tiny();
     struct strata__moved moved;
-    assert_int_equal(strata__layer_move(engine.model, 0, NULL, true, &moved), STRATA_E_UNSUPPORTED);
+    assert_int_equal(strata__layer_move(engine.model, 0, NULL, true, "test", &moved),
+                     STRATA_E_UNSUPPORTED);
     gguf_says(strata_last_error(), "packed weights are in memory only");
     engine_close(&engine);
 }
@@ -128,8 +129,9 @@ static void *move_on(void *context)
         struct strata__moved moved;
         size_t layer = random_below(&seed, RIG_PLACES);
         unsigned where = random_below(&seed, 3);
-        strata_status status = strata__layer_move(
-            mover->rig->model, layer, where == 0 ? mover->rig->device : NULL, where == 1, &moved);
+        strata_status status =
+            strata__layer_move(mover->rig->model, layer, where == 0 ? mover->rig->device : NULL,
+                               where == 1, "test", &moved);
         if (status != STRATA_OK)
             abort();
         mover->moves++;
@@ -182,7 +184,7 @@ static void a_refused_move_changes_nothing(void **state)
     struct strata__moved moved;
     sim_set_limit(rig.sim, strata__layer_bytes(rig.model, 0) + 10); /* not for the cache */
     for (size_t layer = 0; layer < RIG_LAYERS; layer++) {
-        assert_int_equal(strata__layer_move(rig.model, layer, rig.device, false, &moved),
+        assert_int_equal(strata__layer_move(rig.model, layer, rig.device, false, "test", &moved),
                          STRATA_E_NOMEM);
         assert_null(strata__place_now(rig.model, layer).device);
     }
@@ -211,9 +213,9 @@ static void place_and_fail(struct rig *rig, unsigned evaluation, void *user)
         sim_fail(rig->sim, fault->call, fault->nth);
     }
     if (evaluation == 8 || evaluation == 20)
-        (void)!strata__layer_move(rig->model, 2, NULL, false, &moved);
+        (void)!strata__layer_move(rig->model, 2, NULL, false, "test", &moved);
     if (evaluation == 12)
-        (void)!strata__layer_move(rig->model, 2, rig->device, false, &moved);
+        (void)!strata__layer_move(rig->model, 2, rig->device, false, "test", &moved);
 }
 
 /* One run with a fault; whether it came.  The device serves this run only: it may be lost. */
@@ -315,6 +317,41 @@ static void a_batch_survives(void **state)
     rig_close(&rig);
 }
 
+/* Sentence vectors of a model whose layers are on a device, also when it is lost meanwhile. */
+static void encoders_move_too(void **state)
+{
+    (void)state;
+    strata_config config;
+    strata_config_default(&config);
+    config.threads = 2;
+    config.fixed_placement = true;
+    strata_runtime *runtime;
+    strata_model *model;
+    struct sim_device *sim = sim_open((struct sim_options){.memory_bytes = 1 << 30});
+    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_OK);
+    assert_int_equal(strata_model_load(runtime, STRATA_TEST_DATA "/tiny/bert.gguf", NULL, &model),
+                     STRATA_OK);
+    size_t n = strata_model_info_get(model).embedding_length;
+    const strata_text text = {"a b c", 5};
+    float *vectors = calloc(3 * n, sizeof *vectors);
+    for (int run = 0; run < 3; run++) {
+        struct strata__moved moved;
+        for (size_t layer = run; run == 1 && layer < strata_model_layers(model); layer++)
+            assert_int_equal(
+                strata__layer_move(model, layer, sim_device(sim), false, "test", &moved),
+                STRATA_OK);
+        if (run == 2)
+            sim_fail(sim, SIM_RUN, 1);
+        assert_int_equal(strata_embed(model, &text, 1, NULL, vectors + run * n, NULL), STRATA_OK);
+        assert_memory_equal(vectors + run * n, vectors, n * sizeof *vectors);
+    }
+    assert_true(sim_calls(sim, SIM_RUN) == 2 && atomic_load(&sim_device(sim)->lost));
+    free(vectors);
+    strata_model_unref(&model);
+    strata_runtime_close(&runtime);
+    sim_close(sim);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -346,6 +383,7 @@ int main(void)
         cmocka_unit_test(every_call_fails_once),
         cmocka_unit_test(a_lost_device_ends_no_request),
         cmocka_unit_test(a_batch_survives),
+        cmocka_unit_test(encoders_move_too),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

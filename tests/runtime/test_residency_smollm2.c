@@ -66,7 +66,7 @@ static void move(struct real *r, size_t layer, struct strata__device *device, bo
 {
     struct strata__moved moved;
     struct strata__place before = strata__place_now(r->model, layer);
-    if (strata__layer_move(r->model, layer, device, on_disk, &moved) != STRATA_OK)
+    if (strata__layer_move(r->model, layer, device, on_disk, "test", &moved) != STRATA_OK)
         fail_msg("layer %zu: %s", layer, strata_last_error());
     if (before.device == device || r->moves == 512)
         return;
@@ -150,11 +150,12 @@ static void layers_on_disk_leave_memory(void **state)
     float *logits = run(&r, 0);
     assert_memory_equal(logits, wanted, (DECODED + 1) * r.vocab * sizeof *logits);
     free(logits);
-    size_t out = 0; /* the next one to run is read ahead */
+    double in_memory = 0; /* the next one is read ahead, and the system reads further than asked */
     for (size_t layer = 0; layer < on_disk; layer++)
-        out += resident(&r, layer) < 0.02;
-    print_message("%zu of %zu layers on disk are out of memory between two tokens\n", out, on_disk);
-    assert_true(out >= on_disk - 2);
+        in_memory += resident(&r, layer);
+    print_message("of %zu layers on disk %.2f are in memory between two tokens\n", on_disk,
+                  in_memory);
+    assert_true(in_memory < 8);
     assert_true(resident(&r, r.layers - 1) > 0.98);
     free(wanted);
     close_real(&r);

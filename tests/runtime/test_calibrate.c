@@ -1,0 +1,152 @@
+/* What is predicted of a placement is what is measured: on a simulated device whose speeds differ
+ * by shape and come from a file that only the device reads. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "calibrate.h"
+#include "engine_fixture.h"
+#include "gguf_fixture.h"
+#include "residency_fixture.h"
+
+enum { TOKENS = 41 };
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rows, columns and bytes a second of the rig's matrices: each some tenths of a millisecond. */
+static const char *write_speeds(double factor)
+{
+    static const struct {
+        int rows, columns;
+        double bytes_per_s;
+    } speeds[] = {{32, 32, 4e6}, {16, 32, 1e6}, {64, 32, 9e6}, {32, 64, 3e6}, {8, 32, 5e5}};
+    const char *path = gguf_path("speeds.txt");
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "launch %g\n", 400e-6 * factor);
+    for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++)
+        fprintf(file, "product %d %d %g\n", speeds[i].rows, speeds[i].columns,
+                speeds[i].bytes_per_s / factor);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* The median time of a token, as the rig's session generates. */
+static double measured_us(struct rig *rig)
+{
+    double times[TOKENS];
+    int32_t id = 3;
+    assert_int_equal(strata_session_truncate(rig->session, 0), STRATA_OK);
+    for (int i = 0; i < TOKENS; i++) {
+        double begin = now_us();
+        assert_int_equal(strata_session_eval(rig->session, &id, 1, STRATA_LOGITS_LAST), STRATA_OK);
+        times[i] = now_us() - begin;
+    }
+    qsort(times, TOKENS, sizeof *times, by_value);
+    return times[TOKENS / 2];
+}
+
+/* The host has room for `on_host` layers only; the rest must go to the device. */
+static void predict(double factor, size_t on_host)
+{
+    struct rig rig =
+        rig_open((struct rig_options){.type = "Q8_0", .sim = {.speeds = write_speeds(factor)}});
+    static struct strata__plan_layer layers[RIG_PLACES];
+    static struct strata__plan_output plan;
+    struct strata__plan_device cost;
+    assert_int_equal(strata__calibrate(rig.model, &rig.device, 1, 128, 1, layers, &cost),
+                     STRATA_OK);
+    assert_int_equal(sim_used(rig.sim), 0);
+    struct strata__plan_input input = {
+        .layers = layers, .n_layers = RIG_PLACES, .devices = &cost, .n_devices = 1};
+    for (size_t i = 0; i < on_host; i++)
+        input.host_bytes += layers[i].weight_bytes + layers[i].kv_bytes;
+    assert_true(strata__plan(&input, &plan));
+    assert_int_equal(strata__place_layers(rig.model, &rig.device, &plan), STRATA_OK);
+    size_t there = 0;
+    for (size_t i = 0; i < RIG_PLACES; i++)
+        there += strata__place_now(rig.model, i).device == rig.device;
+    assert_true(there >= RIG_PLACES - on_host - 1 && there < RIG_PLACES);
+    double measured = measured_us(&rig);
+    print_message("%zu of %d layers there: predicted %.0f us a token, measured %.0f (%.2f)\n",
+                  there, RIG_PLACES, plan.us, measured, measured / plan.us);
+    assert_true(fabs(measured / plan.us - 1) < 0.15);
+    strata_status status;
+    rig_same(&rig, rig_run(&rig, NULL, NULL, &status));
+    rig_close(&rig);
+}
+
+static void predictions_hold(void **state)
+{
+    (void)state;
+    predict(1, 2);
+    predict(1, 4);
+    predict(2.5, 3);
+}
+
+/* A device too small for any layer is not used. */
+static void a_small_device_is_left_out(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open((struct rig_options){.type = "Q8_0", .sim = {.memory_bytes = 1000}});
+    static struct strata__plan_layer layers[RIG_PLACES];
+    static struct strata__plan_output plan;
+    struct strata__plan_device cost;
+    assert_int_equal(strata__calibrate(rig.model, &rig.device, 1, 128, 1, layers, &cost),
+                     STRATA_OK);
+    for (size_t i = 0; i < RIG_PLACES - 1; i++)
+        assert_true(isinf(layers[i].device_us[0]));
+    struct strata__plan_input input = {.layers = layers,
+                                       .n_layers = RIG_PLACES,
+                                       .devices = &cost,
+                                       .n_devices = 1,
+                                       .host_bytes = 1 << 30};
+    assert_true(strata__plan(&input, &plan));
+    for (size_t i = 0; i < RIG_PLACES - 1; i++)
+        assert_int_equal(plan.place[i], STRATA__PLAN_HOST);
+    rig_close(&rig);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    gguf_folder_create();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[4200];
+    snprintf(command, sizeof command, "rm -rf '%s'", gguf_path("home"));
+    if (system(command) != 0)
+        return 1;
+    gguf_folder_remove();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(predictions_hold),
+        cmocka_unit_test(a_small_device_is_left_out),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

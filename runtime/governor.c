@@ -157,16 +157,29 @@ static void return_layers(struct strata__governor *g, struct strata__pressure_sa
 
 /* ---- A tick ---- */
 
-/* What the layers on the host have mapped from files. */
+/* What a model's layers on the host have mapped from files, and the room for reading those on disk:
+ * one runs while the next is read. */
+static uint64_t held_by(const struct strata_model *model)
+{
+    uint64_t held = 0, first = 0, second = 0;
+    for (size_t i = 0; i < strata__placed_layers(model); i++) {
+        struct strata__place place = strata__place_now(model, i);
+        uint64_t bytes = strata__layer_bytes(model, i);
+        if (!place.device && !place.on_disk && strata__can_be_on_disk(model, i))
+            held += bytes;
+        if (!place.on_disk || bytes <= second)
+            continue;
+        second = bytes > first ? first : bytes;
+        first = bytes > first ? bytes : first;
+    }
+    return held + first + second;
+}
+
 static uint64_t held_bytes(const struct strata__governor *g)
 {
     uint64_t held = 0;
     for (const struct governed *m = g->models; m; m = m->next)
-        for (size_t i = 0; i < strata__placed_layers(m->model); i++) {
-            struct strata__place place = strata__place_now(m->model, i);
-            if (!place.device && !place.on_disk && strata__can_be_on_disk(m->model, i))
-                held += strata__layer_bytes(m->model, i);
-        }
+        held += held_by(m->model);
     return held;
 }
 
@@ -302,7 +315,7 @@ struct strata__device *strata__governor_device(const struct strata__governor *g,
 
 static strata_status start(struct strata__governor *g)
 {
-    if (g->started || g->options.fixed)
+    if (g->started)
         return STRATA_OK;
     int error = pthread_create(&g->thread, NULL, watch, g);
     if (error != 0)
@@ -310,6 +323,17 @@ static strata_status start(struct strata__governor *g)
                                   "the thread that watches memory cannot be started");
     g->started = true;
     return STRATA_OK;
+}
+
+bool strata__governor_fits(struct strata__governor *g, uint64_t bytes)
+{
+    struct strata__pressure_sample sample;
+    if (g->options.fixed || bytes > INT64_MAX / 2)
+        return g->options.fixed;
+    pthread_mutex_lock(&g->mutex);
+    strata__pressure_read(g->pressure, held_bytes(g) + bytes, &sample);
+    pthread_mutex_unlock(&g->mutex);
+    return sample.headroom > 0;
 }
 
 strata_status strata__governor_join(struct strata__governor *g, struct strata_model *model)
@@ -323,6 +347,11 @@ strata_status strata__governor_join(struct strata__governor *g, struct strata_mo
     pthread_mutex_lock(&g->mutex);
     m->next = g->models;
     g->models = m;
+    pthread_mutex_unlock(&g->mutex);
+    if (g->options.fixed)
+        return STRATA_OK;
+    strata__governor_tick(g);
+    pthread_mutex_lock(&g->mutex);
     strata_status status = start(g);
     pthread_mutex_unlock(&g->mutex);
     return status;

@@ -29,7 +29,11 @@ strata_status strata__governor_add_device(struct strata__governor *governor,
 struct strata__device *strata__governor_device(const struct strata__governor *governor,
                                                const char *name);
 
-/* A loaded model takes part until it leaves.  E_NOMEM, E_IO: the thread cannot be started. */
+/* True when so many bytes more of file pages can be held; always, when layers do not move. */
+bool strata__governor_fits(struct strata__governor *governor, uint64_t bytes);
+
+/* A loaded model takes part until it leaves; what does not fit is on disk when this returns.
+ * E_NOMEM, E_IO: the thread cannot be started. */
 strata_status strata__governor_join(struct strata__governor *governor, struct strata_model *model);
 void strata__governor_part(struct strata__governor *governor, struct strata_model *model);
 

@@ -12,6 +12,7 @@
 #include "cache_folder.h"
 #include "checked.h"
 #include "file_map.h"
+#include "governor.h"
 #include "memory.h"
 #include "model.h"
 #include "packed_cache.h"
@@ -149,6 +150,7 @@ struct work {
     void (*each)(struct work *work, struct run *run, unsigned thread);
     unsigned char *scratch; /* of each thread scratch_bytes, for panels on their way to the file */
     size_t scratch_bytes;
+    bool drops;          /* what is looked at need not stay in memory: it does not all fit */
     _Atomic bool failed; /* a thread has given up; the reason, as its last error had it: */
     char reason[256];
 };
@@ -216,8 +218,10 @@ static void pack_to_file(struct work *work, struct run *run, unsigned thread)
 
 static void check_panels(struct work *work, struct run *run, unsigned thread)
 {
-    (void)work, (void)thread;
+    (void)thread;
     add_checksum(run);
+    if (work->drops)
+        drop_pages(run->panels, run->n_panels * run->panel_bytes);
 }
 
 static void check_both(struct work *work, struct run *run, unsigned thread)
@@ -320,7 +324,8 @@ static bool use_file(struct strata_model *model, uint64_t identity)
         return false;
     }
     packed->data = packed->file->map + packed->file->data;
-    struct work work = {.each = state == STRATA__CACHE_OTHER ? check_both : check_panels};
+    struct work work = {.each = state == STRATA__CACHE_OTHER ? check_both : check_panels,
+                        .drops = !strata__governor_fits(model->runtime->governor, packed->bytes)};
     for_all_runs(model, &work);
     const struct strata__packed_matrix *changed =
         find_changed(packed, state == STRATA__CACHE_OTHER);

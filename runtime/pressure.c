@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -29,7 +30,7 @@ struct strata__pressure {
     struct source v2, v1, meminfo, stalls, triggers;
     size_t v2_mount, v1_mount; /* how much of their paths is the mount point */
     int trigger, wake;         /* descriptors, or -1 */
-    bool fired;
+    _Atomic bool fired;
     uint64_t kills; /* oom_kill when it was last read */
     strata_pressure level;
     int64_t calmer_since; /* -1: not calmer than `level` */
@@ -240,6 +241,20 @@ static void read_meminfo(const struct strata__pressure *p, uint64_t held,
     take_limit(sample, total * 1024, available * 1024, held);
 }
 
+/* The limit that the program set itself. */
+static void read_own(const struct strata__pressure *p, uint64_t held,
+                     struct strata__pressure_sample *sample)
+{
+    char text[8192];
+    uint64_t anonymous, shared = 0, limit = p->options.memory_limit;
+    if (!limit || !strata__small_file(p->options.root, "/proc/self/status", text, sizeof text) ||
+        !strata__field_u64(text, "RssAnon:", &anonymous))
+        return;
+    strata__field_u64(text, "RssShmem:", &shared);
+    if (anonymous < INT64_MAX / 2048 && shared < INT64_MAX / 2048)
+        take_limit(sample, limit, at_least_zero(limit, (anonymous + shared) * 1024), held);
+}
+
 static void read_stalls(struct strata__pressure *p, struct strata__pressure_sample *sample)
 {
     char text[512];
@@ -248,8 +263,7 @@ static void read_stalls(struct strata__pressure *p, struct strata__pressure_samp
         strata__field_avg10(text, "some", &sample->some);
         strata__field_avg10(text, "full", &sample->full);
     }
-    sample->stalled = p->fired;
-    p->fired = false;
+    sample->stalled = atomic_exchange(&p->fired, false);
 }
 
 static void read_kills(struct strata__pressure *p, struct strata__pressure_sample *sample)
@@ -270,6 +284,7 @@ void strata__pressure_read(struct strata__pressure *p, uint64_t held,
     read_cgroups(p, &p->v2, p->v2_mount, true, held, sample);
     read_cgroups(p, &p->v1, p->v1_mount, false, held, sample);
     read_meminfo(p, held, sample);
+    read_own(p, held, sample);
     read_stalls(p, sample);
     read_kills(p, sample);
 }
@@ -337,7 +352,7 @@ void strata__pressure_wait(struct strata__pressure *p, int ms)
     if (poll(fds, 2, ms) <= 0) /* interrupted: the caller looks anyway */
         return;
     if (fds[0].revents & POLLPRI)
-        p->fired = true;
+        atomic_store(&p->fired, true);
     if (fds[0].revents & (POLLERR | POLLNVAL)) { /* the cgroup is gone */
         close(p->trigger);
         p->trigger = -1;

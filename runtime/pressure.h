@@ -3,8 +3,9 @@
  * Sources, each used where it is there: limits of the process's cgroups (v2: memory.max,
  * memory.high; v1: memory.limit_in_bytes; every one up to the root), /proc/meminfo, and stalls
  * (PSI: memory.pressure of the cgroup, else /proc/pressure/memory; Documentation/accounting/psi.rst
- * and admin-guide/cgroup-v2.rst of the kernel).  Nothing here fails for what cannot be read: a
- * source is then not used, and says why.
+ * and admin-guide/cgroup-v2.rst of the kernel), and a limit of the process's own for its
+ * anonymous memory (/proc/self/status) and what is held.  Nothing here fails for what cannot be
+ * read: a source is then not used, and says why.
  *
  *   headroom   the least, over all limits, of limit - (usage - file pages), and MemAvailable; file
  *              pages that the runtime holds on purpose (`held`) do not count as free
@@ -25,7 +26,8 @@ struct strata__pressure_options {
     const char *root; /* of the files that are read; NULL: "" (tests replay recorded folders) */
     int64_t (*now_ms)(void *user); /* NULL: CLOCK_MONOTONIC */
     void *user;
-    int64_t hold_ms; /* 0: 3000 */
+    int64_t hold_ms;       /* 0: 3000 */
+    uint64_t memory_limit; /* of this process; 0: none */
 };
 
 struct strata__pressure_sample {
@@ -36,7 +38,7 @@ struct strata__pressure_sample {
     bool killed;       /* oom_kill grew since the last sample */
 };
 
-struct strata__pressure; /* used by one thread at a time, but for wake */
+struct strata__pressure; /* used by one thread at a time, but for wait and wake */
 
 /* Finds the sources.  E_NOMEM. */
 strata_status strata__pressure_open(struct strata__pressure **out,

@@ -189,7 +189,8 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
     STRATA_TRY(start_threads(runtime, config->threads, &places));
     STRATA_TRY(strata__events_open(&runtime->events, config->on_event, config->event_user));
     struct strata__governor_options options = {.fixed = config->fixed_placement,
-                                               .same_way_ms = config->move_interval_ms};
+                                               .same_way_ms = config->move_interval_ms,
+                                               .pressure.memory_limit = config->memory_limit};
     return strata__governor_open(&runtime->governor, runtime, &options);
 }
 

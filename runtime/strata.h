@@ -118,9 +118,11 @@ typedef struct strata_config {
                             * process */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
-    bool no_tuning;       /* use no choices that strata_tune kept (default false) */
-    bool fixed_placement; /* layers stay where they are put, also when memory gets tight (default
-                           * false: a thread watches and moves them, strata_placement.h) */
+    bool no_tuning;        /* use no choices that strata_tune kept (default false) */
+    bool fixed_placement;  /* layers stay where they are put, also when memory gets tight (default
+                            * false: a thread watches and moves them, strata_placement.h) */
+    uint64_t memory_limit; /* bytes of host memory: layers that do not fit are on disk and are read
+                            * whenever they run; 0 (default): what the system gives */
     unsigned move_interval_ms; /* at least between two moves of a layer the same way; 0: 30,000 */
     void (*on_event)(void *user, const struct strata_event *event); /* strata_event_fn, or NULL */
     void *event_user;

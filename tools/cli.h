@@ -31,6 +31,7 @@ enum cli_kind {
     CLI_CHOICE, /* one of the words in `value`; const char * */
     CLI_NUMBER, /* whole number; uint64_t */
     CLI_REAL,   /* finite number; double */
+    CLI_BYTES,  /* a size above 0 (cli_parse_bytes); uint64_t */
     CLI_LATER   /* known to the documentation, refused by this version; nothing is stored */
 };
 
@@ -58,7 +59,7 @@ struct cli_texts {
 
 /* Groups of common options that a command takes. */
 #define CLI_MODEL 1u    /* -m; required unless the command has an argument for it */
-#define CLI_RUN 2u      /* -t --device --compute --no-pack-cache */
+#define CLI_RUN 2u      /* -t --device --compute --memory-limit --no-pack-cache */
 #define CLI_CONTEXT 16u /* --ctx --kv-type */
 #define CLI_JSON 4u     /* --json */
 #define CLI_SAMPLE 8u   /* -n --temp --top-k --top-p --min-p --repeat-penalty --seed */
@@ -69,6 +70,7 @@ struct cli_common {
     uint64_t threads; /* 0: automatic */
     uint64_t context; /* 0: automatic */
     const char *device, *kv_type, *compute;
+    uint64_t memory_limit; /* bytes; 0: none */
     bool json, help, no_pack_cache;
     unsigned verbose, quiet;
     int log_level; /* enum strata_log_level, or below: only errors */

@@ -23,6 +23,7 @@ int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
     strata_config config;
     strata_config_default(&config);
     config.threads = (int)common->threads;
+    config.memory_limit = common->memory_limit;
     config.log = cli_log;
     config.log_user = (void *)common;
     strata_model_options options;

@@ -38,6 +38,11 @@ static const struct common_option common_options[] = {
       "float activations, or 8-bit ones for block-quantised weights (default q8), or for all "
       "weights (dynamic)",
       CLI_CHOICE, AT(compute), 0, 0, NULL}},
+    {CLI_RUN,
+     {"memory-limit", 0, "SIZE",
+      "host memory, as 6GB: layers that do not fit are read from disk as they run (default: what "
+      "the system gives)",
+      CLI_BYTES, AT(memory_limit), 0, 0, NULL}},
     {CLI_SAMPLE,
      {"max-tokens", 'n', "N", "new tokens at most (default 128)", CLI_NUMBER, AT(max_tokens), 1,
       2147483647, NULL}},
@@ -109,6 +114,14 @@ static int store_choice(const struct cli_command *command, const struct cli_opti
     return cli_usage(command, "--%s: '%s' is none of %s", option->name, value, option->value);
 }
 
+static int store_bytes(const struct cli_command *command, const struct cli_option *option,
+                       uint64_t *out, const char *value)
+{
+    if (cli_parse_bytes(value, out) && *out > 0)
+        return CLI_GO_ON;
+    return cli_usage(command, "--%s: '%s' is no size (%s)", option->name, value, CLI_SIZES);
+}
+
 static int store_number(const struct cli_command *command, const struct cli_option *option,
                         uint64_t *out, const char *value)
 {
@@ -175,6 +188,8 @@ static int store(const struct cli_command *command, const struct cli_option *opt
         return store_number(command, option, out, value);
     case CLI_REAL:
         return store_real(command, option, out, value);
+    case CLI_BYTES:
+        return store_bytes(command, option, out, value);
     case CLI_LATER:
         break;
     }

@@ -11,7 +11,6 @@
 
 struct options {
     struct cli_common common;
-    const char *budget;
     uint64_t sessions;
 };
 
@@ -138,8 +137,7 @@ static void print_text(const strata_plan *plan)
 
 /* ---- The command ---- */
 
-static strata_status create(const struct options *o, const char *path, uint64_t budget,
-                            strata_plan **plan)
+static strata_status create(const struct options *o, const char *path, strata_plan **plan)
 {
     strata_config config;
     strata_config_default(&config);
@@ -148,8 +146,8 @@ static strata_status create(const struct options *o, const char *path, uint64_t 
     config.log_user = (void *)&o->common;
     strata_plan_options how;
     strata_plan_options_default(&how);
-    if (budget)
-        how.budget_bytes = budget;
+    if (o->common.memory_limit)
+        how.budget_bytes = o->common.memory_limit;
     how.context = (unsigned)o->common.context;
     how.sessions = (unsigned)o->sessions;
     how.compute = cli_compute(&o->common);
@@ -166,7 +164,6 @@ static strata_status create(const struct options *o, const char *path, uint64_t 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
     struct options options = {.sessions = 1};
-    uint64_t budget = 0;
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
@@ -174,14 +171,12 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (argument == (options.common.model != NULL))
         return cli_usage(command,
                          argument ? "MODEL and -m MODEL: one of them" : "MODEL is missing");
-    if (options.budget && (!cli_parse_bytes(options.budget, &budget) || !budget))
-        return cli_usage(command, "--budget: '%s' is no size (%s)", options.budget, CLI_SIZES);
     char *path =
         model_names_resolve(argument ? options.common.arguments[0] : options.common.model, &status);
     if (!path)
         return status;
     strata_plan *plan = NULL;
-    strata_status result = create(&options, path, budget, &plan);
+    strata_status result = create(&options, path, &plan);
     free(path);
     if (result != STRATA_OK)
         return cli_fail(result);
@@ -196,8 +191,6 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
-    {"budget", 0, "SIZE", "host memory for all of strata (default 8GB)", CLI_TEXT, AT(budget), 0, 0,
-     NULL},
     {"sessions", 0, "N", "that are open at once (default 1)", CLI_NUMBER, AT(sessions), 1, 1000000,
      NULL},
     CLI_OPTIONS_END,
@@ -208,8 +201,9 @@ const struct cli_command cmd_plan = {
     .arguments = "MODEL",
     .summary = "Show where each layer of a model would live, before loading it",
     .details =
-        "Layers that do not fit into the budget are on disk and are read whenever they run.  This\n"
-        "host's kernels are measured for each type of weight that the model has, and its disk\n"
+        "The memory limit is 8GB here when none is given.  Layers that do not fit are on disk and\n"
+        "are read whenever they run.  This host's kernels are measured for each type of weight "
+        "that the model has, and its disk\n"
         "where that is needed; the plan has the least predicted time a token.",
     .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
     .max_arguments = 1,

@@ -15,6 +15,7 @@ class Config(ctypes.Structure):
         ("log_user", ctypes.c_void_p),
         ("no_tuning", ctypes.c_bool),
         ("fixed_placement", ctypes.c_bool),
+        ("memory_limit", ctypes.c_uint64),
         ("move_interval_ms", ctypes.c_uint),
         ("on_event", ctypes.c_void_p),
         ("event_user", ctypes.c_void_p),

@@ -192,6 +192,26 @@ static void mutated_files(void **state)
     }
 }
 
+/* A limit that the process has of its own counts its anonymous memory and what is held. */
+static void an_own_limit_counts(void **state)
+{
+    (void)state;
+    memory_available(8 * GB, 16 * GB);
+    memory_file("/proc/self/status", "Name:\tx\nRssAnon:\t  300000 kB\nRssShmem:\t 1000 kB\n");
+    struct strata__pressure_options options = {
+        .root = root, .now_ms = fake_clock, .memory_limit = 1024 * MB};
+    struct strata__pressure *p;
+    struct strata__pressure_sample sample;
+    assert_int_equal(strata__pressure_open(&p, &options), STRATA_OK);
+    strata__pressure_read(p, 700 * MB, &sample);
+    assert_true(sample.limit == 1024 * MB);
+    assert_true(sample.headroom == (int64_t)(1024 * MB - 301000 * 1024 - 700 * MB));
+    memory_file("/proc/self/status", "Name:\tx\nRssAnon:\t  lots\n");
+    strata__pressure_read(p, 0, &sample);
+    assert_true(sample.limit > 15 * GB);
+    strata__pressure_close(&p);
+}
+
 /* ---- Levels ---- */
 
 static strata_pressure level_after(struct strata__pressure *p, int64_t ms, uint64_t available)
@@ -307,6 +327,7 @@ int main(void)
         TEST(odd_mounts),
         TEST(malformed_files_are_no_limits),
         TEST(mutated_files),
+        TEST(an_own_limit_counts),
         TEST(levels_have_hysteresis),
         TEST(small_limits),
         TEST(stalls_count_when_scarce),

@@ -18,17 +18,27 @@ needed=$(grep -Eo '"needed_bytes":[0-9]+' "$out/stdout" | grep -Eo '[0-9]+')
 bytes=$(grep -Eo '"bytes":[0-9]+' "$out/stdout" | head -n 1 | grep -Eo '[0-9]+')
 
 # The least budget has a plan with layers on disk; a byte less has none, and says what is needed.
-expect 0 "$strata" plan "$tiny" -t 1 --json --ctx 100 --sessions 3 --budget "$needed"
+expect 0 "$strata" plan "$tiny" -t 1 --json --ctx 100 --sessions 3 --memory-limit "$needed"
 prints '"needed_bytes":'"$needed"','
-expect 4 "$strata" plan "$tiny" -t 1 --ctx 100 --sessions 3 --budget $((needed - 1))
+expect 4 "$strata" plan "$tiny" -t 1 --ctx 100 --sessions 3 --memory-limit $((needed - 1))
 says "needs at least $needed bytes of host memory .* the budget is $((needed - 1));"
 [ "$bytes" -gt 100000 ] || fail "a layer of $bytes bytes"
 
 expect 2 "$strata" plan
 expect 2 "$strata" plan "$tiny" -m "$tiny"
-expect 2 "$strata" plan "$tiny" --budget nix
+expect 2 "$strata" plan "$tiny" --memory-limit nix
 says "'nix' is no size"
-expect 2 "$strata" plan "$tiny" --budget 0
+expect 2 "$strata" plan "$tiny" --memory-limit 0
 expect 2 "$strata" plan "$tiny" --sessions 0
 expect 1 "$strata" plan absent.gguf
 expect 2 "$strata" plan "$tiny" --ctx 100000
+
+# A limit that the model does not fit into: the same text, with layers on disk.
+expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -q
+cp "$out/stdout" "$out/wanted"
+export STRATA_HOME=$out/home
+expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -v --memory-limit 1MB
+cmp -s "$out/stdout" "$out/wanted" || fail 'a memory limit changes the text'
+says 'layer 0 moved, host to disk: host: -[0-9]+ MB left of 1, '
+expect 2 "$strata" generate -m "$tiny" -p a --memory-limit 0
+says "'0' is no size"

@@ -13,6 +13,7 @@ struct engine engine_open(const char *path, struct engine_options options)
     struct engine engine = {0};
     strata_config config;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.cpu_level = options.level ? options.level : strata_level_name(strata_cpu_level());
     config.blas = options.blas ? options.blas : "off";
     config.threads = options.threads ? options.threads : 1;

@@ -31,6 +31,7 @@ strata_runtime *open_runtime(int threads, const char *level)
     strata_config config;
     strata_runtime *opened;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.threads = threads;
     config.cpu_level = level;
     config.no_tuning = true;

@@ -101,6 +101,7 @@ strata_status pack_load(struct pack_loaded *loaded, const char *path, bool cache
 {
     strata_config config;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.threads = 2;
     config.blas = "off";
     config.log = listen;

@@ -328,6 +328,7 @@ static strata_runtime *open_runtime(void)
     strata_config config;
     strata_runtime *runtime;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.threads = 1;
     config.blas = "off";
     config.no_tuning = true;

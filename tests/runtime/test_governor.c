@@ -199,6 +199,34 @@ static void without_proc_nothing_moves(void **state)
     watched_close(&w);
 }
 
+/* Its thread, while requests run and memory comes and goes. */
+static void the_thread_moves(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open((struct rig_options){.type = "Q8_0"});
+    const char *root = memory_folder_create();
+    memory_available(5 * GB, 10 * GB);
+    struct strata__governor *governor;
+    struct strata__governor_options options = {
+        .pressure = {.root = root, .hold_ms = 1}, .tick_ms = 2, .same_way_ms = 1};
+    assert_int_equal(strata__governor_open(&governor, rig.runtime, &options), STRATA_OK);
+    assert_int_equal(strata__governor_join(governor, rig.model), STRATA_OK);
+    for (int i = 0; i < 40; i++) {
+        strata_status status;
+        memory_available(i % 2 ? 5 * GB : GB / 10, 10 * GB);
+        rig_same(&rig, rig_run(&rig, NULL, NULL, &status));
+    }
+    strata__governor_part(governor, rig.model);
+    strata__governor_close(&governor);
+    strata_event all[512];
+    size_t n = strata_events_read(rig.runtime, 0, all, 512), moves = 0;
+    for (size_t i = 0; i < n; i++)
+        moves += all[i].kind == STRATA_EVENT_MOVED;
+    assert_true(moves > RIG_PLACES);
+    rig_close(&rig);
+    memory_folder_remove();
+}
+
 /* A device that is lost says so once, and is not asked again. */
 static void a_loss_is_an_event(void **state)
 {
@@ -244,6 +272,7 @@ int main(void)
         cmocka_unit_test(no_more_leaves_than_is_missing),
         cmocka_unit_test(a_device_comes_and_goes),
         cmocka_unit_test(flapping_moves_little),
+        cmocka_unit_test(the_thread_moves),
         cmocka_unit_test(without_proc_nothing_moves),
         cmocka_unit_test(a_loss_is_an_event),
     };

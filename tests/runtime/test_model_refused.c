@@ -19,6 +19,7 @@ static int set_up(void **state)
     gguf_folder_create();
     strata_config config;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.threads = 2;
     config.cpu_level = "ref";
     config.no_tuning = true;
@@ -224,6 +225,7 @@ static void unused_tensors_are_told(void **state)
         int warnings = 0;
         strata_config config;
         strata_config_default(&config);
+        config.fixed_placement = true; /* no thread beside the test */
         config.threads = 1;
         config.cpu_level = "ref";
         config.no_tuning = true;

@@ -36,6 +36,7 @@ static strata_runtime *open_runtime(int threads)
     strata_config config;
     strata_runtime *runtime;
     strata_config_default(&config);
+    config.fixed_placement = true;
     config.threads = threads;
     config.no_tuning = true;
     config.blas = "off";
@@ -136,7 +137,6 @@ static void has_type(const strata_file *file, const char *name, const char *type
 }
 
 /* ---- types of tensors ---- */
-
 static void rules_of_types(void **state)
 {
     (void)state;

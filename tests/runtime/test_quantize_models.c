@@ -31,6 +31,7 @@ static void quantize(const char *in, const char *out, const char *type)
 {
     strata_config config;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.threads = 2;
     config.no_tuning = true;
     strata_runtime *runtime;

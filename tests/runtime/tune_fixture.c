@@ -70,6 +70,7 @@ strata_runtime *tune_runtime(const char *level, bool no_tuning, int threads)
 {
     strata_config config;
     strata_config_default(&config);
+    config.fixed_placement = true; /* no thread beside the test */
     config.cpu_level = level;
     config.no_tuning = no_tuning;
     config.threads = threads;

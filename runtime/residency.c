@@ -188,18 +188,18 @@ const struct strata__step *strata__home_steps(const struct strata_model *model, 
 
 struct strata__stretch strata__stretch_at(const struct strata_model *model, size_t step)
 {
-    const struct strata__residency *r = model->residency;
+    struct strata__residency *r = model->residency;
     size_t i = model->steps[step].layer;
+    pthread_mutex_lock(&r->looking);
     struct strata__stretch stretch = {r->layers[i].place.device, r->layers[i].place.on_disk,
                                       r->layers[i].count};
-    if (stretch.on_disk)
-        return stretch;
-    for (i++; i < r->n_layers; i++) {
+    for (i++; i < r->n_layers && !stretch.on_disk; i++) {
         const struct strata__place *place = &r->layers[i].place;
         if (place->device != stretch.device || place->on_disk)
             break;
         stretch.steps += r->layers[i].count;
     }
+    pthread_mutex_unlock(&r->looking);
     return stretch;
 }
 
@@ -345,19 +345,32 @@ static strata_status to_device(struct strata_model *model, size_t index,
     return status;
 }
 
-static strata_status to_host(struct strata_model *model, size_t index, bool on_disk,
-                             struct strata__moved *moved)
+/* Between host and disk nothing is copied, and a run that meets the change only reads pages once
+ * more: nobody waits. */
+static void set_on_disk(struct strata__residency *r, size_t index, bool on_disk)
+{
+    pthread_mutex_lock(&r->looking);
+    if (!r->layers[index].place.device) /* it may have come home from a lost one: to the host */
+        r->layers[index].place.on_disk = on_disk;
+    pthread_mutex_unlock(&r->looking);
+}
+
+static strata_status to_host(struct strata_model *model, size_t index, bool from_device,
+                             bool on_disk, struct strata__moved *moved)
 {
     struct strata__residency *r = model->residency;
     const struct layer *layer = &r->layers[index];
     struct strata__place place = {.on_disk = on_disk};
     double began = now_ms();
-    if (!on_disk && r->stream)
-        strata__stream_in(model, index);
-    moved->stage_ms = now_ms() - began;
-    STRATA_TRY(commit(model, index, place, r->home + layer->first, moved));
+    if (from_device)
+        STRATA_TRY(commit(model, index, place, r->home + layer->first, moved));
+    else
+        set_on_disk(r, index, on_disk);
     if (on_disk)
         strata__stream_out(model, index);
+    else if (r->stream) /* after it is known to be the host's: nobody drops it now */
+        strata__stream_in(model, index);
+    moved->stage_ms = now_ms() - began - moved->pause_ms;
     if (moved->bytes == 0) /* dropped, or read */
         moved->bytes = layer->bytes;
     return STRATA_OK;
@@ -381,8 +394,8 @@ strata_status strata__layer_move(struct strata_model *model, size_t layer,
     if (status == STRATA_OK && on_disk && !r->stream)
         status = strata__stream_open(model, &r->stream);
     if (status == STRATA_OK && !there)
-        status =
-            device ? to_device(model, layer, device, moved) : to_host(model, layer, on_disk, moved);
+        status = device ? to_device(model, layer, device, moved)
+                        : to_host(model, layer, before.device != NULL, on_disk, moved);
     struct strata__place after = {.device = device, .on_disk = on_disk};
     if (!there)
         say_moved(model, layer, before, after, moved,

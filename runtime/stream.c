@@ -225,7 +225,9 @@ void strata__stream_out(const struct strata_model *model, size_t layer)
     pthread_mutex_lock(&stream->mutex);
     while (stream->state[layer] == WANTED) /* it is being read, for nobody */
         pthread_cond_wait(&stream->changed, &stream->mutex);
-    stream->state[layer] = ABSENT;
+    bool drops = strata__place_now(model, layer).on_disk; /* it may have moved meanwhile */
+    stream->state[layer] = drops ? ABSENT : HERE;
     pthread_mutex_unlock(&stream->mutex);
-    for_all_pages(model, layer, false, drop_pages);
+    if (drops)
+        for_all_pages(model, layer, false, drop_pages);
 }

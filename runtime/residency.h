@@ -1,10 +1,11 @@
 /* Where each layer of a model lives, and its moves while requests run.
  *
  * A place is the memory of a device, host memory, or disk: then the host's CPU runs the layer too,
- * and its weights are read ahead of use and dropped after it (stream.h).  model->steps always have
- * the addresses of the layers' present places.  An evaluation of a chunk and a change of places
- * take turns, in the order in which they asked: a change waits for one chunk at most, and changes
- * nothing that a running request can see but its time.
+ * and its weights are read ahead of use and dropped after it (stream.c).  model->steps always have
+ * the addresses of the layers' present places.  An evaluation of a chunk and a move from or
+ * to a device take turns, in the order in which they asked: a move waits for one chunk at most, and
+ * changes nothing that a running request can see but its time.  Between host and disk nobody
+ * waits.
  */
 #ifndef STRATA_RESIDENCY_H
 #define STRATA_RESIDENCY_H

@@ -51,8 +51,7 @@ typedef struct strata_layer_info {
  * for a model loaded without weights. */
 STRATA_API size_t strata_model_layers(const strata_model *model);
 
-/* Any thread; waits for a running evaluation of the model's present chunk.  index <
- * strata_model_layers(model). */
+/* Any thread, at any time.  index < strata_model_layers(model). */
 STRATA_API strata_layer_info strata_model_layer(const strata_model *model, size_t index);
 
 /* Moves a layer now, with the keys and values of all sessions, while requests go on; results do not

@@ -11,6 +11,24 @@
 #include "engine_fixture.h"
 #include "model_writer.h"
 
+int rig_setup(void **state)
+{
+    (void)state;
+    gguf_folder_create();
+    return 0;
+}
+
+int rig_teardown(void **state)
+{
+    (void)state;
+    char command[4200];
+    snprintf(command, sizeof command, "rm -rf '%s'", gguf_path("home"));
+    if (system(command) != 0)
+        return 1;
+    gguf_folder_remove();
+    return 0;
+}
+
 /* The model with matrices of the type. */
 static const char *write_model(strata_runtime *runtime, const char *type)
 {

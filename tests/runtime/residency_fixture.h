@@ -24,7 +24,11 @@ struct rig {
     float *wanted; /* rig_run without any move */
 };
 
-/* In a folder of gguf_folder_create, which is also $STRATA_HOME while the model is loaded. */
+/* For the group of tests: a folder for their files, and its end. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
+
+/* Packed weights are kept below that folder. */
 struct rig rig_open(struct rig_options options);
 void rig_close(struct rig *rig);
 

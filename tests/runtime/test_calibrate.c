@@ -124,29 +124,11 @@ static void a_small_device_is_left_out(void **state)
     rig_close(&rig);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    gguf_folder_create();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[4200];
-    snprintf(command, sizeof command, "rm -rf '%s'", gguf_path("home"));
-    if (system(command) != 0)
-        return 1;
-    gguf_folder_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(predictions_hold),
         cmocka_unit_test(a_small_device_is_left_out),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

@@ -247,24 +247,6 @@ static void a_loss_is_an_event(void **state)
     watched_close(&w);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    gguf_folder_create();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[4200];
-    snprintf(command, sizeof command, "rm -rf '%s'", gguf_path("home"));
-    if (system(command) != 0)
-        return 1;
-    gguf_folder_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,5 +258,5 @@ int main(void)
         cmocka_unit_test(without_proc_nothing_moves),
         cmocka_unit_test(a_loss_is_an_event),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

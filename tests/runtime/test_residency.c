@@ -351,24 +351,6 @@ static void encoders_move_too(void **state)
     sim_close(sim);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    gguf_folder_create();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[4200];
-    snprintf(command, sizeof command, "rm -rf '%s'", gguf_path("home"));
-    if (system(command) != 0)
-        return 1;
-    gguf_folder_remove();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,5 +366,5 @@ int main(void)
         cmocka_unit_test(a_batch_survives),
         cmocka_unit_test(encoders_move_too),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

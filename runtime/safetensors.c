@@ -183,6 +183,17 @@ static strata_status check_layout(const struct strata__safetensors *weights,
     return status;
 }
 
+static strata_status in_two_shards(const struct strata__safetensors *weights, uint32_t first,
+                                   const struct strata__safetensor *second)
+{
+    char name[160];
+    return strata__fail(STRATA_E_FORMAT,
+                        "%s: tensor \"%s\": is in %s too, expected each tensor in one shard",
+                        weights->shards[second->shard].shown,
+                        strata__escape(name, sizeof name, second->name, strlen(second->name)),
+                        weights->shards[weights->tensors[first].shard].shown);
+}
+
 static strata_status read_tensors(struct strata__safetensors *weights, unsigned number)
 {
     struct strata__safetensors_shard *shard = &weights->shards[number];
@@ -201,8 +212,7 @@ static strata_status read_tensors(struct strata__safetensors *weights, unsigned 
         STRATA_TRY(read_tensor(tensor, shard, &at));
         uint32_t other = strata__name_index_add(&weights->index, weights->count);
         if (other != STRATA__NO_ITEM)
-            return strata__json_refuse(&root, name, NULL, STRATA_E_FORMAT,
-                                       "each tensor in one shard; this one is in two");
+            return in_two_shards(weights, other, tensor);
         weights->count++;
     }
     shard->count = weights->count - shard->first;

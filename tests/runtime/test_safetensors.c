@@ -192,7 +192,8 @@ static void broken_indexes_are_refused(void **state)
               4);
     refused("w", STRATA_E_FORMAT, "weight_map.d: missing, expected the shard that has the tensor");
     put_shard("w/2", HEADER_A, 4);
-    refused("w", STRATA_E_FORMAT, "each tensor in one shard; this one is in two");
+    refused("w", STRATA_E_FORMAT, "/2: tensor \"a\": is in ");
+    refused("w", STRATA_E_FORMAT, "/1 too, expected each tensor in one shard");
 }
 
 /* Two shards that both have a tensor, beside a neighbour where each has its own, are above; here is

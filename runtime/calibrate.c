@@ -128,7 +128,7 @@ static strata_status time_on_device(struct bench *b, struct strata__device *devi
     *us = INFINITY;
     strata_status status =
         strata__layer_move(b->model, layer, device, false, "to measure it there", &moved);
-    if (status == STRATA_E_NOMEM)
+    if (strata__is_full(status))
         return STRATA_OK;
     STRATA_TRY(status);
     size_t count;
@@ -190,25 +190,4 @@ strata_status strata__calibrate(strata_model *model, struct strata__device *cons
         status = time_device(&b, devices[d], d, layers, &costs[d]);
     strata_session_close(&b.session);
     return status;
-}
-
-strata_status strata__place_layers(strata_model *model, struct strata__device *const *devices,
-                                   const struct strata__plan_output *plan)
-{
-    struct strata__device *full = NULL;
-    for (size_t i = 0; i < strata__placed_layers(model); i++) {
-        bool on_disk = plan->place[i] == STRATA__PLAN_DISK;
-        struct strata__device *device = plan->place[i] >= 0 ? devices[plan->place[i]] : NULL;
-        if (device && device == full)
-            device = NULL;
-        struct strata__moved moved;
-        strata_status status = strata__layer_move(model, i, device, on_disk, "as planned", &moved);
-        if (status == STRATA_E_NOMEM && device) {
-            full = device;
-            status = STRATA_OK;
-        }
-        STRATA_TRY(status);
-        strata__governor_wish(model->runtime->governor, model, i, device, on_disk);
-    }
-    return STRATA_OK;
 }

@@ -17,9 +17,4 @@ strata_status strata__calibrate(strata_model *model, struct strata__device *cons
                                 struct strata__plan_layer *layers,
                                 struct strata__plan_device *costs);
 
-/* Moves every layer to its place of the plan.  A layer for which there is no room stays on the
- * host, as do the others of that device; the event says so.  Other errors as strata__layer_move. */
-strata_status strata__place_layers(strata_model *model, struct strata__device *const *devices,
-                                   const struct strata__plan_output *plan);
-
 #endif

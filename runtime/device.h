@@ -23,7 +23,8 @@ struct strata__device {
 };
 
 struct strata__device_ops {
-    /* Memory of the device, aligned to 64; *out is an address that only the device can use. */
+    /* Memory of the device, aligned to 64; *out is an address that only the device can use.  Called
+     * by strata__device_alloc and _free. */
     strata_status (*alloc)(struct strata__device *device, size_t bytes, void **out);
     void (*free)(struct strata__device *device, void *memory);
     /* Copies, finished when the call returns. */
@@ -39,5 +40,17 @@ struct strata__device_ops {
     strata_status (*memory)(struct strata__device *device, uint64_t *free, uint64_t *total);
     void (*close)(struct strata__device *device);
 };
+
+/* Memory of the device, charged to this thread's scope (ledger.h); `what` it is for.  Errors as
+ * `alloc`; E_BUDGET. */
+strata_status strata__device_alloc(struct strata__device *device, size_t bytes, const char *what,
+                                   void **out);
+void strata__device_free(struct strata__device *device, void *memory);
+
+/* True when a device has no room, or may not give it: moving something away from it helps. */
+static inline bool strata__is_full(strata_status status)
+{
+    return status == STRATA_E_NOMEM || status == STRATA_E_BUDGET;
+}
 
 #endif

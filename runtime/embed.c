@@ -296,15 +296,10 @@ static strata_status check_call(const struct strata_model *model,
     return STRATA_OK;
 }
 
-strata_status strata_embed(strata_model *model, const strata_text *texts, size_t count,
+static strata_status embed(strata_model *model, const strata_text *texts, size_t count,
                            const strata_embed_options *options, float *vectors,
                            strata_embed_info *infos)
 {
-    strata_embed_options defaults;
-    strata_embed_options_default(&defaults);
-    if (!options)
-        options = &defaults;
-    STRATA_TRY(check_call(model, options));
     size_t width = model->hp.embedding;
     for (size_t done = 0, n; done < count; done += n) {
         n = count - done < SLICE_TEXTS ? count - done : SLICE_TEXTS;
@@ -320,4 +315,19 @@ strata_status strata_embed(strata_model *model, const strata_text *texts, size_t
     for (size_t i = 0; i < count && !options->no_normalize; i++)
         normalise(vectors + i * width, width);
     return STRATA_OK;
+}
+
+strata_status strata_embed(strata_model *model, const strata_text *texts, size_t count,
+                           const strata_embed_options *options, float *vectors,
+                           strata_embed_info *infos)
+{
+    strata_embed_options defaults;
+    strata_embed_options_default(&defaults);
+    if (!options)
+        options = &defaults;
+    STRATA_TRY(check_call(model, options));
+    struct strata__scope before = strata__scope_set(model->for_context);
+    strata_status status = embed(model, texts, count, options, vectors, infos);
+    strata__scope_set(before);
+    return status;
 }

@@ -175,6 +175,7 @@ strata_status strata__forward(struct strata__chunk *chunk)
 {
     place_tokens(chunk);
     strata__residency_enter(chunk->model);
+    double began = strata__clock_ms();
     for (size_t i = 0; i < chunk->n_spans && !chunk->model->hp.encoder; i++)
         chunk->spans[i].kv->used = chunk->spans[i].position + chunk->spans[i].count;
     strata_status status = STRATA_OK;
@@ -185,10 +186,12 @@ strata_status strata__forward(struct strata__chunk *chunk)
         if (status == STRATA_E_DEVICE && failed) {
             strata__residency_lose(chunk->model, failed);
             again = !caches_lost(chunk);
-        } else if (status == STRATA_E_NOMEM && failed) {
+        } else if (strata__is_full(status) && failed) {
             again = strata__residency_lower(chunk->model, failed);
         }
     }
+    bool decoded = chunk->count == chunk->n_spans && !chunk->model->hp.encoder;
+    strata__residency_used(chunk->model, chunk->count, decoded, began);
     strata__residency_leave(chunk->model);
     return status;
 }

@@ -21,7 +21,8 @@ struct strata__events {
 
 const char *strata_event_kind_name(strata_event_kind kind)
 {
-    static const char *const names[] = {"moved", "refused", "lost", "pressure"};
+    static const char *const names[] = {"moved",    "refused",   "lost",
+                                        "pressure", "collected", "over-budget"};
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
 
@@ -62,6 +63,9 @@ static void log_event(const strata_runtime *runtime, const strata_event *event)
     if (event->kind == STRATA_EVENT_PRESSURE)
         snprintf(line, sizeof line, "memory pressure: %s after %s: %s", event->to, event->from,
                  event->reason);
+    else if (event->kind >= STRATA_EVENT_COLLECTED)
+        snprintf(line, sizeof line, "memory %s: %s (%.1f ms)", strata_event_kind_name(event->kind),
+                 event->reason, event->stage_ms);
     else
         snprintf(line, sizeof line,
                  "%s: layer %u %s, %s to %s: %s (%.1f MB, %.1f ms, pause %.1f ms)", event->model,

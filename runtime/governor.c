@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "collect.h"
 #include "events.h"
 #include "memory.h"
 #include "residency.h"
@@ -25,6 +26,8 @@
 struct governed {
     struct strata_model *model;
     struct governed *next;
+    bool unloaded;     /* it was idle and left for disk; nobody used it since: */
+    int64_t last_used; /* when it left */
     struct layer_state {
         struct strata__device *device; /* where it is wanted */
         bool on_disk;
@@ -52,9 +55,7 @@ static int64_t now_ms(const struct strata__governor *g)
 {
     if (g->options.pressure.now_ms)
         return g->options.pressure.now_ms(g->options.pressure.user);
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)strata__clock_ms();
 }
 
 /* ---- One move ---- */
@@ -89,7 +90,8 @@ static void leave_device(struct strata__governor *g, struct strata__device *devi
         for (size_t i = strata__placed_layers(m->model); i-- > 0 && missing > 0;) {
             uint64_t bytes = bytes_of(m, i);
             if (strata__place_now(m->model, i).device == device && may(g, m->layers[i].left_ms) &&
-                move(g, m, i, NULL, false, true, reason))
+                (move(g, m, i, NULL, false, true, reason) ||
+                 move(g, m, i, NULL, true, true, reason))) /* the host has no room for it */
                 missing -= (int64_t)bytes;
         }
 }
@@ -104,6 +106,111 @@ static void leave_host(struct strata__governor *g, int64_t missing, const char *
                 may(g, m->layers[i].left_ms) && move(g, m, i, NULL, true, true, reason))
                 missing -= (int64_t)strata__layer_bytes(m->model, i);
         }
+}
+
+/* Of a model that is over its budget: what came home from a device, or what was lent and is wanted
+ * back. */
+static void keep_budget(struct strata__governor *g, struct governed *m)
+{
+    struct strata__account *account = m->model->for_weights.account;
+    for (size_t i = strata__placed_layers(m->model); i-- > 0;) {
+        struct strata__place place = strata__place_now(m->model, i);
+        if (strata__account_excess(account, STRATA__HOST_MEMORY) == 0)
+            return;
+        if (!place.device && !place.on_disk && strata__can_be_on_disk(m->model, i))
+            move(g, m, i, NULL, true, true, "its component is over its budget");
+    }
+}
+
+/* Host layers of a model, the last ones first, until `bytes` are no longer charged; returns how
+ * many are not. */
+static uint64_t release_layers(struct governed *m, uint64_t bytes, const char *reason)
+{
+    uint64_t before = strata__charged_bytes(m->model), freed = 0;
+    for (size_t i = strata__placed_layers(m->model); i-- > 0 && freed < bytes;) {
+        struct strata__place place = strata__place_now(m->model, i);
+        if (place.device || place.on_disk || !strata__can_be_on_disk(m->model, i))
+            continue;
+        if (strata__layer_to_disk(m->model, i, reason) != STRATA_OK)
+            break;
+        uint64_t now = strata__charged_bytes(m->model);
+        freed = before > now ? before - now : 0;
+    }
+    return freed;
+}
+
+/* Waits for the lock no longer than it is good for: its holder may wait for this thread. */
+static bool lock_briefly(struct strata__governor *g)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 100000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return pthread_mutex_timedlock(&g->mutex, &until) == 0;
+}
+
+/* Milliseconds since the model was used; 0 while it is. */
+static int64_t idle_for(const struct governed *m)
+{
+    int64_t idle = (int64_t)strata__clock_ms() - strata__residency_last_used(m->model);
+    return strata__residency_busy(m->model) || idle < 0 ? 0 : idle;
+}
+
+static struct governed *find_idle(const struct strata__governor *g,
+                                  const struct strata__account *top, int64_t idle_ms)
+{
+    struct governed *found = NULL;
+    int64_t longest = idle_ms - 1;
+    for (struct governed *m = g->models; m; m = m->next) {
+        bool can = !m->unloaded && !strata__residency_busy(m->model) &&
+                   strata__account_counts(m->model->for_weights.account, top) &&
+                   strata__charged_bytes(m->model) > strata__least_bytes(m->model);
+        if (!can || idle_for(m) <= longest)
+            continue;
+        longest = idle_for(m);
+        found = m;
+    }
+    return found;
+}
+
+bool strata__governor_unload(struct strata__governor *g, const struct strata__account *top,
+                             int64_t idle_ms, const char *reason, struct strata__unloaded *out)
+{
+    if (!lock_briefly(g))
+        return false;
+    struct governed *m = find_idle(g, top, idle_ms);
+    if (m) {
+        snprintf(out->model, sizeof out->model, "%s", m->model->name);
+        out->predicted = strata__charged_bytes(m->model) - strata__least_bytes(m->model);
+        out->freed = release_layers(m, UINT64_MAX, reason);
+        m->unloaded = true;
+        m->last_used = strata__residency_last_used(m->model);
+    }
+    pthread_mutex_unlock(&g->mutex);
+    return m != NULL;
+}
+
+uint64_t strata__governor_release(struct strata__governor *g, const struct strata__account *top,
+                                  uint64_t bytes, const char *reason)
+{
+    uint64_t freed = 0;
+    if (!lock_briefly(g))
+        return 0;
+    for (struct governed *m = g->models; m && freed < bytes; m = m->next)
+        if (strata__account_counts(m->model->for_weights.account, top))
+            freed += release_layers(m, bytes - freed, reason);
+    pthread_mutex_unlock(&g->mutex);
+    return freed;
+}
+
+void strata__governor_each(struct strata__governor *g,
+                           void (*each)(void *user, struct strata_model *model), void *user)
+{
+    pthread_mutex_lock(&g->mutex);
+    for (struct governed *m = g->models; m; m = m->next)
+        each(user, m->model);
+    pthread_mutex_unlock(&g->mutex);
 }
 
 /* ---- Back ---- */
@@ -137,7 +244,9 @@ static void return_layer(struct strata__governor *g, struct governed *m, size_t 
     const struct layer_state *state = &m->layers[layer];
     uint64_t bytes = strata__layer_bytes(m->model, layer);
     struct strata__place place = strata__place_now(m->model, layer);
-    bool to_host = place.on_disk && !state->on_disk && sample && fits(sample, bytes);
+    bool to_host =
+        place.on_disk && !state->on_disk && sample && fits(sample, bytes) &&
+        strata__account_available(m->model->for_weights.account, STRATA__HOST_MEMORY) >= bytes;
     if (state->device && has_room(state->device, bytes_of(m, layer)))
         move(g, m, layer, state->device, false, false, reason);
     else if (to_host && move(g, m, layer, NULL, false, false, reason))
@@ -150,36 +259,25 @@ static void return_layer(struct strata__governor *g, struct governed *m, size_t 
 static void return_layers(struct strata__governor *g, struct strata__pressure_sample *sample)
 {
     for (struct governed *m = g->models; m; m = m->next)
-        for (size_t i = 0; i < strata__placed_layers(m->model); i++)
+        for (size_t i = 0; i < strata__placed_layers(m->model) && !m->unloaded; i++)
             if (!atomic_load(&g->closing) && !is_home(m, i) && may(g, m->layers[i].returned_ms))
                 return_layer(g, m, i, sample);
 }
 
-/* ---- A tick ---- */
-
-/* What a model's layers on the host have mapped from files, and the room for reading those on disk:
- * one runs while the next is read. */
-static uint64_t held_by(const struct strata_model *model)
+/* A model that left for disk came to use again. */
+static bool used_again(const struct governed *m)
 {
-    uint64_t held = 0, first = 0, second = 0;
-    for (size_t i = 0; i < strata__placed_layers(model); i++) {
-        struct strata__place place = strata__place_now(model, i);
-        uint64_t bytes = strata__layer_bytes(model, i);
-        if (!place.device && !place.on_disk && strata__can_be_on_disk(model, i))
-            held += bytes;
-        if (!place.on_disk || bytes <= second)
-            continue;
-        second = bytes > first ? first : bytes;
-        first = bytes > first ? bytes : first;
-    }
-    return held + first + second;
+    return strata__residency_last_used(m->model) != m->last_used ||
+           strata__residency_busy(m->model);
 }
+
+/* ---- A tick ---- */
 
 static uint64_t held_bytes(const struct strata__governor *g)
 {
     uint64_t held = 0;
     for (const struct governed *m = g->models; m; m = m->next)
-        held += held_by(m->model);
+        held += strata__held_bytes(m->model);
     return held;
 }
 
@@ -236,8 +334,13 @@ void strata__governor_tick(struct strata__governor *g)
     for (size_t i = 0; i < g->n_devices; i++)
         look_at_device(g, g->devices[i]);
     bool calm = look_at_host(g, &sample) == STRATA_PRESSURE_CALM;
+    for (struct governed *m = g->models; m; m = m->next) {
+        keep_budget(g, m);
+        m->unloaded = m->unloaded && !used_again(m);
+    }
     return_layers(g, calm ? &sample : NULL);
     pthread_mutex_unlock(&g->mutex);
+    strata__collect_scheduled(g->runtime);
 }
 
 static void *watch(void *context)
@@ -311,6 +414,18 @@ struct strata__device *strata__governor_device(const struct strata__governor *g,
         if (strcmp(g->devices[i]->name, name) == 0)
             return g->devices[i];
     return NULL;
+}
+
+size_t strata__governor_devices(struct strata__governor *g, struct strata__device **out,
+                                size_t capacity)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&g->mutex);
+    for (size_t i = 0; i < g->n_devices && n < capacity; i++)
+        if (!atomic_load(&g->devices[i]->lost))
+            out[n++] = g->devices[i];
+    pthread_mutex_unlock(&g->mutex);
+    return n;
 }
 
 static strata_status start(struct strata__governor *g)

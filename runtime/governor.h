@@ -29,6 +29,10 @@ strata_status strata__governor_add_device(struct strata__governor *governor,
 struct strata__device *strata__governor_device(const struct strata__governor *governor,
                                                const char *name);
 
+/* Those that are not lost, at most `capacity`; returns how many. */
+size_t strata__governor_devices(struct strata__governor *governor, struct strata__device **out,
+                                size_t capacity);
+
 /* True when so many bytes more of file pages can be held; always, when layers do not move. */
 bool strata__governor_fits(struct strata__governor *governor, uint64_t bytes);
 
@@ -36,6 +40,28 @@ bool strata__governor_fits(struct strata__governor *governor, uint64_t bytes);
  * E_NOMEM, E_IO: the thread cannot be started. */
 strata_status strata__governor_join(struct strata__governor *governor, struct strata_model *model);
 void strata__governor_part(struct strata__governor *governor, struct strata_model *model);
+
+struct strata__unloaded {
+    char model[64];
+    uint64_t predicted, freed; /* bytes of host memory that are no longer charged */
+};
+
+/* Sends all layers on the host to disk, of the model that was idle for the longest time, at least
+ * for idle_ms, and whose weights count for `top`; they return when it is used.  False: there is
+ * none. */
+bool strata__governor_unload(struct strata__governor *governor, const struct strata__account *top,
+                             int64_t idle_ms, const char *reason, struct strata__unloaded *out);
+
+/* Sends layers of any such model to disk, until so many bytes are no longer charged; returns
+ * those. */
+uint64_t strata__governor_release(struct strata__governor *governor,
+                                  const struct strata__account *top, uint64_t bytes,
+                                  const char *reason);
+
+/* Calls `each` for every model that takes part; none is loaded or freed meanwhile.  `each` must not
+ * call the governor. */
+void strata__governor_each(struct strata__governor *governor,
+                           void (*each)(void *user, struct strata_model *model), void *user);
 
 /* Where a layer is wanted when memory is calm. */
 void strata__governor_wish(struct strata__governor *governor, struct strata_model *model,

@@ -281,7 +281,7 @@ static strata_status check_options(const strata_session *session,
     return STRATA_OK;
 }
 
-strata_status strata_imatrix(strata_session *session, const char *text, size_t size,
+static strata_status imatrix(strata_session *session, const char *text, size_t size,
                              const char *out, const strata_imatrix_options *options,
                              strata_progress_fn *on_progress, void *user)
 {
@@ -306,5 +306,15 @@ done:
     strata__free(c.sums);
     strata__free(c.window);
     strata__free(c.ids);
+    return status;
+}
+
+strata_status strata_imatrix(strata_session *session, const char *text, size_t size,
+                             const char *out, const strata_imatrix_options *options,
+                             strata_progress_fn *on_progress, void *user)
+{
+    struct strata__scope before = strata__scope_set(session->model->for_context);
+    strata_status status = imatrix(session, text, size, out, options, on_progress, user);
+    strata__scope_set(before);
     return status;
 }

@@ -45,7 +45,8 @@ strata_status strata__index_new(strata_runtime *runtime, const strata_index_opti
     index->metric = options->metric;
     index->dimension = options->dimension;
     index->row_bytes = options->dimension * element_bytes[options->type];
-    size_t slices = BLOCK_BYTES / (STRATA__INDEX_SLICE * index->row_bytes);
+    size_t bytes = index->row_bytes + strata__index_scale_bytes(index) + sizeof(uint64_t);
+    size_t slices = BLOCK_BYTES / (STRATA__INDEX_SLICE * bytes); /* of one row with its id */
     index->block_rows = STRATA__INDEX_SLICE * (slices ? slices : 1);
     index->seed = strata__hash_seed();
     pthread_rwlock_init(&index->lock, NULL); /* cannot fail with default attributes on Linux */
@@ -58,7 +59,10 @@ strata_status strata_index_create(strata_runtime *runtime, const strata_index_op
 {
     *out = NULL;
     STRATA_TRY(check_options(options));
-    return strata__index_new(runtime, options, out);
+    struct strata__scope before = strata__scope_set(runtime->indices);
+    strata_status status = strata__index_new(runtime, options, out);
+    strata__scope_set(before);
+    return status;
 }
 
 void strata_index_close(strata_index **index)
@@ -72,6 +76,8 @@ void strata_index_close(strata_index **index)
     strata__free(i->blocks);
     strata__free(i->table);
     strata__index_drop_sketches(i);
+    strata__entry_remove(i);
+    strata__entry_close(&i->mapped);
     strata__file_map_close(&i->map);
     pthread_rwlock_destroy(&i->lock);
     strata__free(i);
@@ -267,9 +273,11 @@ strata_status strata_index_add(strata_index *index, const uint64_t *ids, const f
             return strata__fail(STRATA_E_INVALID, "vector %zu, element %zu: %g cannot be stored", i,
                                 bad, (double)x[bad]);
     }
+    struct strata__scope before = strata__scope_set(index->runtime->indices);
     pthread_rwlock_wrlock(&index->lock);
     strata_status status = add_locked(index, ids, vectors, count);
     pthread_rwlock_unlock(&index->lock);
+    strata__scope_set(before);
     return status;
 }
 

@@ -35,9 +35,11 @@ struct strata_index {
     size_t slots;    /* a power of two, at least twice the count */
     uint64_t seed;
     struct strata__file_map map;
-    unsigned char *sketches; /* of all rows, in the codes of similarity_q4; NULL: not in use */
-    float *sketch_scales;    /* scale and offset of each */
-    double sketch_recall;    /* measured; 0: not, or the index changed since */
+    unsigned char *sketches;      /* of all rows, in the codes of similarity_q4; NULL: not in use */
+    float *sketch_scales;         /* scale and offset of each */
+    double sketch_recall;         /* measured; 0: not, or the index changed since */
+    struct strata__extent extent; /* of the map, */
+    struct strata__entry *mapped; /* which the ledger has as far as there is room for it */
 };
 
 /* An index without vectors; options are checked. */

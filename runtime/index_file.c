@@ -252,7 +252,21 @@ static strata_status take_file(strata_index *index, const struct header *h, cons
     return enter_ids(index, h->count, &l, shown);
 }
 
-strata_status strata_index_open(strata_runtime *runtime, const char *path, strata_index **out)
+/* The mapped vectors, as many of them as the budget has room for: the others are read again. */
+static strata_status charge_map(strata_index *index)
+{
+    uint64_t room = strata__account_available(index->runtime->indices.account, STRATA__HOST_MEMORY);
+    uint64_t bytes = index->map.size < room ? index->map.size : room;
+    STRATA_TRY(strata__entry_open(&index->mapped, bytes, STRATA__COLLECT_NOTHING,
+                                  "vectors in a file", NULL));
+    index->extent = (struct strata__extent){index->map.data, index->map.size};
+    index->mapped->extents = &index->extent;
+    index->mapped->n_extents = 1;
+    strata__entry_add(index->mapped, index);
+    return STRATA_OK;
+}
+
+static strata_status open_file(strata_runtime *runtime, const char *path, strata_index **out)
 {
     char shown[512];
     struct strata__file_map map;
@@ -275,7 +289,17 @@ strata_status strata_index_open(strata_runtime *runtime, const char *path, strat
     }
     (*out)->map = map;
     status = take_file(*out, &h, shown);
+    if (status == STRATA_OK)
+        status = charge_map(*out);
     if (status != STRATA_OK)
         strata_index_close(out);
+    return status;
+}
+
+strata_status strata_index_open(strata_runtime *runtime, const char *path, strata_index **out)
+{
+    struct strata__scope before = strata__scope_set(runtime->indices);
+    strata_status status = open_file(runtime, path, out);
+    strata__scope_set(before);
     return status;
 }

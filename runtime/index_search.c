@@ -276,9 +276,11 @@ static strata_status search(strata_index *index, const float *queries, size_t n,
             return strata__fail(STRATA_E_INVALID, "query %zu, element %zu: found %g", q, bad,
                                 (double)x[bad]);
     }
+    struct strata__scope before = strata__scope_set(index->runtime->indices);
     pthread_rwlock_rdlock(&index->lock);
     strata_status status = strata__index_search(index, queries, n, k, filter, ids, scores, found);
     pthread_rwlock_unlock(&index->lock);
+    strata__scope_set(before);
     return status;
 }
 

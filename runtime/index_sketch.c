@@ -150,6 +150,7 @@ done:
 strata_status strata_index_sketch(strata_index *index)
 {
     strata_status status = STRATA_OK;
+    struct strata__scope before = strata__scope_set(index->runtime->indices);
     pthread_rwlock_wrlock(&index->lock);
     strata__index_drop_sketches(index);
     if (strata__index_candidates(index, BEST) < index->count) {
@@ -163,5 +164,6 @@ strata_status strata_index_sketch(strata_index *index)
             index->sketch_recall = recall;
     }
     pthread_rwlock_unlock(&index->lock);
+    strata__scope_set(before);
     return status;
 }

@@ -2,6 +2,8 @@
  * between devices. */
 #include "kv_cache.h"
 
+#include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "checked.h"
@@ -16,7 +18,10 @@ static void share(const struct strata__kv_cache *kv, struct strata__kv_layer *la
 
 static strata_status open_on_host(const struct strata__kv_cache *kv, struct strata__kv_layer *layer)
 {
-    STRATA_TRY(strata__calloc(&layer->keys, strata__kv_layer_bytes(kv), 1, "KV cache"));
+    struct strata__scope before = strata__scope_set(kv->scope);
+    strata_status status = strata__calloc(&layer->keys, strata__kv_layer_bytes(kv), 1, "KV cache");
+    strata__scope_set(before);
+    STRATA_TRY(status);
     share(kv, layer);
     return STRATA_OK;
 }
@@ -25,7 +30,11 @@ static strata_status open_on_device(const struct strata__kv_cache *kv,
                                     struct strata__kv_layer *layer)
 {
     void *memory;
-    STRATA_TRY(layer->device->ops->alloc(layer->device, strata__kv_layer_bytes(kv), &memory));
+    struct strata__scope before = strata__scope_set(kv->scope);
+    strata_status status =
+        strata__device_alloc(layer->device, strata__kv_layer_bytes(kv), "KV cache", &memory);
+    strata__scope_set(before);
+    STRATA_TRY(status);
     layer->keys = memory;
     share(kv, layer);
     return STRATA_OK;
@@ -34,7 +43,7 @@ static strata_status open_on_device(const struct strata__kv_cache *kv,
 static void release(struct strata__kv_layer *layer)
 {
     if (layer->device)
-        layer->device->ops->free(layer->device, layer->keys);
+        strata__device_free(layer->device, layer->keys);
     else
         strata__free(layer->keys);
     *layer = (struct strata__kv_layer){0};
@@ -73,18 +82,19 @@ strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type
         .kv_heads = kv_heads,
         .context = context,
         .row_bytes = head_dim / format->block_elems * format->block_bytes,
+        .scope = strata__scope_now(),
     };
     uint64_t heads, positions, bytes, both;
-    bool fits =
-        strata__mul_u64(layers, kv_heads, &heads) && strata__mul_u64(heads, context, &positions) &&
-        strata__mul_u64(positions, kv->row_bytes, &bytes) && strata__mul_u64(bytes, 2, &both);
-    uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (!fits || both > host)
-        return strata__fail(STRATA_E_BUDGET,
-                            "KV cache: %zu positions need %.0f MB, this host has %.0f MB; ask for "
-                            "a smaller context",
-                            context, (double)layers * kv_heads * context * kv->row_bytes * 2 / 1e6,
-                            (double)host / 1e6);
+    char what[64];
+    snprintf(what, sizeof what, "KV cache of %zu positions", context);
+    if (!strata__mul_u64(layers, kv_heads, &heads) ||
+        !strata__mul_u64(heads, context, &positions) ||
+        !strata__mul_u64(positions, kv->row_bytes, &bytes) || !strata__mul_u64(bytes, 2, &both))
+        return strata__fail(STRATA_E_NOMEM, "%s: its bytes are beyond 2^64", what);
+    /* All at once, before a part of it is there. */
+    STRATA_TRY(
+        strata__charge(kv->scope.account, STRATA__HOST_MEMORY, both, STRATA__COLLECT_ALL, what));
+    strata__release(kv->scope.account, STRATA__HOST_MEMORY, both);
     STRATA_TRY(strata__calloc(&kv->layer, layers, sizeof *kv->layer, "KV cache"));
     for (size_t i = 0; i < layers; i++) {
         strata_status status = open_on_host(kv, &kv->layer[i]);
@@ -147,4 +157,30 @@ strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index)
     release(&kv->layer[index]);
     kv->layer[index] = to;
     return STRATA_OK;
+}
+
+static uint64_t spare(unsigned char *begin, unsigned char *end, bool give_back)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)begin + page - 1) / page * page, to = (uintptr_t)end / page * page;
+    if (to <= from)
+        return 0;
+    uint64_t bytes = strata__resident_bytes((void *)from, to - from);
+    if (give_back && bytes && madvise((void *)from, to - from, MADV_DONTNEED) != 0)
+        return 0;
+    return bytes;
+}
+
+uint64_t strata__kv_spare(const struct strata__kv_cache *kv, bool give_back)
+{
+    size_t used = atomic_load(&kv->used);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < kv->layers; i++)
+        for (size_t h = 0; h < kv->kv_heads && !kv->layer[i].device; h++) {
+            const struct strata__kv_layer *layer = &kv->layer[i];
+            size_t begin = strata__kv_at(kv, h, used), end = strata__kv_at(kv, h + 1, 0);
+            bytes += spare(layer->keys + begin, layer->keys + end, give_back);
+            bytes += spare(layer->values + begin, layer->values + end, give_back);
+        }
+    return bytes;
 }

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "block_formats.h"
-#include "status.h"
+#include "ledger.h"
 
 struct strata__device;
 
@@ -22,13 +22,14 @@ struct strata__kv_cache {
     struct strata__kv_layer *layer;
     enum strata_type type;
     size_t layers, kv_heads, context, row_bytes;
-    size_t used;       /* positions that hold something, from the first on */
+    _Atomic size_t used;        /* positions that hold something, from the first on */
+    struct strata__scope scope; /* that it is charged to */
     _Atomic bool lost; /* a device that held a layer is gone: to be evaluated again (session.c) */
 };
 
-/* Allocates the cache in host memory; pages are taken when first written.  `type` is F16 or Q8_0;
- * E_INVALID when head_dim is not a multiple of its block.  E_BUDGET when it needs more bytes than
- * this host has memory, E_NOMEM when they are not to be had; both name the bytes. */
+/* Allocates the cache in host memory, charged to this thread's scope; pages are taken when first
+ * written.  `type` is F16 or Q8_0; E_INVALID when head_dim is not a multiple of its block.
+ * E_BUDGET; E_NOMEM; both name the bytes. */
 strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type, size_t layers,
                               size_t kv_heads, size_t context, size_t head_dim);
 void strata__kv_close(struct strata__kv_cache *kv);
@@ -42,6 +43,11 @@ strata_status strata__kv_move(struct strata__kv_cache *kv, size_t index,
 /* Gives up what layer `index` holds on a device that is lost, for empty host memory.  E_NOMEM: it
  * stays as it is. */
 strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index);
+
+/* Bytes in memory behind the first `used` positions, in whole pages, of layers on the host; with
+ * `give_back` they are no longer: they are zero when they are next read.  No run may use the cache
+ * meanwhile. */
+uint64_t strata__kv_spare(const struct strata__kv_cache *kv, bool give_back);
 
 /* Bytes of a layer's keys and values, each from a multiple of 64 on. */
 static inline size_t strata__kv_layer_bytes(const struct strata__kv_cache *kv)

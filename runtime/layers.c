@@ -41,6 +41,19 @@ strata_layer_info strata_model_layer(const strata_model *model, size_t index)
     };
 }
 
+strata_activity strata_model_activity(const strata_model *model)
+{
+    strata_activity activity = {0};
+    if (model->residency)
+        strata__residency_activity(model, &activity);
+    return activity;
+}
+
+const char *strata_model_name(const strata_model *model)
+{
+    return model->name;
+}
+
 static strata_status find_device(const strata_runtime *runtime, strata_residency residency,
                                  const char *name, struct strata__device **out)
 {

@@ -1,5 +1,6 @@
 /* Every allocation of the library goes through here, so that faults can be injected and memory
- * accounted. */
+ * accounted: blocks of STRATA__COUNTED_BYTES or more are charged to the scope of the thread
+ * (ledger.h), and E_BUDGET when they do not fit its budget, after collecting. */
 #ifndef STRATA_MEMORY_H
 #define STRATA_MEMORY_H
 
@@ -9,7 +10,7 @@
 
 /* Zeroed memory for count objects of `size` bytes, aligned to 16.  *out is NULL and STRATA_E_NOMEM
  * (with the byte count in the message) on failure or overflow; count or size 0 gives a valid
- * pointer.  `what` names it in the message.  The caller frees with strata__free. */
+ * pointer.  `what` names it in messages and in the ledger.  The caller frees with strata__free. */
 strata_status strata__calloc(void *out, size_t count, size_t size, const char *what);
 
 /* Resizes *pointer (NULL allowed) to count objects of `size` bytes; new bytes are unspecified.  On

@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "budgets.h"
 #include "encoder.h"
 #include "governor.h"
 #include "memory.h"
+#include "placement.h"
 #include "residency.h"
 #include "tokenizer.h"
 
@@ -159,9 +161,13 @@ strata_status strata__model_product(struct strata_model *model, struct strata__s
 
 static strata_status open_weights(struct strata_model *model, bool cached)
 {
-    STRATA_TRY(strata__packed_open(model, cached));
+    struct strata__scope before = strata__scope_set(model->for_weights);
+    strata_status status = strata__packed_open(model, cached);
+    strata__scope_set(before);
+    STRATA_TRY(status);
     STRATA_TRY(strata__residency_open(model));
-    return strata__governor_join(model->runtime->governor, model);
+    STRATA_TRY(strata__governor_join(model->runtime->governor, model));
+    return strata__place_loaded(model);
 }
 
 static strata_status build(struct strata_model *model, const strata_model_options *options)
@@ -194,6 +200,50 @@ static strata_status build(struct strata_model *model, const strata_model_option
     return STRATA_OK;
 }
 
+/* The model's name is the file's, without its folder and ".gguf". */
+static void set_name(struct strata_model *model, const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(model->name, sizeof model->name, "%s", name ? name : slash ? slash + 1 : path);
+    size_t size = strlen(model->name);
+    if (!name && size > 5 && strcmp(model->name + size - 5, ".gguf") == 0)
+        model->name[size - 5] = 0;
+}
+
+/* Accounts KIND(NAME) of its own, or those below the component that the options name; a tier has
+ * one for all its contexts. */
+static strata_status open_accounts(struct strata_model *model, const char *component)
+{
+    char weights[96], context[96];
+    struct strata__account *above = strata__ledger_total(model->runtime->ledger);
+    if (component)
+        STRATA_TRY(strata__budget_account(model->runtime->ledger, component, &above));
+    if (above->parent && above->parent->parent)
+        return strata__fail(STRATA_E_INVALID,
+                            "component \"%s\": models are charged below one without a '/'",
+                            component);
+    snprintf(weights, sizeof weights, "model_weights(%s)", model->name);
+    snprintf(context, sizeof context, component ? "context" : "context(%s)", model->name);
+    model->for_rest = (struct strata__scope){model->runtime->core.account, model->name};
+    model->for_weights.model = model->for_context.model = model->name;
+    STRATA_TRY(strata__ledger_account(above, weights, &model->for_weights.account));
+    return strata__ledger_account(above, context, &model->for_context.account);
+}
+
+static strata_status load(struct strata_model *model, const char *path,
+                          const strata_model_options *options)
+{
+    set_name(model, path, options->name);
+    STRATA_TRY(open_accounts(model, options->component));
+    struct strata__scope before = strata__scope_set(model->for_rest);
+    strata_status status =
+        strata_file_open(&model->file, path, model->runtime->log, model->runtime->log_user);
+    if (status == STRATA_OK)
+        status = build(model, options);
+    strata__scope_set(before);
+    return status;
+}
+
 strata_status strata_model_load(strata_runtime *runtime, const char *path,
                                 const strata_model_options *options, strata_model **out)
 {
@@ -215,9 +265,7 @@ strata_status strata_model_load(strata_runtime *runtime, const char *path,
     model->runtime = runtime;
     model->compute = options->compute;
     model->no_weights = options->no_weights;
-    strata_status status = strata_file_open(&model->file, path, runtime->log, runtime->log_user);
-    if (status == STRATA_OK)
-        status = build(model, options);
+    strata_status status = load(model, path, options);
     if (status != STRATA_OK)
         strata_model_unref(&model);
     *out = model;

@@ -95,6 +95,9 @@ struct strata_model {
     strata_tokenizer *tokenizer;
     strata_compute compute;
     bool no_weights; /* only to be described */
+    char name[64];   /* in the ledger */
+    /* What is charged for it: weights; keys, values and activations; tokenizer and all else. */
+    struct strata__scope for_weights, for_context, for_rest;
     struct strata__hparams hp;
     struct strata__step *steps; /* layers' steps in order; the last one is the output head */
     size_t n_steps;

@@ -311,6 +311,14 @@ static const struct strata__packed_matrix *find_changed(const struct strata__pac
     return NULL;
 }
 
+/* True when all weights can stay in memory. */
+static bool fits(const struct strata_model *model)
+{
+    uint64_t bytes = model->packed.bytes;
+    return strata__governor_fits(model->runtime->governor, bytes) &&
+           strata__account_available(model->for_weights.account, STRATA__HOST_MEMORY) >= bytes;
+}
+
 /* Uses the cache file when it passes every check. */
 static bool use_file(struct strata_model *model, uint64_t identity)
 {
@@ -325,7 +333,7 @@ static bool use_file(struct strata_model *model, uint64_t identity)
     }
     packed->data = packed->file->map + packed->file->data;
     struct work work = {.each = state == STRATA__CACHE_OTHER ? check_both : check_panels,
-                        .drops = !strata__governor_fits(model->runtime->governor, packed->bytes)};
+                        .drops = !fits(model)};
     for_all_runs(model, &work);
     const struct strata__packed_matrix *changed =
         find_changed(packed, state == STRATA__CACHE_OTHER);

@@ -1,24 +1,18 @@
 /* Planning a model from its shapes and from what this host measures (strata_plan.h). */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "checked.h"
 #include "memory.h"
 #include "model.h"
-#include "planner.h"
+#include "placement.h"
 #include "tune_race.h"
 
 #define GIB ((uint64_t)1 << 30)
 #define DEFAULT_BUDGET 8000000000u
 #define DEFAULT_CONTEXT 4096
 #define RUN_SECONDS 0.02
-#define READ_BYTES ((size_t)64 << 20) /* of the file, to measure the disk */
-#define READ_STEP ((size_t)4 << 20)
 
 /* What strata_plan_create returns: `shown` comes first, with all that it points to. */
 struct plan {
@@ -65,7 +59,7 @@ static strata_status measure_rates(struct work *w, const bool *wanted)
         strata__tune_bench_open(&bench, pool, &w->runtime->kernels, strata__threads_count(pool));
     for (int type = 0; type < STRATA_TYPE_COUNT && status == STRATA_OK; type++) {
         struct strata__trial trial;
-        if (!wanted[type])
+        if (!wanted[type] || w->rate[type] > 0)
             continue;
         strata__trial_decode(&trial, &bench, pool, (enum strata_type)type,
                              kernel_of(w, (enum strata_type)type));
@@ -76,41 +70,20 @@ static strata_status measure_rates(struct work *w, const bool *wanted)
     return status;
 }
 
-static double now_s(void)
+/* The rates that strata_tune kept, where they are of what the model will run with; the others are
+ * measured now. */
+static strata_status find_rates(struct work *w, const bool *wanted)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Bytes a second of the file, past the page cache where the file system can. */
-static strata_status measure_disk(const char *path, double *bytes_per_s)
-{
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-    if (descriptor < 0 && errno == EINVAL)
-        descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: cannot open", path);
-    void *buffer = NULL;
-    if (posix_memalign(&buffer, 4096, READ_STEP) != 0) {
-        close(descriptor);
-        return strata__fail(STRATA_E_NOMEM, "no memory to measure the disk with");
+    const struct strata__tuning *tuning = &w->runtime->tuning;
+    bool same = w->runtime->tuned && w->options.compute != STRATA_COMPUTE_F32 &&
+                tuning->rate_threads == strata__threads_count(w->runtime->threads);
+    bool missing = false;
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
+        if (same)
+            w->rate[type] = tuning->rate[type] * 1e6;
+        missing |= wanted[type] && w->rate[type] == 0;
     }
-    size_t done = 0;
-    double begin = now_s();
-    while (done < READ_BYTES) {
-        ssize_t got = read(descriptor, buffer, READ_STEP);
-        if (got <= 0)
-            break;
-        done += (size_t)got;
-    }
-    double passed = now_s() - begin;
-    free(buffer);
-    close(descriptor);
-    if (done == 0 || passed <= 0)
-        return strata__fail(STRATA_E_IO, "%s: cannot be read to measure the disk", path);
-    *bytes_per_s = (double)done / passed;
-    return STRATA_OK;
+    return missing ? measure_rates(w, wanted) : STRATA_OK;
 }
 
 /* ---- The model's layers ---- */
@@ -282,8 +255,8 @@ static strata_status prepare(struct work *w, const char *path)
         if (!strata__add_u64(all, w->layers[i].weight_bytes + w->layers[i].kv_bytes, &all))
             all = UINT64_MAX;
     if (all > w->options.budget_bytes && w->options.disk_bytes_per_s == 0)
-        STRATA_TRY(measure_disk(path, &w->options.disk_bytes_per_s));
-    STRATA_TRY(measure_rates(w, types));
+        STRATA_TRY(strata__disk_speed(path, &w->options.disk_bytes_per_s));
+    STRATA_TRY(find_rates(w, types));
     add_costs(w);
     return STRATA_OK;
 }
@@ -318,6 +291,7 @@ strata_status strata_plan_create(strata_runtime *runtime, const char *path,
     model_options.compute = w.options.compute;
     struct plan *plan = NULL;
     strata_model *model = NULL;
+    struct strata__scope before = strata__scope_set(runtime->core);
     strata_status status = strata_model_load(runtime, path, &model_options, &model);
     w.model = model;
     if (status == STRATA_OK)
@@ -329,6 +303,7 @@ strata_status strata_plan_create(strata_runtime *runtime, const char *path,
     strata_plan *shown = plan ? &plan->shown : NULL;
     if (status != STRATA_OK)
         strata_plan_free(&shown);
+    strata__scope_set(before);
     *out = shown;
     return status;
 }

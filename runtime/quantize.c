@@ -301,7 +301,7 @@ static strata_status open_imatrix(struct job *job, const char *path, const char 
                         strata__file_path(job->imatrix.file), strata__file_path(job->file));
 }
 
-strata_status strata_quantize(strata_runtime *runtime, const char *in, const char *out,
+static strata_status quantize(strata_runtime *runtime, const char *in, const char *out,
                               const strata_quantize_options *options,
                               strata_progress_fn *on_progress, void *user,
                               strata_quantize_result *result)
@@ -328,5 +328,16 @@ done:
     strata_file_close(&job.file);
     if (status != STRATA_OK)
         *found = (strata_quantize_result){0};
+    return status;
+}
+
+strata_status strata_quantize(strata_runtime *runtime, const char *in, const char *out,
+                              const strata_quantize_options *options,
+                              strata_progress_fn *on_progress, void *user,
+                              strata_quantize_result *result)
+{
+    struct strata__scope before = strata__scope_set(runtime->core);
+    strata_status status = quantize(runtime, in, out, options, on_progress, user, result);
+    strata__scope_set(before);
     return status;
 }

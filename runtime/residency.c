@@ -1,44 +1,12 @@
 /* Places of layers, and moves between them. */
-#include "residency.h"
+#include "residency_state.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "events.h"
 #include "memory.h"
-
-/* Whoever comes first is served first: a mutex alone could leave a move waiting for as long as a
- * thread generates. */
-struct turns {
-    pthread_mutex_t mutex;
-    pthread_cond_t next;
-    unsigned long drawn, served;
-};
-
-struct strata__residency {
-    struct turns turns;
-    pthread_mutex_t moving;    /* held by the thread that moves a layer, staging included */
-    pthread_mutex_t looking;   /* of `place` of the layers */
-    _Atomic uint64_t kv_bytes; /* of all sessions, for each layer */
-    struct strata__step *home; /* the steps with the host's addresses */
-    struct layer {
-        size_t first, count; /* of the steps */
-        uint64_t bytes;
-        struct strata__place place;
-    } * layers;
-    size_t n_layers;
-    strata_session *sessions;      /* those open, linked by next_of_model */
-    struct strata__stream *stream; /* once a layer is on disk */
-};
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 /* ---- Turns ---- */
 
@@ -76,28 +44,23 @@ static void list_layers(const struct strata_model *model, struct strata__residen
             strata__steps_bytes(model, model->steps + r->layers[i].first, r->layers[i].count);
 }
 
-/* Returns how many of the four could be made. */
+/* Returns how many of the five could be made. */
 static int open_locks(struct strata__residency *r)
 {
-    if (pthread_mutex_init(&r->moving, NULL) != 0)
-        return 0;
-    if (pthread_mutex_init(&r->looking, NULL) != 0)
-        return 1;
-    if (pthread_mutex_init(&r->turns.mutex, NULL) != 0)
-        return 2;
-    return pthread_cond_init(&r->turns.next, NULL) != 0 ? 3 : 4;
+    pthread_mutex_t *const mutexes[] = {&r->moving, &r->looking, &r->charging, &r->turns.mutex};
+    for (int i = 0; i < 4; i++)
+        if (pthread_mutex_init(mutexes[i], NULL) != 0)
+            return i;
+    return pthread_cond_init(&r->turns.next, NULL) != 0 ? 4 : 5;
 }
 
 static void close_locks(struct strata__residency *r, int n)
 {
-    if (n > 3)
+    pthread_mutex_t *const mutexes[] = {&r->moving, &r->looking, &r->charging, &r->turns.mutex};
+    if (n > 4)
         pthread_cond_destroy(&r->turns.next);
-    if (n > 2)
-        pthread_mutex_destroy(&r->turns.mutex);
-    if (n > 1)
-        pthread_mutex_destroy(&r->looking);
-    if (n > 0)
-        pthread_mutex_destroy(&r->moving);
+    for (int i = 0; i < n && i < 4; i++)
+        pthread_mutex_destroy(mutexes[i]);
 }
 
 strata_status strata__residency_open(struct strata_model *model)
@@ -105,7 +68,7 @@ strata_status strata__residency_open(struct strata_model *model)
     struct strata__residency *r;
     STRATA_TRY(strata__calloc(&r, 1, sizeof *r, "places of layers"));
     int locks = open_locks(r);
-    if (locks != 4) {
+    if (locks != 5) {
         close_locks(r, locks);
         strata__free(r);
         return strata__fail(STRATA_E_NOMEM, "a lock for the layers cannot be made");
@@ -115,7 +78,8 @@ strata_status strata__residency_open(struct strata_model *model)
     STRATA_TRY(strata__calloc(&r->layers, model->n_steps, sizeof *r->layers, "places of layers"));
     memcpy(r->home, model->steps, model->n_steps * sizeof *r->home);
     list_layers(model, r);
-    return STRATA_OK;
+    atomic_store(&r->used_ms, (int64_t)strata__clock_ms());
+    return strata__residency_hold(model);
 }
 
 void strata__residency_close(struct strata_model *model)
@@ -127,9 +91,10 @@ void strata__residency_close(struct strata_model *model)
     for (size_t i = 0; i < r->n_layers; i++) {
         struct strata__place *place = &r->layers[i].place;
         if (place->device)
-            place->device->ops->free(place->device, place->weights);
+            strata__device_free(place->device, place->weights);
     }
-    close_locks(r, 4);
+    strata__residency_let_go(model);
+    close_locks(r, 5);
     strata__free(r->layers);
     strata__free(r->home);
     strata__free(r);
@@ -233,7 +198,10 @@ static void say_moved(const struct strata_model *model, size_t layer, struct str
 static strata_status upload(const struct strata_model *model, const struct layer *layer,
                             struct strata__device *device, struct strata__step *steps, void **out)
 {
-    STRATA_TRY(device->ops->alloc(device, layer->bytes, out));
+    struct strata__scope before = strata__scope_set(model->for_weights);
+    strata_status allocated = strata__device_alloc(device, layer->bytes, "weights", out);
+    strata__scope_set(before);
+    STRATA_TRY(allocated);
     unsigned char *at = *out;
     memcpy(steps, model->residency->home + layer->first, layer->count * sizeof *steps);
     for (size_t i = 0; i < layer->count; i++) {
@@ -243,7 +211,7 @@ static strata_status upload(const struct strata_model *model, const struct layer
             strata_status status =
                 device->ops->upload(device, at, *parts[p].address, parts[p].bytes);
             if (status != STRATA_OK) {
-                device->ops->free(device, *out);
+                strata__device_free(device, *out);
                 return status;
             }
             *parts[p].address = at;
@@ -287,8 +255,10 @@ static void set_place(const struct strata_model *model, size_t index, struct str
     pthread_mutex_lock(&r->looking);
     layer->place = place;
     pthread_mutex_unlock(&r->looking);
+    strata__residency_charge(model, STRATA__COLLECT_NOTHING,
+                             true); /* what is too much, the governor takes away */
     if (before.device)
-        before.device->ops->free(before.device, before.weights);
+        strata__device_free(before.device, before.weights);
 }
 
 /* Brings home what was on those of two devices (or NULL) that are lost. */
@@ -308,7 +278,7 @@ static strata_status commit(const struct strata_model *model, size_t index,
 {
     strata_status status = STRATA_OK;
     strata__residency_enter(model);
-    double began = now_ms();
+    double began = strata__clock_ms();
     struct strata__device *before = model->residency->layers[index].place.device;
     if (place.device != before)
         status = move_caches(model, index, place.device, &moved->bytes);
@@ -316,7 +286,7 @@ static strata_status commit(const struct strata_model *model, size_t index,
         set_place(model, index, place, steps);
     else if (status == STRATA_E_DEVICE)
         lose_lost(model, before, place.device);
-    moved->pause_ms = now_ms() - began;
+    moved->pause_ms = strata__clock_ms() - began;
     strata__residency_leave(model);
     return status;
 }
@@ -328,14 +298,14 @@ static strata_status to_device(struct strata_model *model, size_t index,
     struct strata__place place = {.device = device};
     struct strata__step *steps;
     STRATA_TRY(strata__calloc(&steps, layer->count, sizeof *steps, "steps of a layer"));
-    double began = now_ms();
+    double began = strata__clock_ms();
     strata_status status = upload(model, layer, device, steps, &place.weights);
     if (status == STRATA_OK) {
-        moved->stage_ms = now_ms() - began;
+        moved->stage_ms = strata__clock_ms() - began;
         moved->bytes = layer->bytes;
         status = commit(model, index, place, steps, moved);
         if (status != STRATA_OK)
-            device->ops->free(device, place.weights);
+            strata__device_free(device, place.weights);
     } else if (status == STRATA_E_DEVICE) {
         strata__residency_enter(model);
         lose_lost(model, device, NULL);
@@ -347,12 +317,21 @@ static strata_status to_device(struct strata_model *model, size_t index,
 
 /* Between host and disk nothing is copied, and a run that meets the change only reads pages once
  * more: nobody waits. */
-static void set_on_disk(struct strata__residency *r, size_t index, bool on_disk)
+static strata_status set_on_disk(const struct strata_model *model, size_t index, bool on_disk)
 {
+    struct strata__residency *r = model->residency;
     pthread_mutex_lock(&r->looking);
-    if (!r->layers[index].place.device) /* it may have come home from a lost one: to the host */
+    bool home = !r->layers[index].place.device; /* it may have come from a lost one: to the host */
+    if (home)
         r->layers[index].place.on_disk = on_disk;
     pthread_mutex_unlock(&r->looking);
+    strata_status status = strata__residency_charge(model, STRATA__COLLECT_IDLE, on_disk);
+    if (status != STRATA_OK) {
+        pthread_mutex_lock(&r->looking);
+        r->layers[index].place.on_disk = !on_disk;
+        pthread_mutex_unlock(&r->looking);
+    }
+    return status;
 }
 
 static strata_status to_host(struct strata_model *model, size_t index, bool from_device,
@@ -361,30 +340,29 @@ static strata_status to_host(struct strata_model *model, size_t index, bool from
     struct strata__residency *r = model->residency;
     const struct layer *layer = &r->layers[index];
     struct strata__place place = {.on_disk = on_disk};
-    double began = now_ms();
+    double began = strata__clock_ms();
     if (from_device)
         STRATA_TRY(commit(model, index, place, r->home + layer->first, moved));
     else
-        set_on_disk(r, index, on_disk);
+        STRATA_TRY(set_on_disk(model, index, on_disk));
     if (on_disk)
         strata__stream_out(model, index);
     else if (r->stream) /* after it is known to be the host's: nobody drops it now */
         strata__stream_in(model, index);
-    moved->stage_ms = now_ms() - began - moved->pause_ms;
+    moved->stage_ms = strata__clock_ms() - began - moved->pause_ms;
     if (moved->bytes == 0) /* dropped, or read */
         moved->bytes = layer->bytes;
     return STRATA_OK;
 }
 
-strata_status strata__layer_move(struct strata_model *model, size_t layer,
-                                 struct strata__device *device, bool on_disk, const char *reason,
-                                 struct strata__moved *moved)
+/* By the thread that holds `moving`. */
+static strata_status move_layer(struct strata_model *model, size_t layer,
+                                struct strata__device *device, bool on_disk, const char *reason,
+                                struct strata__moved *moved)
 {
     struct strata__residency *r = model->residency;
-    *moved = (struct strata__moved){0};
-    pthread_mutex_lock(&r->moving);
     struct strata__place before = strata__place_now(model, layer);
-    bool there = before.device == device && before.on_disk == on_disk;
+    struct strata__place after = {.device = device, .on_disk = on_disk};
     strata_status status = STRATA_OK;
     if (on_disk && !strata__can_be_on_disk(model, layer))
         status = strata__fail(STRATA_E_UNSUPPORTED,
@@ -393,15 +371,38 @@ strata_status strata__layer_move(struct strata_model *model, size_t layer,
                               strata__file_path(model->file));
     if (status == STRATA_OK && on_disk && !r->stream)
         status = strata__stream_open(model, &r->stream);
-    if (status == STRATA_OK && !there)
+    if (before.device == device && before.on_disk == on_disk)
+        return status;
+    if (status == STRATA_OK)
         status = device ? to_device(model, layer, device, moved)
                         : to_host(model, layer, before.device != NULL, on_disk, moved);
-    struct strata__place after = {.device = device, .on_disk = on_disk};
-    if (!there)
-        say_moved(model, layer, before, after, moved,
-                  status == STRATA_OK ? reason : strata_last_error(),
-                  status == STRATA_OK ? STRATA_EVENT_MOVED : STRATA_EVENT_REFUSED);
-    pthread_mutex_unlock(&r->moving);
+    say_moved(model, layer, before, after, moved,
+              status == STRATA_OK ? reason : strata_last_error(),
+              status == STRATA_OK ? STRATA_EVENT_MOVED : STRATA_EVENT_REFUSED);
+    return status;
+}
+
+strata_status strata__layer_move(struct strata_model *model, size_t layer,
+                                 struct strata__device *device, bool on_disk, const char *reason,
+                                 struct strata__moved *moved)
+{
+    *moved = (struct strata__moved){0};
+    pthread_mutex_lock(&model->residency->moving);
+    strata_status status = move_layer(model, layer, device, on_disk, reason, moved);
+    pthread_mutex_unlock(&model->residency->moving);
+    return status;
+}
+
+strata_status strata__layer_to_disk(struct strata_model *model, size_t layer, const char *reason)
+{
+    struct strata__moved moved = {0};
+    if (pthread_mutex_trylock(&model->residency->moving) != 0)
+        return strata__fail(STRATA_E_BUSY, "%s: another layer is being moved",
+                            strata__file_path(model->file));
+    strata_status status = strata__place_now(model, layer).device
+                               ? strata__fail(STRATA_E_BUSY, "the layer is on a device")
+                               : move_layer(model, layer, NULL, true, reason, &moved);
+    pthread_mutex_unlock(&model->residency->moving);
     return status;
 }
 
@@ -413,13 +414,13 @@ bool strata__residency_lower(const struct strata_model *model, struct strata__de
     for (size_t i = r->n_layers; i-- > 0;) {
         struct strata__place before = r->layers[i].place, host = {0};
         struct strata__moved moved = {0};
-        double began = now_ms();
+        double began = strata__clock_ms();
         if (before.device != device)
             continue;
         if (move_caches(model, i, NULL, &moved.bytes) != STRATA_OK)
             return false;
         set_place(model, i, host, r->home + r->layers[i].first);
-        moved.pause_ms = now_ms() - began;
+        moved.pause_ms = strata__clock_ms() - began;
         say_moved(model, i, before, host, &moved, "the device has no room for what runs on it",
                   STRATA_EVENT_MOVED);
         return true;
@@ -460,7 +461,7 @@ strata_status strata__residency_settle(const struct strata_model *model,
             STRATA_TRY(strata__kv_give_up(kv, i));
         while (kv->layer[i].device != device) {
             strata_status status = strata__kv_move(kv, i, device, kv->used, &bytes);
-            if (status == STRATA_E_NOMEM && device && strata__residency_lower(model, device)) {
+            if (strata__is_full(status) && device && strata__residency_lower(model, device)) {
                 device = model->residency->layers[i].place.device;
                 continue;
             }
@@ -481,6 +482,7 @@ strata_status strata__residency_join(strata_session *session)
     strata__residency_enter(session->model);
     session->next_of_model = r->sessions;
     r->sessions = session;
+    atomic_fetch_add(&r->n_sessions, 1);
     atomic_fetch_add(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
     strata_status status = strata__residency_settle(session->model, &session->kv);
     strata__residency_leave(session->model);
@@ -494,6 +496,7 @@ void strata__residency_part(strata_session *session)
     for (strata_session **at = &r->sessions; *at; at = &(*at)->next_of_model)
         if (*at == session) {
             *at = session->next_of_model;
+            atomic_fetch_sub(&r->n_sessions, 1);
             atomic_fetch_sub(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
             break;
         }

@@ -28,8 +28,9 @@ struct strata__moved {
     double pause_ms; /* while they waited */
 };
 
-/* All layers on the host, where the model's steps find their weights (after strata__packed_open).
- * E_NOMEM. */
+/* All layers on the host, where the model's steps find their weights (after strata__packed_open),
+ * but for those that its budget has no room for: the last ones are on disk.  E_BUDGET: it has none
+ * for what must be in memory; E_NOMEM. */
 strata_status strata__residency_open(struct strata_model *model);
 void strata__residency_close(struct strata_model *model);
 
@@ -48,6 +49,33 @@ uint64_t strata__layer_bytes(const struct strata_model *model, size_t layer);
 uint64_t strata__layer_kv_bytes(const struct strata_model *model, size_t layer);
 bool strata__can_be_on_disk(const struct strata_model *model, size_t layer);
 
+/* Bytes of mapped files that layers on the host need, and those for reading others from disk: one
+ * runs while the next is read. */
+uint64_t strata__held_bytes(const struct strata_model *model);
+
+/* Bytes that the ledger has for the model's mapped files, and those with all layers on disk. */
+uint64_t strata__charged_bytes(const struct strata_model *model);
+uint64_t strata__least_bytes(const struct strata_model *model);
+
+/* An evaluation has ended, which began at a time of strata__clock_ms: of so many tokens, `decoded`:
+ * one of each sequence.  Between enter and leave. */
+void strata__residency_used(const struct strata_model *model, size_t tokens, bool decoded,
+                            double began_ms);
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+double strata__clock_ms(void);
+
+void strata__residency_activity(const struct strata_model *model, strata_activity *out);
+
+/* True while an evaluation runs or waits; when the last one ended, or the model was loaded, in
+ * milliseconds of that clock. */
+bool strata__residency_busy(const struct strata_model *model);
+int64_t strata__residency_last_used(const struct strata_model *model);
+
+/* Bytes in memory that sessions hold behind their positions; with `give_back` they are no longer.
+ * Waits for its turn. */
+uint64_t strata__residency_spare(const struct strata_model *model, bool give_back);
+
 /* Steps from `step` on, of whole layers, that run in one place; a layer on disk is by itself. */
 struct strata__stretch {
     struct strata__device *device;
@@ -64,6 +92,9 @@ struct strata__stretch strata__stretch_at(const struct strata_model *model, size
 strata_status strata__layer_move(struct strata_model *model, size_t layer,
                                  struct strata__device *device, bool on_disk, const char *reason,
                                  struct strata__moved *moved);
+
+/* A move to disk that waits for nobody; E_BUSY: another thread moves a layer.  Any thread. */
+strata_status strata__layer_to_disk(struct strata_model *model, size_t layer, const char *reason);
 
 /* Between enter and leave.  Takes one layer off a device that has no room for what is asked of it,
  * back to the host; false: none is left there. */

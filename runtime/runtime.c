@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budgets.h"
+#include "collect.h"
 #include "cpu_features.h"
 #include "cpu_quota.h"
 #include "events.h"
@@ -178,10 +180,22 @@ strata_status strata_config_check(const strata_config *config)
     return configure(&runtime, config);
 }
 
+static strata_status open_ledger(strata_runtime *runtime, const strata_config *config)
+{
+    STRATA_TRY(strata__ledger_open(&runtime->ledger, strata__budget_total(config), strata__collect,
+                                   runtime));
+    STRATA_TRY(strata__budgets_apply(runtime->ledger, config));
+    runtime->core.account = strata__ledger_find(runtime->ledger, "core");
+    runtime->indices.account = strata__ledger_find(runtime->ledger, "base_indices");
+    strata__scope_set(runtime->core);
+    return strata__collector_open(&runtime->collector, strata__budget_aim(config), config->idle_ms);
+}
+
 static strata_status open_runtime(strata_runtime *runtime, const strata_config *config)
 {
     struct places places;
     STRATA_TRY(configure(runtime, config));
+    STRATA_TRY(open_ledger(runtime, config));
     STRATA_TRY(find_places(runtime, &places));
     load_tuning(runtime);
     open_tuned_blas(runtime);
@@ -190,7 +204,8 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
     STRATA_TRY(strata__events_open(&runtime->events, config->on_event, config->event_user));
     struct strata__governor_options options = {.fixed = config->fixed_placement,
                                                .same_way_ms = config->move_interval_ms,
-                                               .pressure.memory_limit = config->memory_limit};
+                                               .pressure.memory_limit =
+                                                   strata__budget_total(config)};
     return strata__governor_open(&runtime->governor, runtime, &options);
 }
 
@@ -201,7 +216,9 @@ strata_status strata_runtime_open(strata_runtime **out, const strata_config *con
     strata_config_default(&defaults);
     strata_runtime *runtime;
     STRATA_TRY(strata__calloc(&runtime, 1, sizeof *runtime, "runtime"));
+    struct strata__scope before = strata__scope_now();
     strata_status status = open_runtime(runtime, config ? config : &defaults);
+    strata__scope_set(before);
     if (status != STRATA_OK)
         strata_runtime_close(&runtime);
     *out = runtime;
@@ -216,6 +233,8 @@ void strata_runtime_close(strata_runtime **handle)
     strata__governor_close(&runtime->governor);
     strata__events_close(&runtime->events);
     strata__threads_close(&runtime->threads);
+    strata__collector_close(&runtime->collector);
+    strata__ledger_close(&runtime->ledger);
     strata__free(runtime);
     *handle = NULL;
 }

@@ -3,6 +3,7 @@
 #define STRATA_RUNTIME_H
 
 #include "kernels.h"
+#include "ledger.h"
 #include "status.h"
 #include "threads.h"
 #include "tune.h"
@@ -22,8 +23,11 @@ struct strata_runtime {
     unsigned cores;     /* that this process may use */
     strata_log_fn *log; /* may be NULL */
     void *log_user;
-    struct strata__events *events;     /* what was decided (events.h) */
-    struct strata__governor *governor; /* watches memory, moves layers (governor.h) */
+    struct strata__events *events;       /* what was decided (events.h) */
+    struct strata__governor *governor;   /* watches memory, moves layers (governor.h) */
+    struct strata__ledger *ledger;       /* budgets, and what is charged to them (ledger.h) */
+    struct strata__scope core, indices;  /* what is of no model, and vectors to search in */
+    struct strata__collector *collector; /* makes room (collect.h) */
 };
 
 #endif

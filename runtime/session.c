@@ -15,7 +15,7 @@ void strata_session_options_default(strata_session_options *options)
     *options = (strata_session_options){.size = sizeof *options};
 }
 
-static strata_status open_session(strata_session *session, size_t context, strata_kv_type kv_type)
+static strata_status open_in_scope(strata_session *session, size_t context, strata_kv_type kv_type)
 {
     const struct strata__hparams *hp = &session->model->hp;
     enum strata_type type = kv_type == STRATA_KV_Q8_0 ? STRATA_TYPE_Q8_0 : STRATA_TYPE_F16;
@@ -26,6 +26,14 @@ static strata_status open_session(strata_session *session, size_t context, strat
     size_t tokens = context < STRATA__CHUNK ? context : STRATA__CHUNK;
     STRATA_TRY(strata__workspace_open(&session->workspace, session->model, tokens, context));
     return strata__residency_join(session);
+}
+
+static strata_status open_session(strata_session *session, size_t context, strata_kv_type kv_type)
+{
+    struct strata__scope before = strata__scope_set(session->model->for_context);
+    strata_status status = open_in_scope(session, context, kv_type);
+    strata__scope_set(before);
+    return status;
 }
 
 strata_status strata_session_open(strata_model *model, const strata_session_options *options,
@@ -102,6 +110,8 @@ strata_status strata_session_truncate(strata_session *session, size_t position)
                             session->position);
     session->position = position;
     session->logit_rows = 0;
+    if (position < session->kv.used)
+        session->kv.used = position;
     return STRATA_OK;
 }
 
@@ -131,8 +141,11 @@ static strata_status reserve_logits(strata_session *session, size_t rows)
 {
     if (rows <= session->logit_capacity)
         return STRATA_OK;
-    STRATA_TRY(
-        strata__resize(&session->logits, rows, session->model->hp.vocab * sizeof(float), "logits"));
+    struct strata__scope before = strata__scope_set(session->model->for_context);
+    strata_status status =
+        strata__resize(&session->logits, rows, session->model->hp.vocab * sizeof(float), "logits");
+    strata__scope_set(before);
+    STRATA_TRY(status);
     session->logit_capacity = rows;
     return STRATA_OK;
 }

@@ -7,6 +7,7 @@
 #include "utf8.h"
 
 static _Thread_local char last_error[1024];
+static _Thread_local uint64_t last_requested, last_available;
 
 const char *strata_status_text(strata_status status)
 {
@@ -45,6 +46,23 @@ strata_status strata__fail(strata_status status, const char *format, ...)
     store(NULL, format, args);
     va_end(args);
     return status;
+}
+
+strata_status strata__fail_budget(uint64_t requested, uint64_t available, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    store(NULL, format, args);
+    va_end(args);
+    last_requested = requested;
+    last_available = available;
+    return STRATA_E_BUDGET;
+}
+
+void strata_last_budget(uint64_t *requested, uint64_t *available)
+{
+    *requested = last_requested;
+    *available = last_available;
 }
 
 strata_status strata__fail_errno(strata_status status, int errno_value, const char *format, ...)

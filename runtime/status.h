@@ -12,7 +12,11 @@
 strata_status strata__fail(strata_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The same with ": strerror(errno_value)" appended. */
+/* The same for STRATA_E_BUDGET, which it returns, with the numbers of strata_last_budget. */
+strata_status strata__fail_budget(uint64_t requested, uint64_t available, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same as strata__fail with ": strerror(errno_value)" appended. */
 strata_status strata__fail_errno(strata_status status, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -106,6 +106,7 @@ typedef enum strata_log_level {
 typedef void strata_log_fn(void *user, strata_log_level level, const char *line);
 
 struct strata_event;
+struct strata_budget;
 
 typedef struct strata_config {
     size_t size;           /* sizeof(strata_config) */
@@ -121,8 +122,15 @@ typedef struct strata_config {
     bool no_tuning;        /* use no choices that strata_tune kept (default false) */
     bool fixed_placement;  /* layers stay where they are put, also when memory gets tight (default
                             * false: a thread watches and moves them, strata_placement.h) */
-    uint64_t memory_limit; /* bytes of host memory: layers that do not fit are on disk and are read
-                            * whenever they run; 0 (default): what the system gives */
+    uint64_t memory_limit; /* bytes of host memory for everything: layers that do not fit are on
+                            * disk and are read whenever they run; 0 (default): 8,000,000,000;
+                            * UINT64_MAX: what the host has */
+    uint64_t memory_aim;   /* beyond it, what is idle is given back; 0 (default): 6,000,000,000, or
+                            * three quarters of another memory_limit */
+    const struct strata_budget *budgets; /* of components, instead of the default ones
+                                          * (strata_memory.h) or beside them */
+    size_t n_budgets;
+    unsigned idle_ms;          /* a model is idle that nobody used for so long; 0: 300,000 */
     unsigned move_interval_ms; /* at least between two moves of a layer the same way; 0: 30,000 */
     void (*on_event)(void *user, const struct strata_event *event); /* strata_event_fn, or NULL */
     void *event_user;
@@ -134,8 +142,8 @@ STRATA_API void strata_config_default(strata_config *config);
  * calling thread is the other one).  Takes over what strata_tune kept for this host, unless
  * no_tuning is set or the kernel level is lowered; a file of choices that is damaged, or another
  * host's, is logged (info) and ignored.  config NULL means the defaults.  E_INVALID: unknown or
- * unavailable cpu_level, bad blas word, threads < 0 or above 1024; E_NOMEM; E_IO: a thread could
- * not be started. */
+ * unavailable cpu_level, bad blas word, threads < 0 or above 1024, a budget of a component that
+ * cannot be; E_NOMEM; E_IO: a thread could not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
 STRATA_API void strata_runtime_close(strata_runtime **runtime);
 
@@ -184,7 +192,8 @@ STRATA_API void strata_tune_options_default(strata_tune_options *options);
 
 /* Measures, on all threads of the runtime, and (unless dry_run) keeps the choices that gain: the
  * kernel of each packed type for one token and for many, the number of tokens from which OpenBLAS
- * serves float products, and the number of threads.  Takes up to a minute, and 256 MB of memory;
+ * serves float products, and the number of threads; and how fast each type of weight is then, for
+ * strata_plan_create.  Takes up to a minute, and 256 MB of memory;
  * the host should have nothing else to do.  A choice is kept when it is 3 % faster (fewer threads:
  * 5 %) by the medians of 5 rounds, and faster in 4 of them.  Runtimes opened from then on use what
  * is kept; this one stays as it is.  *out lists everything that was measured.  on_progress (called
@@ -313,6 +322,9 @@ typedef struct strata_model_options {
     bool no_pack_cache;     /* pack weights in memory and keep nothing on disk (default false) */
     bool no_weights;        /* check and describe the model only: no weight is read, and
                              * strata_session_open refuses it (default false) */
+    const char *component;  /* that its weights and sessions are charged to, as "tier3_reasoner"
+                             * (strata_memory.h); NULL: components of their own */
+    const char *name;       /* there; NULL: the file's, without ".gguf" */
 } strata_model_options;
 
 STRATA_API void strata_model_options_default(strata_model_options *options);
@@ -324,7 +336,9 @@ STRATA_API void strata_model_options_default(strata_model_options *options);
  * cannot be written, a warning is logged and they are packed in memory.  After a new file others
  * make room for it (strata_pack_cache_cap).  The model begins with one reference.  options NULL
  * means the defaults.  E_IO, E_FORMAT, E_NOMEM as strata_file_open; E_UNSUPPORTED: architecture,
- * tokenizer or tensor type that strata cannot run, named. */
+ * tokenizer or tensor type that strata cannot run, named; E_BUDGET: there is no room for what must
+ * be in memory: two layers, or all weights where they cannot be read from a file again (no folder
+ * for packed ones).  Others that have no room are on disk. */
 STRATA_API strata_status strata_model_load(strata_runtime *runtime, const char *path,
                                            const strata_model_options *options, strata_model **out);
 /* Adds a reference and returns the model. */
@@ -425,8 +439,8 @@ STRATA_API void strata_session_options_default(strata_session_options *options);
 
 /* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
  * reference to the model.  E_INVALID: a model without weights, context above the model's, no such
- * kv_type, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET: the cache needs more bytes
- * than this host has; E_NOMEM; both name the bytes. */
+ * kv_type, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET: there is no
+ * room for it, after collecting (strata_memory.h); E_NOMEM; both name the bytes. */
 STRATA_API strata_status strata_session_open(strata_model *model,
                                              const strata_session_options *options,
                                              strata_session **out);
@@ -540,6 +554,7 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 #include "strata_convert.h"   /* folders of published models to GGUF files */
 #include "strata_embed.h"     /* sentence vectors */
 #include "strata_index.h"     /* finding vectors again */
+#include "strata_memory.h"    /* budgets, and what is used of them */
 #include "strata_placement.h" /* where layers live, and why they move */
 #include "strata_plan.h"      /* where they would */
 #include "strata_quantize.h"  /* smaller weights */

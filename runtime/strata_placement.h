@@ -63,16 +63,37 @@ STRATA_API strata_layer_info strata_model_layer(const strata_model *model, size_
 STRATA_API strata_status strata_model_move(strata_model *model, size_t index,
                                            strata_residency residency, const char *device);
 
+/* ---- Use ---- */
+
+typedef struct strata_activity {
+    size_t sessions; /* open */
+    bool running;    /* an evaluation runs, or waits for one */
+    uint64_t evaluations, tokens;
+    double busy_ms;                    /* of all evaluations */
+    double idle_ms;                    /* since the last one ended, or the model was loaded */
+    double token_p50_ms, token_p95_ms; /* of the latest 256 evaluations with one token of each
+                                        * sequence; 0: there was none */
+} strata_activity;
+
+/* What the model has been used for; zeros for one loaded without weights.  Any thread, at any
+ * time. */
+STRATA_API strata_activity strata_model_activity(const strata_model *model);
+
+/* Its name in the ledger (strata_model_options). */
+STRATA_API const char *strata_model_name(const strata_model *model);
+
 /* ---- Events ---- */
 
 typedef enum strata_event_kind {
-    STRATA_EVENT_MOVED,    /* a layer has moved */
-    STRATA_EVENT_REFUSED,  /* a layer was to move and did not */
-    STRATA_EVENT_LOST,     /* a device is lost */
-    STRATA_EVENT_PRESSURE, /* a level changed */
+    STRATA_EVENT_MOVED,       /* a layer has moved */
+    STRATA_EVENT_REFUSED,     /* a layer was to move and did not */
+    STRATA_EVENT_LOST,        /* a device is lost */
+    STRATA_EVENT_PRESSURE,    /* a level changed */
+    STRATA_EVENT_COLLECTED,   /* memory was given back, to make room (strata_memory.h) */
+    STRATA_EVENT_OVER_BUDGET, /* there was none to be given back */
 } strata_event_kind;
 
-/* "moved", "refused", "lost", "pressure". */
+/* "moved", "refused", "lost", "pressure", "collected", "over-budget". */
 STRATA_API const char *strata_event_kind_name(strata_event_kind kind);
 
 /* One decision.  Texts are cut where they are too long. */
@@ -82,7 +103,8 @@ typedef struct strata_event {
     strata_event_kind kind;
     char model[64]; /* file name; "" when it is about no model */
     unsigned layer;
-    char from[24], to[24]; /* "host", "disk" or a device; levels for STRATA_EVENT_PRESSURE */
+    char from[24], to[24]; /* "host", "disk" or a device; levels for STRATA_EVENT_PRESSURE; of
+                            * the last two kinds `from` is the component that was full */
     char reason[160];
     uint64_t bytes;  /* copied or dropped */
     double stage_ms; /* while requests went on */

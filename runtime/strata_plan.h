@@ -50,9 +50,10 @@ typedef struct strata_plan {
     double disk_bytes_per_s; /* as given or measured; 0: not needed */
 } strata_plan;
 
-/* Plans the model at `path`: reads its header and shapes, no weights, and measures, for each type
- * of weight that it has, how fast this host's kernels stream it (some 0.2 s and up to 256 MB of
- * memory a type; the host should have nothing else to do), and, when not all of it fits, how fast
+/* Plans the model at `path`: reads its header and shapes, no weights.  How fast this host's kernels
+ * stream each type of weight that it has is what strata_tune kept for this number of threads;
+ * what it did not is measured (some 0.2 s and up to 256 MB of memory a type; the host should have
+ * nothing else to do), and, when not all of it fits, how fast
  * the model's file can be read.  The plan with the least predicted time a token.  options NULL
  * means the defaults.  E_BUDGET: the budget is below what must be in memory, with the bytes of
  * both; E_INVALID: an option out of range; E_IO, E_FORMAT, E_UNSUPPORTED, E_NOMEM as

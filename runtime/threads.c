@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "memory.h"
 
 /* Looks at a gate before a waiter sleeps: about 50 us, several times the longest step of a decoded
@@ -32,6 +33,7 @@ struct strata__threads {
     int spins; /* SPINS, or 0 when there are more threads than processing units to spin on */
     strata__threads_task *task; /* NULL: end */
     void *context;
+    struct strata__scope scope; /* of the caller: also of what its tasks allocate */
     pthread_mutex_t one_run;
     struct worker {
         struct strata__threads *pool;
@@ -95,6 +97,7 @@ static void *worker_main(void *argument)
         gate_wait(&pool->start, seen, pool->spins);
         if (!pool->task)
             return NULL;
+        strata__scope_set(pool->scope);
         pool->task(pool->context, worker->index);
         strata__threads_barrier(pool);
     }
@@ -104,6 +107,7 @@ static void begin(struct strata__threads *pool, strata__threads_task *task, void
 {
     pool->task = task;
     pool->context = context;
+    pool->scope = strata__scope_now();
     atomic_store_explicit(&pool->next_claim, 0, memory_order_relaxed);
     if (pool->count > 1)
         gate_open(&pool->start);

@@ -31,6 +31,11 @@ bool strata__tuning_has_blas(enum strata_type type)
     return type == STRATA_TYPE_F32 || type == STRATA_TYPE_F16 || type == STRATA_TYPE_BF16;
 }
 
+bool strata__tuning_has_rate(enum strata_type type)
+{
+    return strata_packed_format(type).bits > 0 || strata__tuning_has_blas(type);
+}
+
 void strata__tuning_apply(const struct strata__tuning *tuning, enum strata__phase phase,
                           struct strata_kernels *table)
 {

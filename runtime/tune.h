@@ -17,6 +17,9 @@ struct strata__tuning {
     /* Tokens from which OpenBLAS computes float products; 0: never. */
     size_t blas_from[STRATA_TYPE_COUNT];
     unsigned threads; /* when the configuration does not say; 0: one for each core */
+    /* What plans are made of (plan.c): millions of multiply-adds a second of one token's products,
+     * on so many threads; 0: not measured. */
+    unsigned rate[STRATA_TYPE_COUNT], rate_threads;
 };
 
 /* The choices without a file.  OpenBLAS serves the reference level only: Zen 4, one core, tiles of
@@ -30,6 +33,9 @@ strata_packed_q8_fn *strata__tuning_kernel(enum strata_type type, enum strata_le
 
 /* True for the types whose products a file may give to OpenBLAS: F32, F16, BF16. */
 bool strata__tuning_has_blas(enum strata_type type);
+
+/* True for the types that have products of one token. */
+bool strata__tuning_has_rate(enum strata_type type);
 
 /* Puts the kernels that are chosen for `phase` into a table filled by strata_kernels_select. */
 void strata__tuning_apply(const struct strata__tuning *tuning, enum strata__phase phase,
@@ -46,9 +52,12 @@ const char *strata__phase_name(enum strata__phase phase);
  *   decode Q4_1 avx2
  *   blas F16 64
  *   threads 4
+ *   rates 4
+ *   rate Q4_1 21930
  *   checksum 3f6c1b0de5a94820
  *
- * The first line has the format's version and what the choices were measured with and on; the
+ * Rates come after the number of threads that they were measured with; they are no choices.  The
+ * first line has the format's version and what the choices were measured with and on; the
  * file's name is its hash, so that hosts which share a home do not see each other's.  The last line
  * has XXH3 (64 bits) of all bytes before it. */
 

@@ -166,6 +166,34 @@ static bool read_threads(struct reader *r, const char *word)
     return true;
 }
 
+/* The number of threads that the rates after it are of. */
+static bool read_rates(struct reader *r, const char *word)
+{
+    size_t threads;
+    if (!read_number(word, &threads) || threads < 1 || threads > r->host->cores)
+        return refuse(r, "rates: \"%s\" is not 1 to %u threads", word, r->host->cores);
+    if (r->tuning.rate_threads)
+        return refuse(r, "rates for the second time");
+    r->tuning.rate_threads = (unsigned)threads;
+    return true;
+}
+
+static bool read_rate(struct reader *r, const char *name, const char *word)
+{
+    enum strata_type type = type_of(name);
+    size_t rate;
+    if (type == STRATA_TYPE_COUNT || !strata__tuning_has_rate(type))
+        return refuse(r, "\"%s\" is no type of weights that have a rate", name);
+    if (!r->tuning.rate_threads)
+        return refuse(r, "rate %s before the number of threads", name);
+    if (!read_number(word, &rate) || rate == 0)
+        return refuse(r, "rate: \"%s\" is not 1 to 999999 million multiply-adds a second", word);
+    if (r->tuning.rate[type])
+        return refuse(r, "rate %s for the second time", name);
+    r->tuning.rate[type] = (unsigned)rate;
+    return true;
+}
+
 static bool read_choice(struct reader *r, const char *line)
 {
     char copy[64], *words[4] = {NULL}, *rest = copy, *word;
@@ -186,9 +214,13 @@ static bool read_choice(struct reader *r, const char *line)
         return read_blas(r, words[1], words[2]);
     if (n == 2 && strcmp(words[0], "threads") == 0)
         return read_threads(r, words[1]);
+    if (n == 2 && strcmp(words[0], "rates") == 0)
+        return read_rates(r, words[1]);
+    if (n == 3 && strcmp(words[0], "rate") == 0)
+        return read_rate(r, words[1], words[2]);
     return refuse(r,
                   "\"%s\" is none of: decode TYPE LEVEL, prefill TYPE LEVEL, blas TYPE TOKENS, "
-                  "threads N",
+                  "threads N, rates N, rate TYPE N",
                   words[0]);
 }
 
@@ -321,6 +353,12 @@ static void put_choices(struct text *text, const struct strata__tune_host *host,
                 tuning->blas_from[type]);
     if (tuning->threads)
         put(text, "threads %u\n", tuning->threads);
+    if (tuning->rate_threads)
+        put(text, "rates %u\n", tuning->rate_threads);
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+        if (tuning->rate[type])
+            put(text, "rate %s %u\n", strata_block_format((enum strata_type)type)->name,
+                tuning->rate[type]);
 }
 
 static strata_status write_all(int descriptor, const struct text *text, const char *path)

@@ -17,6 +17,7 @@
  * calling thread away from the core of one that wakes up: long runs hide that. */
 #define RUN 0.004
 #define THREADS_RUN 0.05
+#define RATE_RUN 0.02
 
 #define MAX_PUS 1024
 
@@ -28,9 +29,10 @@ _Static_assert(STRATA__TUNE_TOKENS <= STRATA__CHUNK, "products have no more toke
 
 /* One choice to be made. */
 struct item {
-    enum kind { KERNEL, BLAS, THREADS } kind;
+    enum kind { KERNEL, BLAS, THREADS, RATES } kind;
     enum strata__phase phase; /* of kernels */
     enum strata_type type;    /* of kernels and BLAS */
+    bool quick;               /* of rates */
 };
 
 struct run {
@@ -39,7 +41,7 @@ struct run {
     struct strata__tune_bench bench;
     struct strata__tuning tuning; /* what is kept so far */
     struct strata__tune_result *result;
-    struct item items[STRATA__TUNE_CHOICES];
+    struct item items[STRATA__TUNE_CHOICES + 1];
     size_t n_items;
 };
 
@@ -69,7 +71,8 @@ static void plan(struct run *run, bool quick)
         for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
             enum strata_type type = (enum strata_type)t;
             if (find_levels(run, type, levels) > 1 && (!quick || is_common(type)))
-                run->items[run->n_items++] = (struct item){KERNEL, (enum strata__phase)phase, type};
+                run->items[run->n_items++] =
+                    (struct item){.kind = KERNEL, .phase = (enum strata__phase)phase, .type = type};
         }
     const bool blas = run->runtime->blas != STRATA__BLAS_OFF && strata_blas_open();
     for (int t = 0; t < STRATA_TYPE_COUNT && blas; t++) {
@@ -79,6 +82,7 @@ static void plan(struct run *run, bool quick)
     }
     if (run->runtime->cores > 1)
         run->items[run->n_items++] = (struct item){.kind = THREADS};
+    run->items[run->n_items++] = (struct item){.kind = RATES, .quick = quick};
 }
 
 /* ---- Kernels ---- */
@@ -182,8 +186,7 @@ static size_t find_counts(unsigned cores, unsigned counts[5])
     return n;
 }
 
-static strata_status open_pools(struct strata__threads *pools[5], const unsigned counts[5],
-                                size_t n)
+static strata_status open_pools(struct strata__threads *pools[], const unsigned counts[], size_t n)
 {
     unsigned pus[MAX_PUS];
     size_t n_pus, n_cores;
@@ -234,16 +237,56 @@ static strata_status tune_threads(struct run *run, const struct item *item)
     return status;
 }
 
+/* ---- Rates ---- */
+
+static unsigned rate_of(const struct run *run, struct strata__threads *pool,
+                        const struct strata_kernels *decode, enum strata_type type)
+{
+    struct strata__trial trial;
+    bool packed = strata_packed_format(type).bits > 0;
+    strata__trial_decode(&trial, &run->bench, pool, type,
+                         packed ? decode->packed_q8[type] : decode->gemv_f32[type]);
+    strata__tune_race(&trial, 1, RATE_RUN);
+    double rate = strata__tune_rate(&trial) / 1e6;
+    return rate < 1 ? 1 : rate > 999999 ? 999999 : (unsigned)rate;
+}
+
+/* How fast one token's products are with what is kept, threads included: for plans. */
+static strata_status measure_rates(struct run *run, const struct item *item)
+{
+    struct strata_kernels decode = run->kernels;
+    struct strata__threads *own = NULL, *pool = run->bench.pool;
+    unsigned threads = run->tuning.threads;
+    strata__tuning_apply(&run->tuning, STRATA__DECODE, &decode);
+    if (threads && threads != strata__threads_count(pool)) {
+        STRATA_TRY(open_pools(&own, &threads, 1));
+        pool = own;
+    }
+    for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
+        enum strata_type type = (enum strata_type)t;
+        if (strata__tuning_has_rate(type) && (!item->quick || is_common(type)))
+            run->tuning.rate[t] = rate_of(run, pool, &decode, type);
+    }
+    run->tuning.rate_threads = strata__threads_count(pool);
+    strata__threads_close(&own);
+    return STRATA_OK;
+}
+
 /* ---- The whole ---- */
 
 static strata_status run_items(struct run *run, strata_progress_fn *on_progress, void *user)
 {
-    static strata_status (*const tune[])(struct run *, const struct item *) = {
-        [KERNEL] = tune_kernel, [BLAS] = tune_blas, [THREADS] = tune_threads};
+    static strata_status (*const tune[])(struct run *,
+                                         const struct item *) = {[KERNEL] = tune_kernel,
+                                                                 [BLAS] = tune_blas,
+                                                                 [THREADS] = tune_threads,
+                                                                 [RATES] = measure_rates};
     for (size_t i = 0; i < run->n_items; i++) {
         const struct item *item = &run->items[i];
         char what[32] = "threads";
-        if (item->kind != THREADS)
+        if (item->kind == RATES)
+            snprintf(what, sizeof what, "rates");
+        else if (item->kind != THREADS)
             snprintf(what, sizeof what, "%s %s",
                      item->kind == BLAS ? "blas" : strata__phase_name(item->phase),
                      strata_block_format(item->type)->name);
@@ -284,6 +327,7 @@ strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *op
     *out = NULL;
     STRATA_TRY(check(runtime, options));
     struct run run = {.runtime = runtime};
+    struct strata__scope before = strata__scope_set(runtime->core);
     unsigned threads = strata__threads_count(runtime->threads);
     strata_kernels_select(&run.kernels, runtime->level);
     strata__tuning_default(&run.tuning, runtime->level);
@@ -305,5 +349,6 @@ strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *op
     } else {
         strata__free(run.result);
     }
+    strata__scope_set(before);
     return status;
 }

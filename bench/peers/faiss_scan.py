@@ -42,7 +42,8 @@ class Strata:
     """An index of libstrata.so with a runtime of its own."""
 
     def __init__(self, library, threads, dimension, kind):
-        self.strata = strata_api.Strata(library, threads)
+        no_limit = strata_api.Budget(b"base_indices", strata_api.NO_LIMIT, strata_api.NO_LIMIT)
+        self.strata = strata_api.Strata(library, threads, budgets=[no_limit])
         self.strata.api.strata_index_info_get.restype = strata_api.IndexInfo
         options, self.index = strata_api.IndexOptions(), ctypes.c_void_p()
         self.strata.api.strata_index_options_default(ctypes.byref(options))

@@ -16,10 +16,26 @@ class Config(ctypes.Structure):
         ("no_tuning", ctypes.c_bool),
         ("fixed_placement", ctypes.c_bool),
         ("memory_limit", ctypes.c_uint64),
+        ("memory_aim", ctypes.c_uint64),
+        ("budgets", ctypes.c_void_p),
+        ("n_budgets", ctypes.c_size_t),
+        ("idle_ms", ctypes.c_uint),
         ("move_interval_ms", ctypes.c_uint),
         ("on_event", ctypes.c_void_p),
         ("event_user", ctypes.c_void_p),
     ]
+
+
+class Budget(ctypes.Structure):
+    _fields_ = [
+        ("component", ctypes.c_char_p),
+        ("host_bytes", ctypes.c_uint64),
+        ("device_bytes", ctypes.c_uint64),
+        ("lender", ctypes.c_char_p),
+    ]
+
+
+NO_LIMIT = 2**64 - 1
 
 
 class ModelOptions(ctypes.Structure):
@@ -28,6 +44,8 @@ class ModelOptions(ctypes.Structure):
         ("compute", ctypes.c_int),
         ("no_pack_cache", ctypes.c_bool),
         ("no_weights", ctypes.c_bool),
+        ("component", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
     ]
 
 
@@ -94,7 +112,7 @@ class StrataError(Exception):
 class Strata:
     """A runtime of the library."""
 
-    def __init__(self, library, threads, move_interval_ms=0):
+    def __init__(self, library, threads, move_interval_ms=0, budgets=()):
         self.api = ctypes.CDLL(str(library))
         self.api.strata_last_error.restype = ctypes.c_char_p
         self.api.strata_isa_name.restype = ctypes.c_char_p
@@ -102,6 +120,8 @@ class Strata:
         self.api.strata_config_default(ctypes.byref(config))
         config.threads = threads
         config.move_interval_ms = move_interval_ms
+        rows = (Budget * len(budgets))(*budgets)
+        config.budgets, config.n_budgets = ctypes.addressof(rows), len(budgets)
         self.runtime = ctypes.c_void_p()
         self.call("strata_runtime_open", ctypes.byref(self.runtime), ctypes.byref(config))
         self.level = self.api.strata_isa_name(self.runtime).decode()

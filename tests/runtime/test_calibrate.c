@@ -13,6 +13,8 @@
 #include "calibrate.h"
 #include "engine_fixture.h"
 #include "gguf_fixture.h"
+#include "governor.h"
+#include "placement.h"
 #include "residency_fixture.h"
 
 enum { TOKENS = 41 };
@@ -134,11 +136,79 @@ static void a_small_device_is_left_out(void **state)
     rig_close(&rig);
 }
 
+struct loaded {
+    size_t there, on_disk;
+    uint64_t bytes_there;
+};
+
+/* Loads the model where there is an accelerator; the host has room for two layers of it, so that
+ * the others have to be on the device or on disk, and the component may have so many bytes of the
+ * device. */
+static struct loaded load_beside(struct rig *rig, uint64_t device_bytes)
+{
+    struct loaded loaded = {0};
+    strata_budget budget = {"mine", strata__least_bytes(rig->model) + 1000, device_bytes, NULL};
+    budget.host_bytes += 4 << 20; /* of the session that measures */
+    strata_config config;
+    strata_runtime *runtime;
+    strata_model *model;
+    strata_model_options options;
+    strata_config_default(&config);
+    config.threads = 2;
+    config.no_tuning = config.fixed_placement = true;
+    strata_budget budgets[] = {budget,
+                               {"mine/model_weights(rig-Q8_0)",
+                                strata__least_bytes(rig->model) + 1000, STRATA_NO_LIMIT, NULL}};
+    config.budgets = budgets;
+    config.n_budgets = 2;
+    strata_model_options_default(&options);
+    options.component = "mine";
+    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_OK);
+    assert_int_equal(strata__governor_add_device(runtime->governor, rig->device), STRATA_OK);
+    if (strata_model_load(runtime, strata__file_path(rig->model->file), &options, &model) !=
+        STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    for (size_t i = 0; i < RIG_PLACES; i++) {
+        struct strata__place place = strata__place_now(model, i);
+        loaded.there += place.device != NULL;
+        loaded.on_disk += place.on_disk;
+        loaded.bytes_there += place.device ? strata__layer_bytes(model, i) : 0;
+    }
+    print_message("%zu layers on the device, %zu on disk\n", loaded.there, loaded.on_disk);
+    strata_model_unref(&model);
+    strata_runtime_close(&runtime);
+    return loaded;
+}
+
+/* Layers go where the plan says, within the budget of their component; a device that is lost while
+ * it is measured is left out. */
+static void loading_places_layers(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open((struct rig_options){.type = "Q8_0"});
+    struct loaded loaded = load_beside(&rig, STRATA_NO_LIMIT);
+    assert_true(loaded.there >= 2);
+    assert_int_equal(loaded.on_disk, 0);
+    uint64_t two = strata__layer_bytes(rig.model, 0) + strata__layer_bytes(rig.model, 1) + (20 << 10);
+    loaded = load_beside(&rig, two);
+    assert_in_range(loaded.there, 1, 3); /* one of them is the small head */
+    assert_true(loaded.bytes_there <= two);
+    loaded = load_beside(&rig, 0);
+    assert_int_equal(loaded.there, 0);
+    assert_true(loaded.on_disk > 0);
+    sim_fail(rig.sim, SIM_RUN, 1);
+    loaded = load_beside(&rig, STRATA_NO_LIMIT);
+    assert_int_equal(loaded.there, 0);
+    assert_true(loaded.on_disk > 0);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(predictions_hold),
         cmocka_unit_test(a_small_device_is_left_out),
+        cmocka_unit_test(loading_places_layers),
     };
     return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

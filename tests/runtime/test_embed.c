@@ -1,5 +1,4 @@
 /* strata_embed: any number of texts, what is cut, hostile texts, models that are refused. */
-#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -14,7 +13,6 @@
 
 #include "encoder.h"
 #include "engine_fixture.h"
-#include "faults.h"
 #include "gguf_fixture.h"
 #include "gguf_write.h"
 #include "tokenizer.h"
@@ -552,31 +550,6 @@ static void kept_on_disk(void **state)
     assert_int_equal(rmdir(gguf_path("home")), 0);
 }
 
-/* Every allocation of a first call fails once, alone and with all later ones; then it works. */
-static void failing_memory(void **state)
-{
-    (void)state;
-    for (int later = 0; later < 2; later++) {
-        struct engine engine = open_tiny(1);
-        strata_text texts[2] = {text_of("the cat"), text_of("a dog")};
-        float vectors[2 * WIDTH];
-        size_t failures = 0;
-        for (size_t n = 1;; n++) {
-            fault_arm(FAULT_MEMORY, n, later, ENOMEM);
-            strata_status status = strata_embed(engine.model, texts, 2, NULL, vectors, NULL);
-            size_t calls = fault_count(FAULT_MEMORY);
-            fault_reset();
-            if (status == STRATA_OK && calls < n)
-                break;
-            assert_int_equal(status, STRATA_E_NOMEM);
-            failures++;
-        }
-        assert_true(failures > 10);
-        embed(&engine, texts, 2, NULL, vectors, NULL);
-        engine_close(&engine);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -584,8 +557,7 @@ int main(void)
         cmocka_unit_test(options_count),  cmocka_unit_test(hostile_texts),
         cmocka_unit_test(any_thread),     cmocka_unit_test(lengthened_texts),
         cmocka_unit_test(refused_models), cmocka_unit_test(bad_weights),
-        cmocka_unit_test(wrong_kind),     cmocka_unit_test(failing_memory),
-        cmocka_unit_test(kept_on_disk),
+        cmocka_unit_test(wrong_kind),     cmocka_unit_test(kept_on_disk),
     };
     gguf_folder_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -248,6 +249,32 @@ static void doubt_is_for_the_default(void **state)
     assert_true(strata__tune_rate(&trials[0]) == 100);
 }
 
+/* Plans are made of the rates that are kept, when they are of as many threads and of the
+ * arithmetic that will be used. */
+static void plans_use_rates(void **state)
+{
+    (void)state;
+    /* blk.0 of the small model: 5 matrices of 256 x 256 and two of 256 x 128. */
+    const double macs = 6.0 * 256 * 256, us = macs / 2, head_us = 256.0 * 320 / 2;
+    tune_write_choices("rates 1\nrate Q4_1 2\n");
+    for (int way = 0; way < 3; way++) {
+        strata_runtime *runtime = tune_runtime(NULL, way == 1, 1);
+        strata_plan_options options;
+        strata_plan *plan;
+        strata_plan_options_default(&options);
+        options.compute = way == 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8;
+        assert_int_equal(strata_plan_create(runtime, ENGINE_TINY, &options, &plan), STRATA_OK);
+        if (way == 0) {
+            assert_true(fabs(plan->layers[0].cost_us - us) < 1e-6 * us);
+            assert_true(fabs(plan->layers[1].cost_us - head_us) < 1e-6 * head_us);
+        } else { /* measured: far from that */
+            assert_true(plan->layers[0].cost_us < us / 2);
+        }
+        strata_plan_free(&plan);
+        strata_runtime_close(&runtime);
+    }
+}
+
 struct progress {
     size_t calls, total, stop_at;
 };
@@ -270,7 +297,7 @@ static void quick_run(void **state)
     struct progress progress = {.calls = 0};
     strata_tuning *tuning;
     assert_int_equal(strata_tune(runtime, &options, on_progress, &progress, &tuning), STRATA_OK);
-    assert_int_equal(tuning->n_choices, progress.total);
+    assert_int_equal(tuning->n_choices + 1, progress.total); /* rates are no choice */
     assert_int_equal(progress.calls, progress.total);
     assert_int_equal(tune_files(), 0);
     for (size_t i = 0; i < tuning->n_choices; i++) {
@@ -293,6 +320,11 @@ static void quick_run(void **state)
     assert_true(tuning->in_use);
     assert_int_equal(tuning->n_choices, kept);
     strata_tuning_free(&tuning);
+    assert_int_equal(next->tuning.rate_threads, next->tuning.threads ? next->tuning.threads : 2);
+    for (int t = 0; t < STRATA_TYPE_COUNT; t++)
+        assert_int_equal(next->tuning.rate[t] > 0, t == STRATA_TYPE_Q4_0 || t == STRATA_TYPE_Q8_0 ||
+                                                       t == STRATA_TYPE_Q4_K ||
+                                                       t == STRATA_TYPE_F16);
     bool removed;
     assert_int_equal(strata_tuning_reset(next, &removed), STRATA_OK);
     assert_true(removed);
@@ -359,6 +391,7 @@ static int run(void)
         cmocka_unit_test_setup(blas_begins_where_it_says, tune_fresh_home),
         cmocka_unit_test_setup(doubt_is_for_the_default, tune_fresh_home),
         cmocka_unit_test_setup(quick_run, tune_fresh_home),
+        cmocka_unit_test_setup(plans_use_rates, tune_fresh_home),
         cmocka_unit_test_setup(cancelled_run_keeps_nothing, tune_fresh_home),
         cmocka_unit_test_setup(failures_before_measuring_are_clean, tune_fresh_home),
     };

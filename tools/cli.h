@@ -3,9 +3,11 @@
 #ifndef STRATA_CLI_H
 #define STRATA_CLI_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "strata.h"
 
@@ -31,8 +33,7 @@ enum cli_kind {
     CLI_CHOICE, /* one of the words in `value`; const char * */
     CLI_NUMBER, /* whole number; uint64_t */
     CLI_REAL,   /* finite number; double */
-    CLI_BYTES,  /* a size above 0 (cli_parse_bytes); uint64_t */
-    CLI_LATER   /* known to the documentation, refused by this version; nothing is stored */
+    CLI_BYTES   /* a size above 0 (cli_parse_bytes); uint64_t */
 };
 
 struct cli_option {
@@ -58,8 +59,9 @@ struct cli_texts {
 };
 
 /* Groups of common options that a command takes. */
-#define CLI_MODEL 1u    /* -m; required unless the command has an argument for it */
-#define CLI_RUN 2u      /* -t --device --compute --memory-limit --no-pack-cache */
+#define CLI_MODEL 1u                    /* -m; required unless the command has an argument for it */
+#define CLI_ANY_MODEL (CLI_MODEL | 32u) /* the same, never required */
+#define CLI_RUN 2u      /* -t --device --compute --memory-limit --no-pack-cache --event-log */
 #define CLI_CONTEXT 16u /* --ctx --kv-type */
 #define CLI_JSON 4u     /* --json */
 #define CLI_SAMPLE 8u   /* -n --temp --top-k --top-p --min-p --repeat-penalty --seed */
@@ -70,7 +72,12 @@ struct cli_common {
     uint64_t threads; /* 0: automatic */
     uint64_t context; /* 0: automatic */
     const char *device, *kv_type, *compute;
-    uint64_t memory_limit; /* bytes; 0: none */
+    uint64_t memory_limit;        /* bytes; 0: the library's default */
+    const char *event_log;        /* file, or NULL */
+    const char *config;           /* likewise */
+    const strata_budget *budgets; /* of that file, as many: */
+    size_t n_budgets;
+    const char *command; /* its name */
     bool json, help, no_pack_cache;
     unsigned verbose, quiet;
     int log_level; /* enum strata_log_level, or below: only errors */
@@ -94,7 +101,7 @@ struct cli_command {
 
 extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
     cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune, cmd_convert,
-    cmd_quantize, cmd_imatrix, cmd_embed, cmd_plan;
+    cmd_quantize, cmd_imatrix, cmd_embed, cmd_plan, cmd_memory, cmd_top;
 
 #define CLI_GO_ON (-1)
 
@@ -189,14 +196,23 @@ struct cli_engine {
     strata_session *session;
     strata_kv_type kv_type;
     const strata_tokenizer *tokenizer; /* the model's */
+    struct status_socket *socket;      /* for strata top, or NULL */
+    FILE *event_log;                   /* or NULL */
 };
 
 /* What --compute says; its default is for block-quantised weights. */
 strata_compute cli_compute(const struct cli_common *common);
 
-/* Finds the model of the options and opens runtime and model.  Returns CLI_DONE, or the exit status
- * after a message; the caller closes the engine in both cases. */
+/* The library's configuration for the options, without an event log. */
+strata_config cli_config(const struct cli_common *common);
+
+/* Finds the model of the options and opens runtime and model; strata top sees it from then on.
+ * Returns CLI_DONE, or the exit status after a message; the caller closes the engine in both cases.
+ */
 int cli_engine_load(struct cli_engine *engine, const struct cli_common *common);
+
+/* The same with a session where the model has them; without -m only the runtime. */
+int cli_engine_any(struct cli_engine *engine, const struct cli_common *common);
 
 /* Opens a session with `context` positions (0: the default), which Ctrl-C cancels from now on. */
 int cli_engine_session(struct cli_engine *engine, unsigned context);

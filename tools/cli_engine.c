@@ -1,10 +1,13 @@
 /* From options to a model that can compute. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_json.h"
 #include "model_names.h"
+#include "status_socket.h"
 
 strata_compute cli_compute(const struct cli_common *common)
 {
@@ -14,32 +17,88 @@ strata_compute cli_compute(const struct cli_common *common)
                                           : STRATA_COMPUTE_Q8;
 }
 
+strata_config cli_config(const struct cli_common *common)
+{
+    strata_config config;
+    strata_config_default(&config);
+    config.threads = (int)common->threads;
+    config.memory_limit = common->memory_limit;
+    config.budgets = common->budgets;
+    config.n_budgets = common->n_budgets;
+    config.log = cli_log;
+    config.log_user = (void *)common;
+    return config;
+}
+
+/* A line of the event log.  One that cannot be written is left out, and the rest is tried. */
+static void log_event(void *user, const strata_event *event)
+{
+    FILE *file = user;
+    json_t *object = engine_json_event(event);
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    if (text && (fprintf(file, "%s\n", text) < 0 || fflush(file) != 0))
+        clearerr(file);
+    free(text);
+    json_decref(object);
+}
+
+static int open_runtime(struct cli_engine *engine, const struct cli_common *common)
+{
+    strata_config config = cli_config(common);
+    if (common->event_log) {
+        engine->event_log = fopen(common->event_log, "ae");
+        if (!engine->event_log) {
+            cli_message("%s: %s", common->event_log, strerror(errno));
+            return CLI_FAILED;
+        }
+        config.on_event = log_event;
+        config.event_user = engine->event_log;
+    }
+    strata_status result = strata_runtime_open(&engine->runtime, &config);
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+static int load_model(struct cli_engine *engine, const struct cli_common *common, const char *path)
+{
+    strata_model_options options;
+    strata_model_options_default(&options);
+    options.compute = cli_compute(common);
+    options.no_pack_cache = common->no_pack_cache;
+    int status = open_runtime(engine, common);
+    if (status != CLI_DONE)
+        return status;
+    strata_status result = strata_model_load(engine->runtime, path, &options, &engine->model);
+    if (result != STRATA_OK)
+        return cli_fail(result);
+    engine->tokenizer = strata_model_tokenizer(engine->model);
+    bool q8 = common->kv_type && strcmp(common->kv_type, "q8_0") == 0;
+    engine->kv_type = q8 ? STRATA_KV_Q8_0 : STRATA_KV_F16;
+    engine->socket = status_socket_open(engine, common, common->command);
+    return CLI_DONE;
+}
+
 int cli_engine_load(struct cli_engine *engine, const struct cli_common *common)
 {
     int status;
     char *path = model_names_resolve(common->model, &status);
     if (!path)
         return status;
-    strata_config config;
-    strata_config_default(&config);
-    config.threads = (int)common->threads;
-    config.memory_limit = common->memory_limit;
-    config.log = cli_log;
-    config.log_user = (void *)common;
-    strata_model_options options;
-    strata_model_options_default(&options);
-    options.compute = cli_compute(common);
-    options.no_pack_cache = common->no_pack_cache;
-    strata_status result = strata_runtime_open(&engine->runtime, &config);
-    if (result == STRATA_OK)
-        result = strata_model_load(engine->runtime, path, &options, &engine->model);
+    status = load_model(engine, common, path);
     free(path);
-    if (result != STRATA_OK)
-        return cli_fail(result);
-    engine->tokenizer = strata_model_tokenizer(engine->model);
-    bool q8 = common->kv_type && strcmp(common->kv_type, "q8_0") == 0;
-    engine->kv_type = q8 ? STRATA_KV_Q8_0 : STRATA_KV_F16;
-    return CLI_DONE;
+    return status;
+}
+
+int cli_engine_any(struct cli_engine *engine, const struct cli_common *common)
+{
+    if (!common->model)
+        return open_runtime(engine, common);
+    int status = cli_engine_load(engine, common);
+    strata_session_options options = cli_engine_session_options(engine, (unsigned)common->context);
+    if (status != CLI_DONE)
+        return status;
+    strata_status result = strata_session_open(engine->model, &options, &engine->session);
+    /* Models of sentence vectors have none. */
+    return result == STRATA_OK || result == STRATA_E_UNSUPPORTED ? CLI_DONE : cli_fail(result);
 }
 
 strata_session_options cli_engine_session_options(const struct cli_engine *engine, unsigned context)
@@ -70,9 +129,13 @@ int cli_engine_open(struct cli_engine *engine, const struct cli_common *common)
 void cli_engine_close(struct cli_engine *engine)
 {
     cli_interrupts(NULL);
+    status_socket_close(&engine->socket);
     strata_session_close(&engine->session);
     strata_model_unref(&engine->model);
     strata_runtime_close(&engine->runtime);
+    if (engine->event_log && fclose(engine->event_log) != 0)
+        cli_message("the event log is not whole: %s", strerror(errno));
+    engine->event_log = NULL;
     engine->tokenizer = NULL;
 }
 

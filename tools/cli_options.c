@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_file.h"
+
 #define MAX_OPTIONS 48
 #define LONG_ONLY 256 /* getopt's value of the first option: above every letter */
 
@@ -40,8 +42,7 @@ static const struct common_option common_options[] = {
       CLI_CHOICE, AT(compute), 0, 0, NULL}},
     {CLI_RUN,
      {"memory-limit", 0, "SIZE",
-      "host memory, as 6GB: layers that do not fit are read from disk as they run (default: what "
-      "the system gives)",
+      "host memory, as 6GB: layers that do not fit are read from disk as they run (default 8GB)",
       CLI_BYTES, AT(memory_limit), 0, 0, NULL}},
     {CLI_SAMPLE,
      {"max-tokens", 'n', "N", "new tokens at most (default 128)", CLI_NUMBER, AT(max_tokens), 1,
@@ -66,7 +67,12 @@ static const struct common_option common_options[] = {
     {CLI_RUN,
      {"no-pack-cache", 0, NULL, "pack weights in memory, keep no copy on disk", CLI_FLAG,
       AT(no_pack_cache), 0, 0, NULL}},
-    {CLI_MODEL, {"config", 0, "FILE", NULL, CLI_LATER, 0, 0, 0, NULL}},
+    {CLI_RUN,
+     {"event-log", 0, "FILE", "append what was decided about memory, a JSON object a line",
+      CLI_TEXT, AT(event_log), 0, 0, NULL}},
+    {CLI_MODEL | CLI_RUN,
+     {"config", 0, "FILE", "options and budgets of components, as JSON (strata help memory)",
+      CLI_TEXT, AT(config), 0, 0, NULL}},
     {CLI_JSON, {"json", 0, NULL, "print one JSON object", CLI_FLAG, AT(json), 0, 0, NULL}},
     {0,
      {"verbose", 'v', NULL, "say more on stderr; twice: everything", CLI_TIMES, AT(verbose), 0, 0,
@@ -189,11 +195,9 @@ static int store(const struct cli_command *command, const struct cli_option *opt
     case CLI_REAL:
         return store_real(command, option, out, value);
     case CLI_BYTES:
-        return store_bytes(command, option, out, value);
-    case CLI_LATER:
         break;
     }
-    return cli_usage(command, "--%s: not available in this version", option->name);
+    return store_bytes(command, option, out, value);
 }
 
 void cli_texts_free(struct cli_texts *texts)
@@ -251,9 +255,93 @@ static int check_arguments(const struct cli_command *command, struct cli_common 
                          common->arguments[command->max_arguments]);
     if (common->n_arguments < command->min_arguments)
         return cli_usage(command, "%s is missing", command->arguments);
-    if (command->groups & CLI_MODEL && command->max_arguments == 0 && !common->model)
+    bool required = (command->groups & CLI_ANY_MODEL) == CLI_MODEL && command->max_arguments == 0;
+    if (required && !common->model)
         return cli_usage(command, "-m MODEL is missing");
     return CLI_GO_ON;
+}
+
+/* ---- The file of --config ---- */
+
+/* What it holds, which options point into, until the program ends. */
+static json_t *config_file;
+static strata_budget *config_budgets;
+
+/* The option that a key names: of this command, or (*known) of others. */
+static const struct cli_option *named(const struct cli_option *const *table, size_t n,
+                                      const char *key, bool *known)
+{
+    size_t n_common = sizeof common_options / sizeof *common_options;
+    *known = false;
+    for (size_t i = 0; i < n_common; i++)
+        *known |= strcmp(common_options[i].option.name, key) == 0;
+    for (size_t i = 0; i < n && *known; i++)
+        if (strcmp(table[i]->name, key) == 0)
+            return table[i];
+    return NULL;
+}
+
+static bool is_given(const struct cli_option *const *given, const struct cli_option *option)
+{
+    while (*given && *given != option)
+        given++;
+    return *given != NULL;
+}
+
+/* One key of the file; `number` keeps the text of a JSON number. */
+static int apply_key(const struct cli_command *command, const char *path,
+                     const struct cli_option *option, const json_t *value, void *options)
+{
+    char number[32];
+    const char *text = config_file_text(value, number);
+    bool flag = option->kind == CLI_FLAG;
+    if (flag ? !json_is_boolean(value) : !text || !*text) {
+        cli_message("%s: %s: expected %s", path, option->name,
+                    flag ? "true or false" : "a text or a number");
+        return CLI_BAD_FILE;
+    }
+    if (flag && json_is_false(value))
+        return CLI_GO_ON;
+    bool copies = option->kind == CLI_TEXT || option->kind == CLI_CHOICE;
+    if (copies && text == number) {
+        cli_message("%s: %s: expected a text", path, option->name);
+        return CLI_BAD_FILE;
+    }
+    return store(command, option, options, text);
+}
+
+/* What the command line does not say; `given` ends with NULL. */
+static int apply_config(const struct cli_command *command, const struct cli_option *const *table,
+                        size_t n, const struct cli_option *const *given, void *options)
+{
+    struct cli_common *common = options;
+    const char *key;
+    json_t *value;
+    int status = CLI_DONE;
+    if (!common->config)
+        return CLI_GO_ON;
+    config_file = config_file_read(common->config, &status);
+    if (!config_file)
+        return status;
+    json_object_foreach(config_file, key, value)
+    {
+        bool known;
+        const struct cli_option *option = named(table, n, key, &known);
+        if (strcmp(key, "budgets") == 0)
+            continue;
+        if (!known || strcmp(key, "config") == 0 || strcmp(key, "help") == 0) {
+            cli_message("%s: \"%s\" is no common option, nor \"budgets\"", common->config, key);
+            return CLI_BAD_FILE;
+        }
+        status = option && !is_given(given, option)
+                     ? apply_key(command, common->config, option, value, options)
+                     : CLI_GO_ON;
+        if (status != CLI_GO_ON)
+            return status;
+    }
+    status = config_file_budgets(config_file, common->config, &config_budgets, &common->n_budgets);
+    common->budgets = config_budgets;
+    return status == CLI_DONE ? CLI_GO_ON : status;
 }
 
 int cli_parse(const struct cli_command *command, int argc, char **argv, void *options)
@@ -264,6 +352,9 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, void *op
     size_t n = gather(command, table);
     build(table, n, longs, shorts);
     struct cli_common *common = options;
+    const struct cli_option *given[MAX_OPTIONS + 1] = {NULL};
+    size_t n_given = 0;
+    common->command = command->name;
     common->max_tokens = 128;
     common->top_p = common->repeat_penalty = 1;
     opterr = 0;
@@ -272,14 +363,20 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, void *op
     while ((key = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (key == '?' || key == ':')
             return refuse(command, key, argv[optind - 1]);
-        int status = store(command, find(table, n, key), options, optarg);
+        const struct cli_option *option = find(table, n, key);
+        int status = store(command, option, options, optarg);
         if (status != CLI_GO_ON)
             return status;
+        if (!is_given(given, option))
+            given[n_given++] = option;
     }
     if (common->help) {
         cli_print_help(command);
         return CLI_DONE;
     }
+    int status = apply_config(command, table, n, given, options);
+    if (status != CLI_GO_ON)
+        return status;
     if (!cli_log_level(&common->log_level))
         return cli_usage(command, "STRATA_LOG is none of error, warn, info, debug");
     common->log_level += (int)common->verbose - (int)common->quiet;
@@ -296,8 +393,6 @@ void cli_print_help(const struct cli_command *command)
            *command->arguments ? " " : "", command->arguments, command->summary);
     for (size_t i = 0; i < n; i++) {
         const struct cli_option *o = table[i];
-        if (o->kind == CLI_LATER)
-            continue;
         char left[64], letter[8] = "   ";
         if (o->letter)
             snprintf(letter, sizeof letter, "-%c,", o->letter);

@@ -139,11 +139,8 @@ static void print_text(const strata_plan *plan)
 
 static strata_status create(const struct options *o, const char *path, strata_plan **plan)
 {
-    strata_config config;
-    strata_config_default(&config);
-    config.threads = (int)o->common.threads;
-    config.log = cli_log;
-    config.log_user = (void *)&o->common;
+    strata_config config = cli_config(&o->common);
+    config.memory_limit = UINT64_MAX; /* of what is planned, not of planning */
     strata_plan_options how;
     strata_plan_options_default(&how);
     if (o->common.memory_limit)

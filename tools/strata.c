@@ -9,7 +9,7 @@
 static const struct cli_command *const commands[] = {
     &cmd_topology, &cmd_pull,    &cmd_cache,      &cmd_inspect, &cmd_tokenize, &cmd_logits,
     &cmd_generate, &cmd_chat,    &cmd_perplexity, &cmd_bench,   &cmd_tune,     &cmd_convert,
-    &cmd_quantize, &cmd_imatrix, &cmd_embed,      &cmd_plan,
+    &cmd_quantize, &cmd_imatrix, &cmd_embed,      &cmd_plan,    &cmd_memory,   &cmd_top,
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

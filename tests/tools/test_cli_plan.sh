@@ -34,10 +34,10 @@ expect 1 "$strata" plan absent.gguf
 expect 2 "$strata" plan "$tiny" --ctx 100000
 
 # A limit that the model does not fit into: the same text, with layers on disk.
-expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -q
+expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -q --ctx 32
 cp "$out/stdout" "$out/wanted"
 export STRATA_HOME=$out/home
-expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -v --memory-limit 1MB
+expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -v --ctx 32 --memory-limit 1MB
 cmp -s "$out/stdout" "$out/wanted" || fail 'a memory limit changes the text'
 says 'layer 0 moved, host to disk: host: -[0-9]+ MB left of 1, '
 expect 2 "$strata" generate -m "$tiny" -p a --memory-limit 0

@@ -39,8 +39,8 @@ says "'f1' is none of f16"
 expect 2 "$strata" generate -m x --device cuda
 says 'not available in this version'
 expect 2 "$strata" generate -m x --compute q4
-expect 2 "$strata" generate -m x --config file
-says 'not available in this version'
+expect 1 "$strata" generate -m x --config "$out/absent"
+says 'No such file'
 expect 2 "$strata" bench
 expect 2 "$strata" bench -m x -b 65
 says '64'

@@ -44,7 +44,7 @@ _strata() {
     *:-m | *:--model | inspect:inspect | plan:plan | quantize:quantize)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word"; compgen -f -- "$word")
         ;;
-    *:-f | *:--file)
+    *:-f | *:--file | *:--config | *:--event-log)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
     *:--device | *:--kv-type | *:--compute | *:--type)

@@ -1,7 +1,8 @@
 /* libstrata: memory budgets, the ledger of what is used, and giving memory back.
  *
  * Everything that takes 64 KiB or more is charged to a component: blocks of host memory, pages of
- * mapped files that are wanted in memory, and memory of devices.  Components are a tree below
+ * mapped files that are wanted in memory, and memory of devices.  (Files, tokenizers and converters
+ * that are used without a runtime belong to none.)  Components are a tree below
  * "total"; bytes count for a component and for those above it.  Budgets are limits, no
  * reservations: together they may be more than the total.
  *

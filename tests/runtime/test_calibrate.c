@@ -189,7 +189,8 @@ static void loading_places_layers(void **state)
     struct loaded loaded = load_beside(&rig, STRATA_NO_LIMIT);
     assert_true(loaded.there >= 2);
     assert_int_equal(loaded.on_disk, 0);
-    uint64_t two = strata__layer_bytes(rig.model, 0) + strata__layer_bytes(rig.model, 1) + (20 << 10);
+    uint64_t two =
+        strata__layer_bytes(rig.model, 0) + strata__layer_bytes(rig.model, 1) + (20 << 10);
     loaded = load_beside(&rig, two);
     assert_in_range(loaded.there, 1, 3); /* one of them is the small head */
     assert_true(loaded.bytes_there <= two);

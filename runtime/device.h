@@ -20,6 +20,7 @@ struct strata__device {
     const struct strata__device_ops *ops;
     const char *name; /* "cuda0"; borrowed from the device */
     _Atomic bool lost;
+    bool decoders_only; /* it has no steps of encoders */
 };
 
 struct strata__device_ops {

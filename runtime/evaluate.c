@@ -26,14 +26,15 @@ static bool is_cancelled(const struct strata__chunk *chunk)
 }
 
 /* Thread 0, between layers: stops everybody at the next layer when asked to, or when the residual
- * stream has gone bad.  A stop is announced one layer ahead, so that all threads see it alike. */
-static void watch(struct strata__chunk *chunk, size_t layer)
+ * stream has gone bad (X may not have the last addend yet, which is on the host then).  A stop is
+ * announced one layer ahead, so that all threads see it alike. */
+static void watch(struct strata__chunk *chunk, size_t layer, bool addend)
 {
     bool stop = is_cancelled(chunk);
-    if (chunk->find_bad_layer) { /* X may not have the last addend yet */
+    if (chunk->find_bad_layer) {
         size_t n = chunk->count * chunk->model->hp.embedding;
         stop = !all_finite(strata__row_of(chunk, STRATA__BUF_X, 0), n) ||
-               (layer > 0 && !all_finite(strata__row_of(chunk, STRATA__BUF_DELTA, 0), n));
+               (addend && !all_finite(strata__row_of(chunk, STRATA__BUF_DELTA, 0), n));
     }
     if (stop && layer + 1 < atomic_load(&chunk->stop_layer))
         atomic_store(&chunk->stop_layer, layer + 1);
@@ -60,7 +61,7 @@ static void run_part(void *context, unsigned thread)
             if (step->layer >= atomic_load(&chunk->stop_layer))
                 return;
             if (thread == 0)
-                watch(chunk, step->layer);
+                watch(chunk, step->layer, step->layer > 0 && chunk->model->hp.encoder);
             if (chunk->find_bad_layer) /* steps change what it looks at */
                 strata__threads_barrier(strata__pool_of(chunk));
         }
@@ -99,10 +100,16 @@ static strata_status walk(struct strata__chunk *chunk, struct strata__device **f
     for (size_t i = 0; i < all && model->steps[i].layer < atomic_load(&chunk->stop_layer);) {
         struct strata__stretch stretch = strata__stretch_at(model, i);
         struct strata__device *device = stretch.device;
-        size_t steps = stretch.steps < all - i ? stretch.steps : all - i;
+        size_t layer = model->steps[i].layer, one;
+        strata__home_steps(model, layer, &one);
+        /* A device does not look for bad layers: one by one. */
+        size_t most = device && chunk->find_bad_layer ? one : stretch.steps;
+        size_t steps = most < all - i ? most : all - i;
         struct part part = {chunk, &model->steps[i], device ? 0 : steps, embeds};
         if (!device || embeds)
             run_stretch_on_host(chunk, &part, stretch.on_disk);
+        if (device && layer < model->hp.layers)
+            watch(chunk, layer, false);
         strata_status status =
             device ? device->ops->run(device, chunk, part.steps, steps) : STRATA_OK;
         if (status != STRATA_OK) {

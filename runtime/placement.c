@@ -148,16 +148,30 @@ static strata_status place(struct work *w)
     return solve(w);
 }
 
+/* In equal parts of layers on the devices, in their order, whatever they cost. */
+static strata_status place_on_all(struct work *w)
+{
+    size_t n = strata__placed_layers(w->model);
+    for (size_t i = 0; i < n; i++) {
+        struct strata__device *device = w->devices[i * w->n_devices / n];
+        STRATA_TRY(place_layer(w->model, i, device, false));
+        strata__governor_wish(w->model->runtime->governor, w->model, i, device, false);
+    }
+    return STRATA_OK;
+}
+
 strata_status strata__place_loaded(strata_model *model)
 {
     struct work w = {.model = model};
-    strata_status status;
+    strata_status status = STRATA_OK;
     if (model->hp.encoder || strata__placed_layers(model) > STRATA__PLAN_LAYERS)
         return STRATA_OK;
     do {
+        status = STRATA_OK;
         w.n_devices =
             strata__governor_devices(model->runtime->governor, w.devices, STRATA__PLAN_DEVICES);
-        status = w.n_devices ? place(&w) : STRATA_OK;
+        if (w.n_devices)
+            status = model->runtime->emulated ? place_on_all(&w) : place(&w);
         strata__free(w.layers);
         strata__free(w.plan);
         w.layers = NULL;

@@ -9,6 +9,7 @@
 #include "collect.h"
 #include "cpu_features.h"
 #include "cpu_quota.h"
+#include "devices.h"
 #include "events.h"
 #include "gemm_blas.h"
 #include "governor.h"
@@ -81,6 +82,26 @@ static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
                             "%s: on, but OpenBLAS (libopenblas.so.0) cannot be loaded; install it "
                             "(Debian: libopenblas0), or build strata with STRATA_BLAS",
                             source);
+    return STRATA_OK;
+}
+
+static strata_status choose_device(strata_runtime *runtime, const char *wanted)
+{
+    static const char *const words[] = {"auto", "cpu", "emu"};
+    const char *source = "device";
+    if (!wanted) {
+        wanted = getenv("STRATA_DEVICE");
+        source = "STRATA_DEVICE";
+    }
+    if (!wanted || !*wanted)
+        wanted = "auto";
+    unsigned i = 0;
+    while (i < 3 && strcmp(wanted, words[i]) != 0)
+        i++;
+    if (i == 3)
+        return strata__fail(STRATA_E_INVALID, "%s: \"%s\" is none of auto, cpu, emu", source,
+                            wanted);
+    runtime->emulated = i == 2;
     return STRATA_OK;
 }
 
@@ -171,6 +192,7 @@ static strata_status configure(strata_runtime *runtime, const strata_config *con
     runtime->no_tuning = config->no_tuning;
     STRATA_TRY(choose_level(runtime, config->cpu_level));
     STRATA_TRY(choose_blas(runtime, config->blas));
+    STRATA_TRY(choose_device(runtime, config->device));
     return check_threads(config->threads);
 }
 
@@ -206,7 +228,8 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
                                                .same_way_ms = config->move_interval_ms,
                                                .pressure.memory_limit =
                                                    strata__budget_total(config)};
-    return strata__governor_open(&runtime->governor, runtime, &options);
+    STRATA_TRY(strata__governor_open(&runtime->governor, runtime, &options));
+    return runtime->emulated ? strata__devices_open(runtime) : STRATA_OK;
 }
 
 strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)
@@ -231,6 +254,7 @@ void strata_runtime_close(strata_runtime **handle)
     if (!runtime)
         return;
     strata__governor_close(&runtime->governor);
+    strata__devices_close(&runtime->devices);
     strata__events_close(&runtime->events);
     strata__threads_close(&runtime->threads);
     strata__collector_close(&runtime->collector);

@@ -20,8 +20,10 @@ struct strata_runtime {
     enum strata__blas blas;
     const char *blas_name; /* NULL where it does not serve */
     struct strata__threads *threads;
-    unsigned cores;     /* that this process may use */
-    strata_log_fn *log; /* may be NULL */
+    bool emulated;                   /* layers go to devices, however slow these are */
+    struct strata__devices *devices; /* accelerators in use (devices.h), or NULL */
+    unsigned cores;                  /* that this process may use */
+    strata_log_fn *log;              /* may be NULL */
     void *log_user;
     struct strata__events *events;       /* what was decided (events.h) */
     struct strata__governor *governor;   /* watches memory, moves layers (governor.h) */

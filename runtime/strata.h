@@ -117,6 +117,9 @@ typedef struct strata_config {
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
                             * serves, OpenBLAS is loaded and set to one thread a call, in the whole
                             * process */
+    const char *device;    /* "auto" or "cpu" (so far the same), or "emu": all layers go to the
+                            * devices of the plug-in that $STRATA_CUDA_PLUGIN names, the emulator of
+                            * the tests; NULL: $STRATA_DEVICE, else "auto" */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
     bool no_tuning;        /* use no choices that strata_tune kept (default false) */
@@ -142,8 +145,9 @@ STRATA_API void strata_config_default(strata_config *config);
  * calling thread is the other one).  Takes over what strata_tune kept for this host, unless
  * no_tuning is set or the kernel level is lowered; a file of choices that is damaged, or another
  * host's, is logged (info) and ignored.  config NULL means the defaults.  E_INVALID: unknown or
- * unavailable cpu_level, bad blas word, threads < 0 or above 1024, a budget of a component that
- * cannot be; E_NOMEM; E_IO: a thread could not be started. */
+ * unavailable cpu_level, bad blas word, no such device, threads < 0 or above 1024, a
+ * budget of a component that cannot be; E_DEVICE: device is "emu" and cannot be used, with the
+ * reason; E_NOMEM; E_IO: a thread could not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
 STRATA_API void strata_runtime_close(strata_runtime **runtime);
 

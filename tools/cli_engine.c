@@ -23,6 +23,7 @@ strata_config cli_config(const struct cli_common *common)
     strata_config_default(&config);
     config.threads = (int)common->threads;
     config.memory_limit = common->memory_limit;
+    config.device = common->device;
     config.budgets = common->budgets;
     config.n_budgets = common->n_budgets;
     config.log = cli_log;

@@ -11,6 +11,7 @@ class Config(ctypes.Structure):
         ("threads", ctypes.c_int),
         ("cpu_level", ctypes.c_char_p),
         ("blas", ctypes.c_char_p),
+        ("device", ctypes.c_char_p),
         ("log", ctypes.c_void_p),
         ("log_user", ctypes.c_void_p),
         ("no_tuning", ctypes.c_bool),

@@ -5,16 +5,17 @@
  * own STRATA_CUDA_ABI and whose size is at least its own sizeof: a function appended to the table
  * raises the size, any other change the abi.
  *
- * Errors.  Functions return 0, or any other number after writing a sentence without a full stop
- * (at most `capacity` bytes with its terminator) to `message`.  No function exits, aborts, prints
- * or throws.  Threads: any, one call at a time. */
+ * Errors.  Functions return 0, or another number (strata_cuda_status) after writing a sentence
+ * without a full stop (at most `capacity` bytes with its terminator) to `message`.  No function
+ * exits, aborts, prints or throws.  Threads: any; of one context `run` once at a time, all others
+ * beside it. */
 #ifndef STRATA_CUDA_PLUGIN_H
 #define STRATA_CUDA_PLUGIN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRATA_CUDA_ABI 1u
+#define STRATA_CUDA_ABI 2u
 #define STRATA_CUDA_LIBRARY "libstrata_cuda.so"
 #define STRATA_CUDA_ENTRY "strata_cuda_entry"
 
@@ -25,6 +26,86 @@ struct strata_cuda_device {
     uint32_t compute_major, compute_minor; /* compute capability */
     uint64_t memory_bytes, memory_free_bytes;
 };
+
+enum strata_cuda_status {
+    STRATA_CUDA_OK,
+    STRATA_CUDA_NO_MEMORY, /* the device has no room: freeing some helps */
+    STRATA_CUDA_FAILED,    /* anything else: the device is not to be used any more */
+};
+
+/* ---- Work (run) ---- */
+
+/* Rows of activations of a run's tokens, in its workspace. */
+enum strata_cuda_buffer {
+    STRATA_CUDA_X,      /* the residual stream, `embedding` wide */
+    STRATA_CUDA_Q,      /* queries, heads * head_dim */
+    STRATA_CUDA_K,      /* keys, kv_heads * head_dim */
+    STRATA_CUDA_V,      /* values, likewise */
+    STRATA_CUDA_MIX,    /* attention's result, as wide as Q */
+    STRATA_CUDA_GATE,   /* ffn wide */
+    STRATA_CUDA_UP,     /* likewise */
+    STRATA_CUDA_DELTA,  /* what a step adds to X */
+    STRATA_CUDA_LOGITS, /* vocab wide, of the last logit_rows tokens */
+    STRATA_CUDA_BUFFERS
+};
+
+enum strata_cuda_combine { STRATA_CUDA_KEEP, STRATA_CUDA_ADD_TO_X, STRATA_CUDA_SILU_GATE };
+
+/* out = weights * in: panels of packed weights (packed.h), or float rows as in a file. */
+struct strata_cuda_product {
+    const void *weights; /* of the device, like the other addresses but where it says "host" */
+    uint32_t type;       /* GGUF id */
+    uint32_t packed;
+    uint32_t rows, cols;
+    uint64_t row_bytes; /* of float rows */
+    const float *bias;  /* or NULL */
+    uint32_t out;       /* enum strata_cuda_buffer */
+};
+
+enum strata_cuda_kind {
+    STRATA_CUDA_PROJECT,    /* out[i] = product[i] * rms_norm(in), then combine */
+    STRATA_CUDA_ROPE_STORE, /* rotates Q and K, stores K and V in the cache */
+    STRATA_CUDA_ATTEND,     /* MIX = attention of Q over the cache */
+};
+
+struct strata_cuda_step {
+    uint32_t kind, in;
+    const float *norm; /* weights of an RMS norm, or NULL: `in` as it is */
+    uint32_t combine, products;
+    struct strata_cuda_product product[3];
+    uint32_t layer; /* of `kv`: the layers of a run are numbered from 0 on */
+};
+
+/* Successive tokens of one sequence, and where a layer keeps its keys and values: rows of positions
+ * for each key/value head, `context` positions each. */
+struct strata_cuda_span {
+    uint32_t first, count;
+    uint64_t position, context;
+    uint32_t kv_q8; /* keys and values are Q8_0, else F16 */
+};
+struct strata_cuda_kv {
+    void *keys, *values;
+};
+
+struct strata_cuda_run {
+    uint32_t tokens, embedding, ffn, heads, kv_heads, head_dim, vocab;
+    uint32_t rope_pairs, rope_neox; /* rotated dimensions / 2; else adjacent pairs */
+    uint32_t window;                /* positions that a token sees; 0: all before it */
+    uint32_t q8;                    /* packed weights take 8-bit activations */
+    float norm_eps;
+    const struct strata_cuda_span *spans; /* host */
+    uint32_t n_spans;
+    const struct strata_cuda_step *steps; /* host */
+    uint32_t n_steps, n_layers;
+    const struct strata_cuda_kv *kv; /* host: [n_layers][n_spans] */
+    float *x;                        /* host: rows of X, before and after */
+    const float *rope;               /* host: [tokens][2 * rope_pairs], cos and sin */
+    float *logits;                   /* host: rows of logits */
+    uint32_t logit_rows;
+    void *workspace; /* of workspace_bytes */
+};
+
+struct strata_cuda_context; /* a device in use */
 
 struct strata_cuda_plugin {
     uint32_t abi;  /* STRATA_CUDA_ABI */
@@ -42,6 +123,28 @@ struct strata_cuda_plugin {
 
     /* Computes small products on the device and compares them with known results. */
     int (*self_test)(uint32_t index, char *message, size_t capacity);
+
+    /* Takes a device into use, until `close`. */
+    int (*open)(uint32_t index, struct strata_cuda_context **out, char *message, size_t capacity);
+    void (*close)(struct strata_cuda_context *context);
+
+    /* Memory of the device, aligned to 256; copies that are finished when the call returns. */
+    int (*alloc)(struct strata_cuda_context *context, size_t bytes, void **out, char *message,
+                 size_t capacity);
+    void (*free)(struct strata_cuda_context *context, void *memory);
+    int (*upload)(struct strata_cuda_context *context, void *to, const void *from, size_t bytes,
+                  char *message, size_t capacity);
+    int (*download)(struct strata_cuda_context *context, void *to, const void *from, size_t bytes,
+                    char *message, size_t capacity);
+    int (*memory)(struct strata_cuda_context *context, uint64_t *free_bytes, uint64_t *total,
+                  char *message, size_t capacity);
+
+    /* Bytes of a workspace for the run, whose own `workspace` is not looked at. */
+    uint64_t (*workspace_bytes)(const struct strata_cuda_run *run);
+
+    /* Executes the steps; finished when it returns. */
+    int (*run)(struct strata_cuda_context *context, const struct strata_cuda_run *run,
+               char *message, size_t capacity);
 };
 
 typedef const struct strata_cuda_plugin *strata_cuda_entry_fn(void);

@@ -72,8 +72,11 @@ __attribute__((visibility("default"))) const struct strata_cuda_plugin *strata_c
 const struct strata_cuda_plugin *strata_cuda_entry(void)
 {
     static struct strata_cuda_plugin table;
-    table = (struct strata_cuda_plugin){STRATA_CUDA_ABI, sizeof table, device_count, device_info,
-                                        self_test};
+    table = (struct strata_cuda_plugin){.abi = STRATA_CUDA_ABI,
+                                        .size = sizeof table,
+                                        .device_count = device_count,
+                                        .device_info = device_info,
+                                        .self_test = self_test};
     if (is("table"))
         return NULL;
     table.abi += is("abi");

@@ -1,0 +1,334 @@
+/* Products of few tokens: each panel of 16 packed rows is read once, 16 bytes a lane.
+ *
+ * A block has one panel and up to T tokens; its warps share the panel's records of 32 columns.  A
+ * vector of a record (packed.h) is 64 bytes, four lanes of 16: lane 4 * i + j of a warp takes the
+ * rows 4 * j .. 4 * j + 3 of vector i, so that a warp reads 512 bytes that follow each other: a
+ * record of 8 bits, or several of fewer.  Dot products within a record are exact integers (dp4a);
+ * every lane scales its own, and the lanes and warps are summed once, at the end. */
+#include "kernels.cuh"
+
+namespace
+{
+
+const unsigned WARPS = 4;
+
+/* A type's row of STRATA_PACKED_FORMATS: bits, elements a scale, bias, offset, table; and whether
+ * blocks have 256 elements with factors of their own. */
+template <int bits_, int sub_, int bias_, bool offset_, bool table_, bool k_type_> struct Format {
+    static const int bits = bits_, sub = sub_, bias = bias_;
+    static const bool offset = offset_, table = table_, k_type = k_type_;
+
+    static const int block_elems = k_type ? 256 : 32;
+    static const int factor_bytes = !k_type ? 0 : sub == 32 && !offset ? 16 : 32;
+    static const int scale_bytes = (offset ? 64 : 32) + 8 * factor_bytes;
+    static const int quant_bytes = 64 * bits;
+    static const int vectors = bits == 8 ? 8 : bits >= 4 ? 4 : 2; /* of the low plane */
+    static const int groups = 8 / vectors;                        /* of four columns, in a vector */
+    static const int low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+};
+
+__device__ uint32_t part(const uint4 &words, int row)
+{
+    return row == 0 ? words.x : row == 1 ? words.y : row == 2 ? words.z : words.w;
+}
+
+/* The 4-bit codes in the bytes of q as the values that they stand for (IQ4_NL, IQ4_XS): -127, -104,
+ * -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113. */
+__device__ uint32_t table_values(uint32_t q)
+{
+    /* A selector of a nibble a byte: bits 0 to 2 choose among eight bytes. */
+    uint32_t low = q & 0x07070707u;
+    uint32_t selector = (low | low >> 4) & 0x00ff00ffu;
+    selector = (selector | selector >> 8) & 0xffffu;
+    uint32_t below = __byte_perm(0xbfad9881u, 0xf6eaddcfu, selector);
+    uint32_t above = __byte_perm(0x26190d01u, 0x71594535u, selector);
+    uint32_t high = (q >> 3 & 0x01010101u) * 0xffu;
+    return (below & ~high) | (above & high);
+}
+
+/* What a lane reads of a record: quants of its four rows, for the groups of its vector. */
+template <class F> struct Quants {
+    uint4 low, high;
+
+    __device__ Quants(const unsigned char *record, int vector, int quad)
+    {
+        const unsigned char *at = record + 16 * quad;
+        low = *reinterpret_cast<const uint4 *>(at + 64 * vector);
+        high = low;
+        if (F::bits == 5)
+            high = *reinterpret_cast<const uint4 *>(at + 256);
+        if (F::bits == 6)
+            high = *reinterpret_cast<const uint4 *>(at + 256 + 64 * (vector / 2));
+        if (F::bits == 3)
+            high = *reinterpret_cast<const uint4 *>(at + 128);
+    }
+
+    /* Four columns of a row: group `g` of the record, group `i` of the vector. */
+    __device__ uint32_t columns(int row, int g, int i) const
+    {
+        uint32_t q = part(low, row);
+        if (F::low_bits == 4)
+            q = q >> 4 * i & 0x0f0f0f0fu;
+        if (F::low_bits == 2)
+            q = q >> 2 * i & 0x03030303u;
+        if (F::bits == 5)
+            q |= (part(high, row) >> g & 0x01010101u) << 4;
+        if (F::bits == 6)
+            q |= (part(high, row) >> 2 * (g % 4) & 0x03030303u) << 4;
+        if (F::bits == 3)
+            q |= (part(high, row) >> g & 0x01010101u) << 2;
+        return F::table ? table_values(q) : q;
+    }
+};
+
+/* Scales of a lane's four rows for (half of) a record: element = scale * (q - bias) + offset. */
+template <class F> struct Scales {
+    float scale[4], offset[4];
+
+    __device__ Scales(const unsigned char *area, uint32_t record, int half, int quad)
+    {
+        const int records = F::block_elems / 32;
+        const unsigned char *block = area + record / records * F::scale_bytes;
+        const uint16_t *d = reinterpret_cast<const uint16_t *>(block) + 4 * quad;
+        const unsigned char *factors =
+            block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + 4 * quad;
+        if (F::k_type && F::sub == 16)
+            factors += 16 * half;
+        for (int r = 0; r < 4; r++) {
+            scale[r] = from_half(d[r]);
+            offset[r] = F::offset ? from_half(d[16 + r]) : 0.0f;
+            if (F::k_type && F::offset && F::sub == 16) { /* Q2_K: nibbles */
+                scale[r] *= static_cast<float>(factors[r] & 15);
+                offset[r] *= -static_cast<float>(factors[r] >> 4);
+            } else if (F::k_type) {
+                scale[r] *= static_cast<float>(static_cast<int8_t>(factors[r]));
+                if (F::offset)
+                    offset[r] *= -static_cast<float>(factors[16 + r]);
+            }
+        }
+    }
+};
+
+struct Work {
+    float *y;
+    const unsigned char *panels;
+    const float *x;
+    const int8_t *q;
+    const float *q_scale;
+    uint32_t ldy, rows, k, m;
+};
+
+template <class F, int T>
+__device__ void multiply_q8(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
+                            const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
+{
+    for (int t = 0; t < T && first + t < w.m; t++) {
+        const int8_t *q = w.q + static_cast<size_t>(first + t) * w.k + 32 * record;
+        int dot[4] = {0, 0, 0, 0}, all = 0;
+        for (int i = 0; i < F::groups; i++) {
+            int g = vector * F::groups + i;
+            uint32_t x = *reinterpret_cast<const uint32_t *>(q + 4 * g);
+            all = dot4(0x01010101u, x, all);
+            for (int r = 0; r < 4; r++)
+                dot[r] = dot4(quants.columns(r, g, i), x, dot[r]);
+        }
+        float step = w.q_scale[static_cast<size_t>(first + t) * (w.k / 32) + record];
+        for (int r = 0; r < 4; r++)
+            sums[t][r] += step * (scales.scale[r] * static_cast<float>(dot[r] - F::bias * all) +
+                                  scales.offset[r] * static_cast<float>(all));
+    }
+}
+
+template <class F, int T>
+__device__ void multiply_f32(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
+                             const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
+{
+    for (int i = 0; i < F::groups; i++) {
+        int g = vector * F::groups + i;
+        for (int r = 0; r < 4; r++) {
+            uint32_t q = quants.columns(r, g, i);
+            for (int j = 0; j < 4; j++) {
+                int byte = static_cast<int>(q >> 8 * j & 255);
+                if (F::bits == 8 || F::table)
+                    byte = static_cast<int8_t>(byte);
+                float value =
+                    scales.scale[r] * static_cast<float>(byte - F::bias) + scales.offset[r];
+                for (int t = 0; t < T && first + t < w.m; t++)
+                    sums[t][r] +=
+                        value * w.x[static_cast<size_t>(first + t) * w.k + 32 * record + 4 * g + j];
+            }
+        }
+    }
+}
+
+/* Sums over the lanes of the same rows, and over the warps; shared memory: WARPS * T * 16 floats.
+ */
+template <int T> __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first)
+{
+    float *shared = shared_floats();
+    for (int t = 0; t < T; t++)
+        for (int r = 0; r < 4; r++) {
+            float sum = sums[t][r];
+            for (int step = 4; step < WARP; step *= 2)
+                sum += __shfl_xor_sync(ALL_LANES, sum, step);
+            if (lane_of() < 4)
+                shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
+        }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < 16 * T; i += WARPS * WARP) {
+        uint32_t row = blockIdx.x * 16 + i % 16, token = first + i / 16;
+        float sum = 0;
+        for (unsigned warp = 0; warp < WARPS; warp++)
+            sum += shared[warp * T * 16 + i];
+        if (row < w.rows && token < w.m)
+            w.y[static_cast<size_t>(token) * w.ldy + row] = sum;
+    }
+}
+
+template <class F, int T, bool q8> __global__ void packed_kernel(Work w)
+{
+    const uint32_t records = w.k / 32;
+    const size_t area = (static_cast<size_t>(w.k / F::block_elems) * F::scale_bytes + 63) / 64 * 64;
+    const unsigned char *panel =
+        w.panels + blockIdx.x * (area + static_cast<size_t>(records) * F::quant_bytes);
+    const int vector = static_cast<int>(lane_of() / 4) % F::vectors;
+    const int quad = static_cast<int>(lane_of() % 4);
+    const uint32_t first = blockIdx.y * T;
+    const uint32_t at_once = 8 / F::vectors; /* records that a warp reads together */
+    float sums[T][4] = {};
+    for (uint32_t record = warp_of() * at_once + lane_of() / 4 / F::vectors; record < records;
+         record += WARPS * at_once) {
+        Quants<F> quants(panel + area + static_cast<size_t>(record) * F::quant_bytes, vector, quad);
+        Scales<F> scales(panel, record, vector * F::groups / 4, quad);
+        if (q8)
+            multiply_q8<F, T>(sums, w, quants, scales, first, record, vector);
+        else
+            multiply_f32<F, T>(sums, w, quants, scales, first, record, vector);
+    }
+    store_sums<T>(sums, w, first);
+}
+
+template <class F, int T> cudaError_t run_tokens(cudaStream_t stream, const Work &w)
+{
+    dim3 grid((w.rows + 15) / 16, (w.m + T - 1) / T);
+    void (*kernel)(Work) = w.x ? packed_kernel<F, T, false> : packed_kernel<F, T, true>;
+    return launch(kernel, grid, WARPS * WARP, WARPS * T * 16 * sizeof(float), stream, w);
+}
+
+template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
+{
+    if (w.m == 1)
+        return run_tokens<F, 1>(stream, w);
+    return w.m <= 4 ? run_tokens<F, 4>(stream, w) : run_tokens<F, 8>(stream, w);
+}
+
+/* ---- Float rows ---- */
+
+__device__ float element(const float *row, size_t i)
+{
+    return row[i];
+}
+struct Half {
+    uint16_t bits;
+};
+__device__ float element(const Half *row, size_t i)
+{
+    return from_half(row[i].bits);
+}
+struct Bf16 {
+    uint16_t bits;
+};
+__device__ float element(const Bf16 *row, size_t i)
+{
+    return from_bf16(row[i].bits);
+}
+
+/* A warp for each row and T tokens. */
+template <class W, int T> __global__ void float_kernel(Work w, uint64_t row_bytes)
+{
+    uint32_t row = blockIdx.x * WARPS + warp_of(), first = blockIdx.y * T;
+    if (row >= w.rows)
+        return;
+    const W *weights = reinterpret_cast<const W *>(w.panels + row * row_bytes);
+    float sums[T] = {};
+    for (uint32_t i = lane_of(); i < w.k; i += WARP) {
+        float weight = element(weights, i);
+        for (int t = 0; t < T && first + t < w.m; t++)
+            sums[t] += weight * w.x[static_cast<size_t>(first + t) * w.k + i];
+    }
+    for (int t = 0; t < T && first + t < w.m; t++) {
+        float sum = warp_sum(sums[t]);
+        if (lane_of() == 0)
+            w.y[static_cast<size_t>(first + t) * w.ldy + row] = sum;
+    }
+}
+
+template <class W> cudaError_t run_floats(cudaStream_t stream, const Work &w, uint64_t row_bytes)
+{
+    const int T = 8;
+    dim3 grid((w.rows + WARPS - 1) / WARPS, (w.m + T - 1) / T);
+    return launch(float_kernel<W, T>, grid, WARPS * WARP, 0, stream, w, row_bytes);
+}
+
+Work work_of(const strata::Product &p)
+{
+    Work w = {
+        p.y, static_cast<const unsigned char *>(p.weights), p.x, p.q, p.scale, p.ldy, p.rows, p.k,
+        p.m};
+    return w;
+}
+
+} // namespace
+
+namespace strata
+{
+
+cudaError_t packed_product(cudaStream_t stream, const Product &product)
+{
+    Work w = work_of(product);
+    switch (product.type) { /* GGUF ids */
+    case 2:
+        return run<Format<4, 32, 8, false, false, false>>(stream, w); /* Q4_0 */
+    case 3:
+        return run<Format<4, 32, 0, true, false, false>>(stream, w); /* Q4_1 */
+    case 6:
+        return run<Format<5, 32, 16, false, false, false>>(stream, w); /* Q5_0 */
+    case 7:
+        return run<Format<5, 32, 0, true, false, false>>(stream, w); /* Q5_1 */
+    case 8:
+        return run<Format<8, 32, 0, false, false, false>>(stream, w); /* Q8_0 */
+    case 10:
+        return run<Format<2, 16, 0, true, false, true>>(stream, w); /* Q2_K */
+    case 11:
+        return run<Format<3, 16, 4, false, false, true>>(stream, w); /* Q3_K */
+    case 12:
+        return run<Format<4, 32, 0, true, false, true>>(stream, w); /* Q4_K */
+    case 13:
+        return run<Format<5, 32, 0, true, false, true>>(stream, w); /* Q5_K */
+    case 14:
+        return run<Format<6, 16, 32, false, false, true>>(stream, w); /* Q6_K */
+    case 20:
+        return run<Format<4, 32, 0, false, true, false>>(stream, w); /* IQ4_NL */
+    case 23:
+        return run<Format<4, 32, 0, false, true, true>>(stream, w); /* IQ4_XS */
+    default:
+        return cudaErrorNotSupported;
+    }
+}
+
+cudaError_t float_product(cudaStream_t stream, const Product &product)
+{
+    Work w = work_of(product);
+    switch (product.type) {
+    case 0:
+        return run_floats<float>(stream, w, product.row_bytes); /* F32 */
+    case 1:
+        return run_floats<Half>(stream, w, product.row_bytes); /* F16 */
+    case 30:
+        return run_floats<Bf16>(stream, w, product.row_bytes); /* BF16 */
+    default:
+        return cudaErrorNotSupported;
+    }
+}
+
+} // namespace strata

@@ -1,0 +1,62 @@
+/* The operations of the plug-in, as device.cu launches them.  Rows are contiguous unless a stride
+ * is given; all addresses are of the device.  Each returns the status of its launches. */
+#ifndef STRATA_CUDA_KERNELS_CUH
+#define STRATA_CUDA_KERNELS_CUH
+
+#include "plugin.h"
+#include "primitives.cuh"
+
+namespace strata
+{
+
+/* As in kernels.h, of `rows` rows of n floats. */
+cudaError_t rms_norm(cudaStream_t stream, float *y, const float *x, const float *weight,
+                     uint32_t rows, uint32_t n, float eps);
+cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, const float *x, uint32_t rows,
+                        uint32_t n);
+
+/* y += x, and y = silu(y) * x, of n floats; y[r][i] += bias[i]. */
+cudaError_t add(cudaStream_t stream, float *y, const float *x, uint64_t n);
+cudaError_t silu_mul(cudaStream_t stream, float *y, const float *x, uint64_t n);
+cudaError_t add_bias(cudaStream_t stream, float *y, const float *bias, uint32_t rows, uint32_t n);
+
+/* A product of m tokens: activations as floats, or as 8-bit quants with a scale for 32. */
+struct Product {
+    float *y;
+    uint32_t ldy;
+    const void *weights;
+    uint32_t type; /* GGUF id */
+    uint32_t rows, k, m;
+    uint64_t row_bytes; /* of float rows */
+    const float *x;     /* [m][k]; NULL: q and scale */
+    const int8_t *q;
+    const float *scale;
+};
+/* cudaErrorNotSupported for a type that has no kernel. */
+cudaError_t packed_product(cudaStream_t stream, const Product &product);
+cudaError_t float_product(cudaStream_t stream, const Product &product);
+
+/* Where a token's keys and values are: of its span, for a layer. */
+struct TokenKv {
+    unsigned char *keys, *values;
+    uint64_t context, position;
+    uint32_t q8_0; /* else F16 */
+};
+
+/* A layer's attention; `tokens` has one entry a token. */
+struct Attention {
+    float *q, *k, *v, *out; /* rows of heads (kv_heads) * head_dim */
+    const float *rope;
+    const TokenKv *tokens;
+    uint32_t n_tokens, heads, kv_heads, head_dim, rope_pairs, rope_neox, window;
+};
+
+/* Rotates q and k, and stores k and v.  cudaErrorNotSupported: heads wider than 256. */
+cudaError_t rope_store(cudaStream_t stream, const Attention &a);
+
+/* out = softmax(q * keys) * values over the positions that each token sees. */
+cudaError_t attend(cudaStream_t stream, const Attention &a);
+
+} // namespace strata
+
+#endif

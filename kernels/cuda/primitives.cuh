@@ -1,0 +1,79 @@
+/* What kernels use of CUDA, under names of our own: the emulator (tests/kernels/cuda_emu) stands in
+ * for the headers below, and kernels have no #ifdef for it. */
+#ifndef STRATA_CUDA_PRIMITIVES_CUH
+#define STRATA_CUDA_PRIMITIVES_CUH
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WARP 32
+#define ALL_LANES 0xffffffffu
+
+/* Shared memory of a launch; kernels lay it out themselves. */
+extern __shared__ __align__(16) unsigned char shared_bytes[];
+
+__device__ static inline float *shared_floats()
+{
+    return reinterpret_cast<float *>(shared_bytes);
+}
+
+/* The lane of a thread in its warp, and the warp's number in the block (blocks have one dimension).
+ */
+__device__ static inline unsigned lane_of()
+{
+    return threadIdx.x % WARP;
+}
+__device__ static inline unsigned warp_of()
+{
+    return threadIdx.x / WARP;
+}
+
+__device__ static inline float from_half(uint16_t bits)
+{
+    return __half2float(__ushort_as_half(bits));
+}
+__device__ static inline uint16_t to_half(float value)
+{
+    return __half_as_ushort(__float2half_rn(value));
+}
+__device__ static inline float from_bf16(uint16_t bits)
+{
+    return __uint_as_float(static_cast<uint32_t>(bits) << 16);
+}
+
+/* Sums over a warp, in every lane. */
+__device__ static inline float warp_sum(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value += __shfl_xor_sync(ALL_LANES, value, step);
+    return value;
+}
+__device__ static inline float warp_max(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, step));
+    return value;
+}
+
+/* Four products of signed bytes, added to `sum`. */
+__device__ static inline int dot4(uint32_t a, uint32_t b, int sum)
+{
+    return __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
+}
+
+/* Launches a kernel; the status is that of the launch alone. */
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared,
+                   cudaStream_t stream, Arguments... arguments)
+{
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = stream;
+    return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+#endif

@@ -1,0 +1,304 @@
+/* Runs of steps on a device of the plug-in: what a chunk is, in the plug-in's words. */
+#include "device_cuda_run.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "memory.h"
+
+struct cuda_device {
+    struct strata__device device;
+    const struct strata_cuda_plugin *plugin;
+    struct strata_cuda_context *context;
+    char name[16];
+    pthread_mutex_t running; /* of what follows, and one run at a time */
+    void *workspace;
+    uint64_t workspace_bytes;
+    struct strata_cuda_step *steps;
+    size_t n_steps;
+    struct strata_cuda_span *spans;
+    size_t n_spans;
+    struct strata_cuda_kv *kv;
+    size_t n_kv;
+};
+
+/* ---- Errors ---- */
+
+/* What a call of the plug-in said, as a status; a device that failed is lost. */
+static strata_status status_of(struct cuda_device *d, int status, const char *message)
+{
+    char shown[256];
+    if (status == STRATA_CUDA_OK)
+        return STRATA_OK;
+    strata__escape(shown, sizeof shown, message, strlen(message));
+    if (status == STRATA_CUDA_NO_MEMORY)
+        return strata__fail(STRATA_E_NOMEM, "%s: %s", d->name, shown);
+    atomic_store(&d->device.lost, true);
+    return strata__fail(STRATA_E_DEVICE, "%s is lost: %s", d->name, shown);
+}
+
+static strata_status check_alive(const struct cuda_device *d)
+{
+    return atomic_load(&d->device.lost) ? strata__fail(STRATA_E_DEVICE, "%s is lost", d->name)
+                                        : STRATA_OK;
+}
+
+/* ---- Memory ---- */
+
+static strata_status cuda_alloc(struct strata__device *device, size_t bytes, void **out)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    char message[256] = "";
+    *out = NULL;
+    STRATA_TRY(check_alive(d));
+    return status_of(d, d->plugin->alloc(d->context, bytes, out, message, sizeof message), message);
+}
+
+static void cuda_free(struct strata__device *device, void *memory)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    d->plugin->free(d->context, memory);
+}
+
+static strata_status cuda_upload(struct strata__device *device, void *to, const void *from,
+                                 size_t bytes)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    char message[256] = "";
+    STRATA_TRY(check_alive(d));
+    return status_of(d, d->plugin->upload(d->context, to, from, bytes, message, sizeof message),
+                     message);
+}
+
+static strata_status cuda_download(struct strata__device *device, void *to, const void *from,
+                                   size_t bytes)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    char message[256] = "";
+    STRATA_TRY(check_alive(d));
+    return status_of(d, d->plugin->download(d->context, to, from, bytes, message, sizeof message),
+                     message);
+}
+
+static strata_status cuda_memory(struct strata__device *device, uint64_t *free, uint64_t *total)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    char message[256] = "";
+    STRATA_TRY(check_alive(d));
+    return status_of(d, d->plugin->memory(d->context, free, total, message, sizeof message),
+                     message);
+}
+
+/* ---- A run ---- */
+
+static uint32_t buffer_of(enum strata__buffer buffer)
+{
+    static const uint32_t buffers[STRATA__BUF_COUNT] = {
+        [STRATA__BUF_X] = STRATA_CUDA_X,          [STRATA__BUF_Q] = STRATA_CUDA_Q,
+        [STRATA__BUF_K] = STRATA_CUDA_K,          [STRATA__BUF_V] = STRATA_CUDA_V,
+        [STRATA__BUF_MIX] = STRATA_CUDA_MIX,      [STRATA__BUF_GATE] = STRATA_CUDA_GATE,
+        [STRATA__BUF_UP] = STRATA_CUDA_UP,        [STRATA__BUF_DELTA] = STRATA_CUDA_DELTA,
+        [STRATA__BUF_LOGITS] = STRATA_CUDA_LOGITS};
+    return buffers[buffer];
+}
+
+static struct strata_cuda_product product_of(const struct strata__product *product)
+{
+    return (struct strata_cuda_product){
+        .weights = product->panels ? product->panels : product->rows,
+        .type = strata_block_format(product->type)->gguf_id,
+        .packed = product->panels != NULL,
+        .rows = (uint32_t)product->weight->rows,
+        .cols = (uint32_t)product->weight->shape[0],
+        .row_bytes = product->weight->row_bytes,
+        .bias = product->bias,
+        .out = buffer_of(product->out),
+    };
+}
+
+static struct strata_cuda_step step_of(const struct strata__step *step, unsigned first_layer)
+{
+    static const uint32_t combines[] = {[STRATA__KEEP] = STRATA_CUDA_KEEP,
+                                        [STRATA__ADD_TO_X] = STRATA_CUDA_ADD_TO_X,
+                                        [STRATA__SILU_GATE] = STRATA_CUDA_SILU_GATE};
+    struct strata_cuda_step out = {
+        .kind = step->kind == STRATA__STEP_PROJECT      ? STRATA_CUDA_PROJECT
+                : step->kind == STRATA__STEP_ROPE_STORE ? STRATA_CUDA_ROPE_STORE
+                                                        : STRATA_CUDA_ATTEND,
+        .in = buffer_of(step->in),
+        .norm = step->prelude.kind == STRATA__RMS_NORM ? step->prelude.weight : NULL,
+        .combine = combines[step->combine],
+        .products = step->products,
+        .layer = step->layer - first_layer,
+    };
+    for (unsigned i = 0; i < step->products; i++)
+        out.product[i] = product_of(&step->product[i]);
+    return out;
+}
+
+/* Room for so many items of an array that only grows. */
+static strata_status reserve(void *array, size_t *capacity, size_t wanted, size_t size)
+{
+    if (wanted <= *capacity)
+        return STRATA_OK;
+    STRATA_TRY(strata__resize(array, wanted, size, "a run on a device"));
+    *capacity = wanted;
+    return STRATA_OK;
+}
+
+static strata_status describe_spans(struct cuda_device *d, const struct strata__chunk *chunk,
+                                    unsigned first_layer, size_t layers)
+{
+    STRATA_TRY(reserve(&d->spans, &d->n_spans, chunk->n_spans, sizeof *d->spans));
+    STRATA_TRY(reserve(&d->kv, &d->n_kv, chunk->n_spans * layers, sizeof *d->kv));
+    for (size_t s = 0; s < chunk->n_spans; s++) {
+        const struct strata__span *span = &chunk->spans[s];
+        d->spans[s] = (struct strata_cuda_span){.first = (uint32_t)span->first,
+                                                .count = (uint32_t)span->count,
+                                                .position = span->position,
+                                                .context = span->kv->context,
+                                                .kv_q8 = span->kv->type == STRATA_TYPE_Q8_0};
+        for (size_t l = 0; l < layers; l++)
+            if (first_layer + l < span->kv->layers) /* the head has none */
+                d->kv[l * chunk->n_spans + s] =
+                    (struct strata_cuda_kv){.keys = span->kv->layer[first_layer + l].keys,
+                                            .values = span->kv->layer[first_layer + l].values};
+    }
+    return STRATA_OK;
+}
+
+static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
+{
+    const struct strata__hparams *hp = &chunk->model->hp;
+    return (struct strata_cuda_run){
+        .tokens = (uint32_t)chunk->count,
+        .embedding = hp->embedding,
+        .ffn = hp->ffn,
+        .heads = hp->heads,
+        .kv_heads = hp->kv_heads,
+        .head_dim = hp->head_dim,
+        .vocab = hp->vocab,
+        .rope_pairs = hp->rope_pairs,
+        .rope_neox = hp->rope_neox,
+        .window = hp->window,
+        .q8 = chunk->model->compute != STRATA_COMPUTE_F32,
+        .norm_eps = hp->norm_eps,
+        .spans = d->spans,
+        .n_spans = (uint32_t)chunk->n_spans,
+        .steps = d->steps,
+        .kv = d->kv,
+        .x = chunk->workspace->buffer[STRATA__BUF_X],
+        .rope = chunk->workspace->rope,
+        .logits = chunk->logits,
+        .logit_rows = (uint32_t)chunk->logit_rows,
+    };
+}
+
+/* The workspace is charged to the engine: models share it. */
+static strata_status reserve_workspace(struct cuda_device *d, const struct strata__chunk *chunk,
+                                       uint64_t bytes)
+{
+    if (bytes <= d->workspace_bytes)
+        return STRATA_OK;
+    if (d->workspace)
+        strata__device_free(&d->device, d->workspace);
+    d->workspace = NULL;
+    d->workspace_bytes = 0;
+    struct strata__scope before = strata__scope_set(chunk->model->runtime->core);
+    strata_status status =
+        strata__device_alloc(&d->device, (size_t)bytes, "activations", &d->workspace);
+    strata__scope_set(before);
+    STRATA_TRY(status);
+    d->workspace_bytes = bytes;
+    return STRATA_OK;
+}
+
+static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chunk,
+                                const struct strata__step *steps, size_t count)
+{
+    char message[256] = "";
+    unsigned first = count ? steps[0].layer : 0;
+    size_t layers = count ? steps[count - 1].layer - first + 1 : 0;
+    STRATA_TRY(reserve(&d->steps, &d->n_steps, count, sizeof *d->steps));
+    STRATA_TRY(describe_spans(d, chunk, first, layers));
+    for (size_t i = 0; i < count; i++)
+        d->steps[i] = step_of(&steps[i], first);
+    struct strata_cuda_run run = run_of(d, chunk);
+    run.n_steps = (uint32_t)count;
+    run.n_layers = (uint32_t)layers;
+    STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));
+    run.workspace = d->workspace;
+    return status_of(d, d->plugin->run(d->context, &run, message, sizeof message), message);
+}
+
+static strata_status cuda_run(struct strata__device *device, struct strata__chunk *chunk,
+                              const struct strata__step *steps, size_t count)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    STRATA_TRY(check_alive(d));
+    if (chunk->column_sums)
+        return strata__fail(STRATA_E_UNSUPPORTED,
+                            "%s: the importance of columns is measured on the CPU only; use "
+                            "--device cpu",
+                            d->name);
+    pthread_mutex_lock(&d->running);
+    strata_status status = run_locked(d, chunk, steps, count);
+    pthread_mutex_unlock(&d->running);
+    return status;
+}
+
+/* ---- Opening, closing ---- */
+
+static void cuda_close(struct strata__device *device)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    if (d->workspace)
+        strata__device_free(device, d->workspace);
+    d->plugin->close(d->context);
+    pthread_mutex_destroy(&d->running);
+    strata__free(d->steps);
+    strata__free(d->spans);
+    strata__free(d->kv);
+    strata__free(d);
+}
+
+static const struct strata__device_ops ops = {
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .run = cuda_run,
+    .memory = cuda_memory,
+    .close = cuda_close,
+};
+
+strata_status strata__cuda_device_open(struct strata__device **out,
+                                       const struct strata_cuda_plugin *plugin, uint32_t index,
+                                       const char *name)
+{
+    struct cuda_device *d;
+    char message[256] = "";
+    *out = NULL;
+    if (!plugin->open || !plugin->close || !plugin->alloc || !plugin->free || !plugin->upload ||
+        !plugin->download || !plugin->memory || !plugin->workspace_bytes || !plugin->run)
+        return strata__fail(STRATA_E_DEVICE,
+                            "the CUDA plug-in lacks a function; install the one of strata %s",
+                            strata_version());
+    STRATA_TRY(strata__calloc(&d, 1, sizeof *d, "a device"));
+    snprintf(d->name, sizeof d->name, "%s", name);
+    d->device = (struct strata__device){.ops = &ops, .name = d->name, .decoders_only = true};
+    d->plugin = plugin;
+    strata_status status =
+        status_of(d, plugin->open(index, &d->context, message, sizeof message), message);
+    if (status == STRATA_OK && pthread_mutex_init(&d->running, NULL) != 0) {
+        plugin->close(d->context);
+        status = strata__fail(STRATA_E_NOMEM, "a lock for %s cannot be made", d->name);
+    }
+    if (status != STRATA_OK) {
+        strata__free(d);
+        return status;
+    }
+    *out = &d->device;
+    return STRATA_OK;
+}

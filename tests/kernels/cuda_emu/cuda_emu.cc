@@ -1,0 +1,496 @@
+/* Fibres for the threads of a block, and a runtime that keeps its memory on the host
+ * (cuda_runtime.h). */
+#include "cuda_fp16.h"
+#include "cuda_runtime.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+extern "C" {
+#include "half.h"
+}
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+static const size_t SHARED_MOST = 48 << 10, MARK_BYTES = 64, STACK_BYTES = 64 << 10;
+static const unsigned THREADS_MOST = 1024;
+static const unsigned char MARK = 0xa5, FRESH = 0xff; /* floats of FRESH bytes are NaNs */
+
+__attribute__((aligned(256))) unsigned char shared_bytes[SHARED_MOST + MARK_BYTES];
+
+float __half2float(__half half)
+{
+    return strata_half_to_float(half.bits);
+}
+__half __float2half_rn(float value)
+{
+    return __ushort_as_half(strata_float_to_half(value));
+}
+
+/* ---- Fibres ---- */
+
+/* Saves this stack's registers and goes on with those of another. */
+#if defined(__x86_64__)
+extern "C" void emu_switch(void **from, void *to);
+__asm__(".text\n.globl emu_switch\n.hidden emu_switch\nemu_switch:\n"
+        "  push %rbp\n  push %rbx\n  push %r12\n  push %r13\n  push %r14\n  push %r15\n"
+        "  mov %rsp, (%rdi)\n  mov %rsi, %rsp\n"
+        "  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbx\n  pop %rbp\n  ret\n");
+#endif
+
+enum Wait { RUNS, AT_WARP, AT_BLOCK, RETURNED };
+
+struct Fibre {
+#if defined(__x86_64__)
+    void *stack_pointer;
+#else
+    ucontext_t context;
+#endif
+    Wait wait;
+};
+
+struct Warp {
+    uint64_t given[32], shown[32];
+};
+
+static unsigned char *stacks;
+static Fibre fibres[THREADS_MOST], scheduler;
+static Warp warps[THREADS_MOST / 32];
+static unsigned current, n_threads;
+static const EmuBody *body_now;
+static bool broken; /* the launch at hand */
+
+static void leave(Wait wait)
+{
+    fibres[current].wait = wait;
+#if defined(__x86_64__)
+    emu_switch(&fibres[current].stack_pointer, scheduler.stack_pointer);
+#else
+    swapcontext(&fibres[current].context, &scheduler.context);
+#endif
+}
+
+static void fibre_main()
+{
+    (*body_now)();
+    leave(RETURNED);
+}
+
+static void prepare_fibre(unsigned i)
+{
+    unsigned char *stack = stacks + i * STACK_BYTES;
+    fibres[i].wait = RUNS;
+#if defined(__x86_64__)
+    void **top = reinterpret_cast<void **>(stack + STACK_BYTES);
+    *--top = NULL; /* where fibre_main would return to */
+    *--top = reinterpret_cast<void *>(fibre_main);
+    for (int registers = 0; registers < 6; registers++)
+        *--top = NULL;
+    fibres[i].stack_pointer = top;
+#else
+    getcontext(&fibres[i].context);
+    fibres[i].context.uc_stack.ss_sp = stack;
+    fibres[i].context.uc_stack.ss_size = STACK_BYTES;
+    fibres[i].context.uc_link = NULL;
+    makecontext(&fibres[i].context, fibre_main, 0);
+#endif
+}
+
+static void enter(unsigned i)
+{
+    current = i;
+    threadIdx = dim3(i, 0, 0);
+#if defined(__x86_64__)
+    emu_switch(&scheduler.stack_pointer, fibres[i].stack_pointer);
+#else
+    swapcontext(&scheduler.context, &fibres[i].context);
+#endif
+}
+
+void __syncthreads()
+{
+    leave(AT_BLOCK);
+}
+
+const uint64_t *emu_exchange(uint32_t mask, uint64_t bits)
+{
+    Warp &warp = warps[threadIdx.x / 32];
+    if (mask != 0xffffffffu)
+        broken = true; /* all that the kernels use */
+    warp.given[threadIdx.x % 32] = bits;
+    leave(AT_WARP);
+    return warp.shown;
+}
+
+/* Lets all of a warp go on when all that have not returned wait there. */
+static bool release_warp(unsigned first)
+{
+    unsigned end = first + 32 < n_threads ? first + 32 : n_threads, waiting = 0, left = 0;
+    for (unsigned i = first; i < end; i++) {
+        waiting += fibres[i].wait == AT_WARP;
+        left += fibres[i].wait != RETURNED;
+    }
+    if (waiting == 0 || waiting != left)
+        return false;
+    broken |= waiting != 32; /* a full mask is for full warps */
+    Warp &warp = warps[first / 32];
+    memcpy(warp.shown, warp.given, sizeof warp.shown);
+    memset(warp.given, 0, sizeof warp.given);
+    for (unsigned i = first; i < end; i++)
+        if (fibres[i].wait == AT_WARP)
+            fibres[i].wait = RUNS;
+    return true;
+}
+
+static bool release_block()
+{
+    unsigned waiting = 0, left = 0;
+    for (unsigned i = 0; i < n_threads; i++) {
+        waiting += fibres[i].wait == AT_BLOCK;
+        left += fibres[i].wait != RETURNED;
+    }
+    if (waiting == 0 || waiting != left)
+        return false;
+    broken |= waiting != n_threads; /* others have returned */
+    for (unsigned i = 0; i < n_threads; i++)
+        if (fibres[i].wait == AT_BLOCK)
+            fibres[i].wait = RUNS;
+    return true;
+}
+
+static void run_block(bool backwards)
+{
+    memset(warps, 0, sizeof warps);
+    for (unsigned i = 0; i < n_threads; i++)
+        prepare_fibre(i);
+    for (bool progress = true; progress;) {
+        progress = false;
+        for (unsigned n = 0; n < n_threads; n++) {
+            unsigned i = backwards ? n_threads - 1 - n : n;
+            if (fibres[i].wait == RUNS) {
+                enter(i);
+                progress = true;
+            }
+        }
+        for (unsigned first = 0; first < n_threads; first += 32)
+            progress |= release_warp(first);
+        progress |= release_block();
+    }
+    for (unsigned i = 0; i < n_threads; i++)
+        broken |= fibres[i].wait != RETURNED;
+}
+
+/* ---- Memory ---- */
+
+/* An allocation ends at most 15 bytes before a page that cannot be touched, with marks in them, and
+ * begins after MARK_BYTES of marks. */
+struct Block {
+    Block *next;
+    unsigned char *data, *map;
+    size_t bytes, map_bytes;
+    int device;
+};
+
+static size_t page_bytes()
+{
+    return static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+static const int DEVICES_MOST = 4;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static Block *blocks;
+static size_t limit = static_cast<size_t>(8) << 30, used[DEVICES_MOST];
+static bool lost[DEVICES_MOST];
+static unsigned n_devices = 1, fail_at[EMU_CALLS];
+static unsigned long launches;
+static __thread int device_now;
+
+struct EmuStream {
+    int device;
+};
+
+static bool marks_hold(const Block *block)
+{
+    const unsigned char *end = block->map + block->map_bytes - page_bytes();
+    for (const unsigned char *at = block->data - MARK_BYTES; at < block->data; at++)
+        if (*at != MARK)
+            return false;
+    for (const unsigned char *at = block->data + block->bytes; at < end; at++)
+        if (*at != MARK)
+            return false;
+    return true;
+}
+
+/* With the lock held: the next call of this kind is one that is to fail. */
+static bool fails(int call)
+{
+    return fail_at[call] && --fail_at[call] == 0;
+}
+
+static cudaError_t lose()
+{
+    lost[device_now] = true;
+    return cudaErrorLaunchFailure;
+}
+
+static bool shared_holds(size_t bytes)
+{
+    for (size_t i = 0; i < MARK_BYTES; i++)
+        if (shared_bytes[bytes + i] != MARK)
+            return false;
+    return true;
+}
+
+static bool all_marks_hold()
+{
+    bool hold = true;
+    pthread_mutex_lock(&lock);
+    for (Block *block = blocks; block && hold; block = block->next)
+        hold = marks_hold(block);
+    pthread_mutex_unlock(&lock);
+    return hold;
+}
+
+static cudaError_t check_launch(const cudaLaunchConfig_t *config)
+{
+    const dim3 &grid = config->gridDim, &block = config->blockDim;
+    if (grid.x == 0 || grid.y == 0 || grid.z != 1 || block.y != 1 || block.z != 1 || block.x == 0 ||
+        block.x > THREADS_MOST || grid.x > 0x7fffffffu || grid.y > 65535 ||
+        config->dynamicSmemBytes > SHARED_MOST)
+        return cudaErrorInvalidConfiguration;
+    if (!config->stream || config->stream->device != device_now)
+        return cudaErrorInvalidResourceHandle;
+    if (!stacks) {
+        void *map = mmap(NULL, THREADS_MOST * STACK_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (map == MAP_FAILED)
+            return cudaErrorMemoryAllocation;
+        stacks = static_cast<unsigned char *>(map);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body)
+{
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one);
+    pthread_mutex_lock(&lock);
+    bool fail = lost[device_now] || fails(EMU_LAUNCH);
+    launches++;
+    pthread_mutex_unlock(&lock);
+    cudaError_t error = fail ? lose() : check_launch(config);
+    broken = false;
+    body_now = &body;
+    n_threads = config->blockDim.x;
+    blockDim = config->blockDim;
+    gridDim = config->gridDim;
+    for (uint64_t i = 0;
+         error == cudaSuccess && !broken && i < static_cast<uint64_t>(gridDim.x) * gridDim.y; i++) {
+        blockIdx = dim3(static_cast<unsigned>(i % gridDim.x), static_cast<unsigned>(i / gridDim.x));
+        memset(shared_bytes, FRESH, config->dynamicSmemBytes);
+        memset(shared_bytes + config->dynamicSmemBytes, MARK, MARK_BYTES);
+        run_block(i % 2 == 1);
+        broken |= !shared_holds(config->dynamicSmemBytes);
+    }
+    if (error == cudaSuccess && (broken || !all_marks_hold()))
+        error = lose();
+    pthread_mutex_unlock(&one);
+    return error;
+}
+
+/* ---- Runtime ---- */
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+        return "invalid resource handle";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
+    case cudaErrorNotSupported:
+        return "operation not supported";
+    default:
+        return "invalid argument";
+    }
+}
+
+cudaError_t cudaGetLastError()
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = static_cast<int>(n_devices);
+    return n_devices ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
+{
+    if (device < 0 || static_cast<unsigned>(device) >= n_devices)
+        return cudaErrorInvalidDevice;
+    memset(properties, 0, sizeof *properties);
+    snprintf(properties->name, sizeof properties->name, "emulated device %d", device);
+    properties->pciBusID = device + 1;
+    properties->major = 8;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    if (device < 0 || static_cast<unsigned>(device) >= n_devices)
+        return cudaErrorInvalidDevice;
+    device_now = device;
+    return lost[device] ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    pthread_mutex_lock(&lock);
+    *free_bytes = used[device_now] < limit ? limit - used[device_now] : 0;
+    *total = limit;
+    pthread_mutex_unlock(&lock);
+    return cudaSuccess;
+}
+
+static Block *map_block(size_t bytes)
+{
+    size_t page = page_bytes(), size = (MARK_BYTES + bytes + 15 + page - 1) / page * page + page;
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    Block *block = map == MAP_FAILED ? NULL : new Block();
+    if (!block)
+        return NULL;
+    block->map = static_cast<unsigned char *>(map);
+    block->map_bytes = size;
+    block->bytes = bytes;
+    block->device = device_now;
+    block->data = block->map + size - page - (bytes + 15) / 16 * 16;
+    mprotect(block->map + size - page, page, PROT_NONE);
+    memset(block->data - MARK_BYTES, MARK, MARK_BYTES);
+    memset(block->data, FRESH, bytes);
+    memset(block->data + bytes, MARK, (bytes + 15) / 16 * 16 - bytes);
+    return block;
+}
+
+cudaError_t cudaMalloc(void **memory, size_t bytes)
+{
+    *memory = NULL;
+    pthread_mutex_lock(&lock);
+    bool room = !fails(EMU_ALLOC) && bytes <= limit && used[device_now] <= limit - bytes;
+    Block *block = room ? map_block(bytes) : NULL;
+    if (block) {
+        block->next = blocks;
+        blocks = block;
+        used[device_now] += bytes;
+        *memory = block->data;
+    }
+    pthread_mutex_unlock(&lock);
+    return block ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    if (!memory)
+        return cudaSuccess;
+    pthread_mutex_lock(&lock);
+    Block **at = &blocks;
+    while (*at && (*at)->data != memory)
+        at = &(*at)->next;
+    Block *block = *at;
+    if (block) {
+        *at = block->next;
+        used[block->device] -= block->bytes;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!block)
+        return cudaErrorInvalidValue;
+    bool hold = marks_hold(block);
+    munmap(block->map, block->map_bytes);
+    delete block;
+    return hold ? cudaSuccess : lose();
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+{
+    pthread_mutex_lock(&lock);
+    bool fail = lost[device_now] || fails(EMU_COPY);
+    pthread_mutex_unlock(&lock);
+    if (fail)
+        return lose();
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    *stream = new EmuStream();
+    (*stream)->device = device_now;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    return lost[stream->device] ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+/* ---- For tests ---- */
+
+#define EXPORTED __attribute__((visibility("default")))
+
+EXPORTED void strata_emu_reset(unsigned devices, size_t memory_bytes)
+{
+    n_devices = devices < DEVICES_MOST ? devices : DEVICES_MOST;
+    limit = memory_bytes;
+    memset(lost, 0, sizeof lost);
+    memset(fail_at, 0, sizeof fail_at);
+}
+
+EXPORTED void strata_emu_set_memory(size_t memory_bytes)
+{
+    pthread_mutex_lock(&lock);
+    limit = memory_bytes;
+    pthread_mutex_unlock(&lock);
+}
+
+EXPORTED void strata_emu_fail(int call, unsigned nth)
+{
+    pthread_mutex_lock(&lock);
+    fail_at[call] = nth;
+    pthread_mutex_unlock(&lock);
+}
+
+EXPORTED size_t strata_emu_used(void)
+{
+    size_t all = 0;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < DEVICES_MOST; i++)
+        all += used[i];
+    pthread_mutex_unlock(&lock);
+    return all;
+}
+
+EXPORTED unsigned long strata_emu_launches(void)
+{
+    return launches;
+}

@@ -1,0 +1,174 @@
+/* Stands in for CUDA's header: what kernels/cuda uses of it, on the CPU (cuda_emu.cc).
+ *
+ * A launch runs its blocks one after the other.  The threads of a block are fibres, which run in
+ * turn until they wait: at __syncthreads for all threads of the block that have not returned, at
+ * shuffles and votes for those of the warp.  Odd blocks run their threads in the opposite order, so
+ * that what is read before it is written shows: shared memory and fresh device memory hold NaNs.
+ * Launches are finished when they return, and so are copies; streams are only checked.
+ *
+ * What is found: threads that wait for others which never come, writes beyond shared or device
+ * memory (by marks around them), launches that ask for too much.  Such a launch fails, and like a
+ * real one that does, it makes every later call fail.  What touches more than 15 bytes behind
+ * device memory, reading too, ends the program (SIGSEGV). */
+#ifndef STRATA_EMU_CUDA_RUNTIME_H
+#define STRATA_EMU_CUDA_RUNTIME_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define __global__
+#define __device__
+#define __shared__
+#define __align__(n) __attribute__((aligned(n)))
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    {
+    }
+};
+struct uint4 {
+    uint32_t x, y, z, w;
+};
+
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+/* ---- Threads ---- */
+
+void __syncthreads();
+
+/* The bits of every lane of the warp; 0 for lanes that have returned. */
+const uint64_t *emu_exchange(uint32_t mask, uint64_t bits);
+
+template <class T> T __shfl_xor_sync(uint32_t mask, T value, int lanes)
+{
+    uint64_t bits = 0;
+    static_assert(sizeof value <= sizeof bits, "shuffles take 8 bytes at most");
+    memcpy(&bits, &value, sizeof value);
+    bits = emu_exchange(mask, bits)[(threadIdx.x % 32) ^ static_cast<unsigned>(lanes)];
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+static inline int __any_sync(uint32_t mask, bool predicate)
+{
+    const uint64_t *all = emu_exchange(mask, predicate);
+    bool any = false;
+    for (int i = 0; i < 32; i++)
+        any |= all[i] != 0;
+    return any;
+}
+
+/* ---- Arithmetic ---- */
+
+static inline int __dp4a(int a, int b, int sum)
+{
+    for (int i = 0; i < 4; i++)
+        sum += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
+    return sum;
+}
+static inline uint32_t __byte_perm(uint32_t x, uint32_t y, uint32_t selector)
+{
+    uint64_t bytes = static_cast<uint64_t>(y) << 32 | x;
+    uint32_t out = 0;
+    for (int i = 0; i < 4; i++)
+        out |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+    return out;
+}
+static inline int __float2int_rn(float x)
+{
+    return static_cast<int>(lrintf(x));
+}
+static inline float __uint_as_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- Runtime ---- */
+
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorNoDevice = 100,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
+    cudaErrorLaunchFailure = 719,
+    cudaErrorNotSupported = 801
+};
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum { cudaStreamNonBlocking = 1 };
+typedef struct EmuStream *cudaStream_t;
+
+struct cudaDeviceProp {
+    char name[256];
+    int pciDomainID, pciBusID, pciDeviceID, major, minor;
+};
+
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+};
+
+const char *cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaGetDeviceCount(int *count);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaMalloc(void **memory, size_t bytes);
+cudaError_t cudaFree(void *memory);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+
+/* What every thread of a launch does. */
+struct EmuBody {
+    virtual void operator()() const = 0;
+
+  protected:
+    ~EmuBody()
+    {
+    }
+};
+cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body);
+
+template <class F> struct EmuClosure : EmuBody {
+    F f;
+    explicit EmuClosure(F f_) : f(f_)
+    {
+    }
+    void operator()() const override
+    {
+        f();
+    }
+};
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Parameters...),
+                               Arguments... arguments)
+{
+    auto call = [=]() { kernel(arguments...); };
+    return emu_launch(config, EmuClosure<decltype(call)>(call));
+}
+
+/* ---- For tests ---- */
+
+/* Exported by the emulated plug-in.  Memory of each device; calls to come that fail: of cudaMalloc
+ * with no memory, of copies or launches with the loss of the device; 0: none.  Also forgets losses.
+ */
+enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH, EMU_CALLS };
+extern "C" void strata_emu_reset(unsigned devices, size_t memory_bytes);
+extern "C" void strata_emu_set_memory(size_t memory_bytes);
+extern "C" void strata_emu_fail(int call, unsigned nth);
+extern "C" size_t strata_emu_used(void);
+extern "C" unsigned long strata_emu_launches(void);
+
+#endif

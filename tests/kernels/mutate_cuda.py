@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Takes one barrier or bounds test at a time out of the CUDA kernels: check_cuda must fail.
+
+    mutate_cuda.py SOURCES WORK_FOLDER COMPILE LINK
+
+SOURCES is kernels/cuda.  COMPILE is a command to which source, "-o" and object are added; LINK one
+that lacks the program's name, with the objects of all sources, of which the changed one's is left
+out.
+"""
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+BARRIER = re.compile(r"^\s*__syncthreads\(\);")
+# A comparison with the size of what is read or written, in a condition of its own.
+BOUND = re.compile(r"^(\s*)if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
+LOOP = re.compile(r"; (?P<test>[^;]*&& first \+ t < w\.m)[;)]")
+
+
+def mutants(text):
+    """(line number, what, changed text) of each."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        changed = None
+        if BARRIER.match(line):
+            changed, what = "", "without the barrier"
+        elif match := BOUND.match(line):
+            always = "true" if "<" in match["test"] else "false"
+            changed = line.replace(f"({match['test']})", f"({always})", 1)
+            what = f"without the test {match['test']}"
+        elif match := LOOP.search(line):
+            changed = line.replace(match["test"], match["test"].split(" && ")[0], 1)
+            what = "without the test first + t < w.m"
+        if changed is not None:
+            yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
+
+
+def survives(args, source, changed):
+    """True when check_cuda passes with the changed source."""
+    work = Path(args.work)
+    mutant, item, program = work / source.name, work / "mutant.o", work / "check_mutant"
+    mutant.write_text(changed)
+    subprocess.run([*args.compile, str(mutant), "-o", str(item)], check=True)
+    others = [part for part in args.link if not part.endswith(f"/{source.name}.o")]
+    if len(others) == len(args.link):
+        sys.exit(f"{source.name}: its object is not in the link command")
+    subprocess.run([*others, str(item), "-o", str(program)], check=True)
+    done = subprocess.run([str(program), "12"], capture_output=True, timeout=300, check=False)
+    return done.returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("sources", type=Path)
+    parser.add_argument("work")
+    parser.add_argument("compile", type=shlex.split)
+    parser.add_argument("link", type=shlex.split)
+    args = parser.parse_args()
+    Path(args.work).mkdir(parents=True, exist_ok=True)
+    found = survivors = 0
+    for source in sorted(args.sources.glob("*.cu")):
+        for number, what, changed in mutants(source.read_text()):
+            found += 1
+            if survives(args, source, changed):
+                survivors += 1
+                print(f"{source.name}:{number}: {what}: check_cuda passes")
+    print(f"{found} mutants, {survivors} survive")
+    return 1 if survivors or found < 10 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

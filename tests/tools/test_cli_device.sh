@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# --device emu: layers on the emulated CUDA device, the CPU's text; and reasons where there is none.
+source "$(dirname "$0")/cli_checks.sh"
+plugin=$(dirname "$strata")/tests/kernels/cuda_emu/libstrata_cuda_emu.so
+expect 1 "$strata" generate -m "$tiny" -p a --device emu
+says '^strata: no CUDA plug-in: '
+expect 1 env STRATA_DEVICE=emu STRATA_CUDA_PLUGIN=/absent "$strata" generate -m "$tiny" -p a
+says "CUDA_PLUGIN is '/absent', which is no file"
+expect 2 env STRATA_DEVICE=gpu "$strata" generate -m "$tiny" -p a
+says 'STRATA_DEVICE: "gpu" is none of auto, cpu, emu'
+[ -r "$plugin" ] || { echo 'skipped: the emulator is not built' >&2; exit 77; }
+
+expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32
+cp "$out/stdout" "$out/wanted"
+export STRATA_CUDA_PLUGIN=$plugin
+expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32 -v \
+    --device emu
+cmp -s "$out/stdout" "$out/wanted" || fail 'the device gives another text'
+says 'layer 0 moved, host to emu0: as planned '
+says 'layer 1 moved, host to emu0: as planned '
+expect 0 "$strata" memory -m "$tiny" --device emu --json
+prints '"purpose":"weights","device":"emu0","mapped":false,"count":2,'
+prints '"purpose":"KV cache","device":"emu0"'
+finish

@@ -29,8 +29,9 @@ struct work {
     strata_plan_options options;
     struct strata__plan_layer *layers;
     size_t n_layers;
-    uint64_t fixed;                 /* bytes of the host that are no layer's */
-    double rate[STRATA_TYPE_COUNT]; /* multiply-adds a second of a token's products; 0: unknown */
+    uint64_t fixed; /* bytes of the host that are no layer's */
+    /* Multiply-adds a second of the products of many tokens and of one; 0: unknown. */
+    double rate[STRATA__PHASES][STRATA_TYPE_COUNT];
 };
 
 void strata_plan_options_default(strata_plan_options *options)
@@ -41,49 +42,50 @@ void strata_plan_options_default(strata_plan_options *options)
 
 /* ---- Measuring ---- */
 
-/* The kernel that products of one token of this type take. */
-static strata_matmul_fn *kernel_of(const struct work *w, enum strata_type type)
+/* The kernels of a phase. */
+static const struct strata_kernels *kernels_of(const struct work *w, int phase)
 {
-    const struct strata_kernels *kernels = &w->runtime->decode;
-    if (strata_packed_format(type).bits == 0)
-        return kernels->gemv_f32[type];
-    return w->options.compute == STRATA_COMPUTE_F32 ? kernels->packed_f32[type]
-                                                    : kernels->packed_q8[type];
+    return phase == STRATA__DECODE ? &w->runtime->decode : &w->runtime->kernels;
 }
 
-static strata_status measure_rates(struct work *w, const bool *wanted)
+/* True when the type's rate in this phase is wanted: that of many tokens only for many sessions. */
+static bool is_wanted(const struct work *w, const bool *types, int phase, int type)
+{
+    return types[type] && (phase == STRATA__DECODE || w->options.sessions > 1);
+}
+
+static strata_status measure_rates(struct work *w, const bool *types)
 {
     struct strata__threads *pool = w->runtime->threads;
     struct strata__tune_bench bench;
+    bool q8 = w->options.compute != STRATA_COMPUTE_F32;
     strata_status status =
         strata__tune_bench_open(&bench, pool, &w->runtime->kernels, strata__threads_count(pool));
-    for (int type = 0; type < STRATA_TYPE_COUNT && status == STRATA_OK; type++) {
-        struct strata__trial trial;
-        if (!wanted[type] || w->rate[type] > 0)
-            continue;
-        strata__trial_decode(&trial, &bench, pool, (enum strata_type)type,
-                             kernel_of(w, (enum strata_type)type));
-        strata__tune_race(&trial, 1, RUN_SECONDS);
-        w->rate[type] = strata__tune_rate(&trial);
-    }
+    for (int phase = 0; phase < STRATA__PHASES && status == STRATA_OK; phase++)
+        for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+            if (is_wanted(w, types, phase, type) && w->rate[phase][type] == 0)
+                w->rate[phase][type] = strata__tune_product_rate(
+                    &bench, pool, kernels_of(w, phase), (enum strata_type)type,
+                    (enum strata__phase)phase, q8, RUN_SECONDS);
     strata__tune_bench_close(&bench);
     return status;
 }
 
 /* The rates that strata_tune kept, where they are of what the model will run with; the others are
  * measured now. */
-static strata_status find_rates(struct work *w, const bool *wanted)
+static strata_status find_rates(struct work *w, const bool *types)
 {
     const struct strata__tuning *tuning = &w->runtime->tuning;
     bool same = w->runtime->tuned && w->options.compute != STRATA_COMPUTE_F32 &&
                 tuning->rate_threads == strata__threads_count(w->runtime->threads);
     bool missing = false;
-    for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
-        if (same)
-            w->rate[type] = tuning->rate[type] * 1e6;
-        missing |= wanted[type] && w->rate[type] == 0;
-    }
-    return missing ? measure_rates(w, wanted) : STRATA_OK;
+    for (int phase = 0; phase < STRATA__PHASES; phase++)
+        for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
+            if (same)
+                w->rate[phase][type] = tuning->rate[phase][type] * 1e6;
+            missing |= is_wanted(w, types, phase, type) && w->rate[phase][type] == 0;
+        }
+    return missing ? measure_rates(w, types) : STRATA_OK;
 }
 
 /* ---- The model's layers ---- */
@@ -116,16 +118,25 @@ static strata_status add_products(struct work *w, bool *types)
     return STRATA_OK;
 }
 
+/* A step has a token of each session: it takes as long as reading the weights once does, or as
+ * computing with them, whichever is more. */
+static double product_us(const struct work *w, const struct strata__tensor *tensor)
+{
+    enum strata_type type = strata__packed_type(w->model, tensor);
+    double macs = (double)tensor->rows * (double)tensor->shape[0];
+    double once = macs / w->rate[STRATA__DECODE][type] * 1e6;
+    if (w->options.sessions == 1)
+        return once;
+    double all = macs * w->options.sessions / w->rate[STRATA__PREFILL][type] * 1e6;
+    return all > once ? all : once;
+}
+
 static void add_costs(struct work *w)
 {
     for (size_t i = 0; i < w->model->n_steps; i++) {
         const struct strata__step *step = &w->model->steps[i];
-        for (unsigned p = 0; p < step->products; p++) {
-            const struct strata__tensor *t = step->product[p].weight;
-            double work = (double)t->rows * (double)t->shape[0];
-            w->layers[step->layer].host_us +=
-                work / w->rate[strata__packed_type(w->model, t)] * 1e6;
-        }
+        for (unsigned p = 0; p < step->products; p++)
+            w->layers[step->layer].host_us += product_us(w, step->product[p].weight);
     }
 }
 
@@ -225,7 +236,7 @@ static strata_status show(const struct work *w, const struct strata__plan_output
         .context = w->options.context,
         .sessions = w->options.sessions,
         .threads = strata__threads_count(w->runtime->threads),
-        .tokens_per_s = 1e6 / out->us,
+        .tokens_per_s = w->options.sessions * 1e6 / out->us,
         .disk_bytes_per_s = w->options.disk_bytes_per_s,
     };
     return STRATA_OK;
@@ -239,7 +250,8 @@ static strata_status solve(struct work *w, struct plan *plan)
     strata_status status = strata__plan(&input, out) ? show(w, out, plan) : no_plan(w, out);
     if (status == STRATA_OK) {
         input = input_of(w, w->options.budget_bytes + GIB);
-        plan->host.tokens_per_s_gib_more = strata__plan(&input, out) ? 1e6 / out->us : 0;
+        plan->host.tokens_per_s_gib_more =
+            strata__plan(&input, out) ? w->options.sessions * 1e6 / out->us : 0;
     }
     strata__free(out);
     return status;

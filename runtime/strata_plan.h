@@ -15,7 +15,7 @@ typedef struct strata_plan_options {
     uint64_t budget_bytes;   /* of host memory for all of strata (default 8,000,000,000) */
     unsigned context;        /* positions of each session; 0: the model's own, at most 4096 */
     strata_kv_type kv_type;  /* default STRATA_KV_F16 */
-    unsigned sessions;       /* that are open (default 1) */
+    unsigned sessions;       /* that are open, and decode together (default 1) */
     strata_compute compute;  /* default STRATA_COMPUTE_Q8 */
     double disk_bytes_per_s; /* of layers that do not fit; 0: measured on the model's file */
 } strata_plan_options;
@@ -27,7 +27,7 @@ typedef struct strata_plan_layer {
     const char *name;   /* "layer 3", "output head" */
     const char *device; /* "cpu", "disk" (read whenever the CPU runs it), or an accelerator */
     uint64_t weight_bytes, kv_bytes; /* as they are used: packed; of all sessions */
-    double cost_us;                  /* predicted, of a token */
+    double cost_us;                  /* predicted, of a token of each session */
 } strata_plan_layer;
 
 /* Host memory, or an accelerator. */
@@ -46,7 +46,7 @@ typedef struct strata_plan {
     uint64_t budget_bytes, needed_bytes; /* of the host; the least budget that has a plan */
     uint64_t fixed_bytes;                /* of the host's bytes: activations, logits */
     unsigned context, sessions, threads;
-    double tokens_per_s;     /* predicted: one sequence, at its beginning */
+    double tokens_per_s;     /* predicted: of all sessions together, at their beginning */
     double disk_bytes_per_s; /* as given or measured; 0: not needed */
 } strata_plan;
 

@@ -17,9 +17,9 @@ struct strata__tuning {
     /* Tokens from which OpenBLAS computes float products; 0: never. */
     size_t blas_from[STRATA_TYPE_COUNT];
     unsigned threads; /* when the configuration does not say; 0: one for each core */
-    /* What plans are made of (plan.c): millions of multiply-adds a second of one token's products,
-     * on so many threads; 0: not measured. */
-    unsigned rate[STRATA_TYPE_COUNT], rate_threads;
+    /* What plans are made of (plan.c): millions of multiply-adds a second of the products of many
+     * tokens and of one, on so many threads; 0: not measured. */
+    unsigned rate[STRATA__PHASES][STRATA_TYPE_COUNT], rate_threads;
 };
 
 /* The choices without a file.  OpenBLAS serves the reference level only: Zen 4, one core, tiles of
@@ -53,7 +53,7 @@ const char *strata__phase_name(enum strata__phase phase);
  *   blas F16 64
  *   threads 4
  *   rates 4
- *   rate Q4_1 21930
+ *   rate decode Q4_1 21930
  *   checksum 3f6c1b0de5a94820
  *
  * Rates come after the number of threads that they were measured with; they are no choices.  The

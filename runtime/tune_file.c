@@ -104,11 +104,11 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct reader *r, const
     return false;
 }
 
-/* A number of at most six digits, without zeros before it. */
+/* A number of at most nine digits, without zeros before it. */
 static bool read_number(const char *word, size_t *out)
 {
     size_t digits = strspn(word, "0123456789");
-    if (digits == 0 || digits > 6 || word[digits] || (word[0] == '0' && digits > 1))
+    if (digits == 0 || digits > 9 || word[digits] || (word[0] == '0' && digits > 1))
         return false;
     *out = strtoul(word, NULL, 10);
     return true;
@@ -178,25 +178,31 @@ static bool read_rates(struct reader *r, const char *word)
     return true;
 }
 
-static bool read_rate(struct reader *r, const char *name, const char *word)
+static bool read_rate(struct reader *r, const char *phase_name, const char *name, const char *word)
 {
     enum strata_type type = type_of(name);
+    int phase = 0;
     size_t rate;
+    while (phase < STRATA__PHASES &&
+           strcmp(strata__phase_name((enum strata__phase)phase), phase_name) != 0)
+        phase++;
+    if (phase == STRATA__PHASES)
+        return refuse(r, "rate: \"%s\" is neither prefill nor decode", phase_name);
     if (type == STRATA_TYPE_COUNT || !strata__tuning_has_rate(type))
         return refuse(r, "\"%s\" is no type of weights that have a rate", name);
     if (!r->tuning.rate_threads)
         return refuse(r, "rate %s before the number of threads", name);
     if (!read_number(word, &rate) || rate == 0)
-        return refuse(r, "rate: \"%s\" is not 1 to 999999 million multiply-adds a second", word);
-    if (r->tuning.rate[type])
-        return refuse(r, "rate %s for the second time", name);
-    r->tuning.rate[type] = (unsigned)rate;
+        return refuse(r, "rate: \"%s\" is not 1 to 999999999 million multiply-adds a second", word);
+    if (r->tuning.rate[phase][type])
+        return refuse(r, "rate %s %s for the second time", phase_name, name);
+    r->tuning.rate[phase][type] = (unsigned)rate;
     return true;
 }
 
 static bool read_choice(struct reader *r, const char *line)
 {
-    char copy[64], *words[4] = {NULL}, *rest = copy, *word;
+    char copy[64], *words[5] = {NULL}, *rest = copy, *word;
     size_t n = 0;
     for (const char *c = line; *c; c++)
         if (*c < ' ' || *c > '~')
@@ -204,7 +210,7 @@ static bool read_choice(struct reader *r, const char *line)
     if (strlen(line) >= sizeof copy)
         return refuse(r, "longer than any choice");
     strcpy(copy, line);
-    while (n < 4 && (word = strsep(&rest, " ")))
+    while (n < 5 && (word = strsep(&rest, " ")))
         words[n++] = word;
     if (n == 3 && strcmp(words[0], "prefill") == 0)
         return read_kernel(r, STRATA__PREFILL, words[1], words[2]);
@@ -216,11 +222,11 @@ static bool read_choice(struct reader *r, const char *line)
         return read_threads(r, words[1]);
     if (n == 2 && strcmp(words[0], "rates") == 0)
         return read_rates(r, words[1]);
-    if (n == 3 && strcmp(words[0], "rate") == 0)
-        return read_rate(r, words[1], words[2]);
+    if (n == 4 && strcmp(words[0], "rate") == 0)
+        return read_rate(r, words[1], words[2], words[3]);
     return refuse(r,
                   "\"%s\" is none of: decode TYPE LEVEL, prefill TYPE LEVEL, blas TYPE TOKENS, "
-                  "threads N, rates N, rate TYPE N",
+                  "threads N, rates N, rate PHASE TYPE N",
                   words[0]);
 }
 
@@ -355,10 +361,11 @@ static void put_choices(struct text *text, const struct strata__tune_host *host,
         put(text, "threads %u\n", tuning->threads);
     if (tuning->rate_threads)
         put(text, "rates %u\n", tuning->rate_threads);
-    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
-        if (tuning->rate[type])
-            put(text, "rate %s %u\n", strata_block_format((enum strata_type)type)->name,
-                tuning->rate[type]);
+    for (int phase = 0; phase < STRATA__PHASES; phase++)
+        for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+            if (tuning->rate[phase][type])
+                put(text, "rate %s %s %u\n", strata__phase_name((enum strata__phase)phase),
+                    strata_block_format((enum strata_type)type)->name, tuning->rate[phase][type]);
 }
 
 static strata_status write_all(int descriptor, const struct text *text, const char *path)

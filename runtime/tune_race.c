@@ -313,3 +313,22 @@ struct strata__verdict strata__tune_judge(const struct strata__trial *trials, si
     }
     return verdict;
 }
+
+double strata__tune_product_rate(const struct strata__tune_bench *bench,
+                                 struct strata__threads *pool, const struct strata_kernels *kernels,
+                                 enum strata_type type, enum strata__phase phase, bool q8,
+                                 double run_seconds)
+{
+    struct strata__trial trial;
+    bool packed = strata_packed_format(type).bits > 0, decodes = phase == STRATA__DECODE;
+    strata_matmul_fn *kernel = packed ? (q8 ? kernels->packed_q8 : kernels->packed_f32)[type]
+                                      : (decodes ? kernels->gemv_f32 : kernels->gemm_f32)[type];
+    if (decodes)
+        strata__trial_decode(&trial, bench, pool, type, kernel);
+    else if (packed)
+        strata__trial_prefill(&trial, bench, type, kernel);
+    else
+        strata__trial_float(&trial, bench, type, kernel, kernels->dequantize[type], PREFILL);
+    strata__tune_race(&trial, 1, run_seconds);
+    return strata__tune_rate(&trial);
+}

@@ -5,8 +5,8 @@
 #ifndef STRATA_TUNE_RACE_H
 #define STRATA_TUNE_RACE_H
 
-#include "kernels.h"
 #include "threads.h"
+#include "tune.h"
 
 #define STRATA__TUNE_ROUNDS 5
 #define STRATA__TUNE_WINS 4 /* rounds that a better variant wins at least */
@@ -63,6 +63,13 @@ void strata__trial_prefill(struct strata__trial *trial, const struct strata__tun
 void strata__trial_float(struct strata__trial *trial, const struct strata__tune_bench *bench,
                          enum strata_type type, strata_gemm_f32_fn *kernel,
                          strata_dequantize_fn *dequantize, size_t tokens);
+
+/* Multiply-adds a second of a type's products in a phase, on the pool, with the kernels of a table
+ * (`q8`: packed weights take 8-bit activations). */
+double strata__tune_product_rate(const struct strata__tune_bench *bench,
+                                 struct strata__threads *pool, const struct strata_kernels *kernels,
+                                 enum strata_type type, enum strata__phase phase, bool q8,
+                                 double run_seconds);
 
 /* Runs all, round by round, after runs that do not count and show how many repeats make one of at
  * least `run_seconds`. */

@@ -240,32 +240,32 @@ static strata_status tune_threads(struct run *run, const struct item *item)
 /* ---- Rates ---- */
 
 static unsigned rate_of(const struct run *run, struct strata__threads *pool,
-                        const struct strata_kernels *decode, enum strata_type type)
+                        const struct strata_kernels *kernels, enum strata_type type,
+                        enum strata__phase phase)
 {
-    struct strata__trial trial;
-    bool packed = strata_packed_format(type).bits > 0;
-    strata__trial_decode(&trial, &run->bench, pool, type,
-                         packed ? decode->packed_q8[type] : decode->gemv_f32[type]);
-    strata__tune_race(&trial, 1, RATE_RUN);
-    double rate = strata__tune_rate(&trial) / 1e6;
-    return rate < 1 ? 1 : rate > 999999 ? 999999 : (unsigned)rate;
+    double rate =
+        strata__tune_product_rate(&run->bench, pool, kernels, type, phase, true, RATE_RUN) / 1e6;
+    return rate < 1 ? 1 : rate > 999999999 ? 999999999 : (unsigned)rate;
 }
 
-/* How fast one token's products are with what is kept, threads included: for plans. */
+/* How fast products are with what is kept, threads included: for plans. */
 static strata_status measure_rates(struct run *run, const struct item *item)
 {
-    struct strata_kernels decode = run->kernels;
     struct strata__threads *own = NULL, *pool = run->bench.pool;
     unsigned threads = run->tuning.threads;
-    strata__tuning_apply(&run->tuning, STRATA__DECODE, &decode);
     if (threads && threads != strata__threads_count(pool)) {
         STRATA_TRY(open_pools(&own, &threads, 1));
         pool = own;
     }
-    for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
-        enum strata_type type = (enum strata_type)t;
-        if (strata__tuning_has_rate(type) && (!item->quick || is_common(type)))
-            run->tuning.rate[t] = rate_of(run, pool, &decode, type);
+    for (int phase = 0; phase < STRATA__PHASES; phase++) {
+        struct strata_kernels kernels = run->kernels;
+        strata__tuning_apply(&run->tuning, (enum strata__phase)phase, &kernels);
+        for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
+            enum strata_type type = (enum strata_type)t;
+            if (strata__tuning_has_rate(type) && (!item->quick || is_common(type)))
+                run->tuning.rate[phase][t] =
+                    rate_of(run, pool, &kernels, type, (enum strata__phase)phase);
+        }
     }
     run->tuning.rate_threads = strata__threads_count(pool);
     strata__threads_close(&own);

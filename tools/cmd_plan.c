@@ -130,8 +130,9 @@ static void print_text(const strata_plan *plan)
            plan->sessions, plan->sessions == 1 ? "" : "s", cli_bytes_text(a, plan->fixed_bytes));
     if (plan->disk_bytes_per_s > 0)
         printf("%-12s %s a second\n", "disk", cli_bytes_text(a, (uint64_t)plan->disk_bytes_per_s));
-    printf("%-12s %.1f tokens/s on %u thread%s, at the beginning of a context\n", "expected",
-           plan->tokens_per_s, plan->threads, plan->threads == 1 ? "" : "s");
+    printf("%-12s %.1f tokens/s%s on %u thread%s, at the beginning of a context\n", "expected",
+           plan->tokens_per_s, plan->sessions == 1 ? "" : " of all sessions", plan->threads,
+           plan->threads == 1 ? "" : "s");
     printf("%-12s %.1f tokens/s\n", "1 GiB more", host->tokens_per_s_gib_more);
 }
 
@@ -188,8 +189,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
-    {"sessions", 0, "N", "that are open at once (default 1)", CLI_NUMBER, AT(sessions), 1, 1000000,
-     NULL},
+    {"sessions", 0, "N", "that are open and decode together (default 1)", CLI_NUMBER, AT(sessions),
+     1, 1000000},
     CLI_OPTIONS_END,
 };
 

@@ -256,17 +256,23 @@ static void plans_use_rates(void **state)
     (void)state;
     /* blk.0 of the small model: 5 matrices of 256 x 256 and two of 256 x 128. */
     const double macs = 6.0 * 256 * 256, us = macs / 2, head_us = 256.0 * 320 / 2;
-    tune_write_choices("rates 1\nrate Q4_1 2\n");
-    for (int way = 0; way < 3; way++) {
+    tune_write_choices("rates 1\nrate decode Q4_1 2\nrate prefill Q4_1 8\n");
+    for (int way = 0; way < 5; way++) {
         strata_runtime *runtime = tune_runtime(NULL, way == 1, 1);
         strata_plan_options options;
         strata_plan *plan;
         strata_plan_options_default(&options);
         options.compute = way == 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8;
+        options.sessions = way == 3 ? 3 : way == 4 ? 6 : 1;
         assert_int_equal(strata_plan_create(runtime, ENGINE_TINY, &options, &plan), STRATA_OK);
         if (way == 0) {
             assert_true(fabs(plan->layers[0].cost_us - us) < 1e-6 * us);
             assert_true(fabs(plan->layers[1].cost_us - head_us) < 1e-6 * head_us);
+        } else if (way > 2) { /* 3 sessions are as slow as reading, 6 as computing */
+            double step_us = way == 3 ? us : macs * 6 / 8;
+            double all_us = step_us * (1 + head_us / us);
+            assert_true(fabs(plan->layers[0].cost_us - step_us) < 1e-6 * us);
+            assert_true(fabs(plan->tokens_per_s - options.sessions * 1e6 / all_us) < 1e-3);
         } else { /* measured: far from that */
             assert_true(plan->layers[0].cost_us < us / 2);
         }
@@ -321,10 +327,12 @@ static void quick_run(void **state)
     assert_int_equal(tuning->n_choices, kept);
     strata_tuning_free(&tuning);
     assert_int_equal(next->tuning.rate_threads, next->tuning.threads ? next->tuning.threads : 2);
-    for (int t = 0; t < STRATA_TYPE_COUNT; t++)
-        assert_int_equal(next->tuning.rate[t] > 0, t == STRATA_TYPE_Q4_0 || t == STRATA_TYPE_Q8_0 ||
-                                                       t == STRATA_TYPE_Q4_K ||
-                                                       t == STRATA_TYPE_F16);
+    for (int i = 0; i < STRATA__PHASES * STRATA_TYPE_COUNT; i++) {
+        int t = i % STRATA_TYPE_COUNT;
+        assert_int_equal(next->tuning.rate[i / STRATA_TYPE_COUNT][t] > 0,
+                         t == STRATA_TYPE_Q4_0 || t == STRATA_TYPE_Q8_0 || t == STRATA_TYPE_Q4_K ||
+                             t == STRATA_TYPE_F16);
+    }
     bool removed;
     assert_int_equal(strata_tuning_reset(next, &removed), STRATA_OK);
     assert_true(removed);

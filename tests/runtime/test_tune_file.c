@@ -41,8 +41,8 @@ static void round_trip(void **state)
     written.blas_from[STRATA_TYPE_F32] = usual.blas_from[STRATA_TYPE_F32] ? 0 : 512;
     written.threads = host.cores;
     written.rate_threads = 1;
-    written.rate[STRATA_TYPE_Q4_K] = 999999;
-    written.rate[STRATA_TYPE_F32] = 1;
+    written.rate[STRATA__PREFILL][STRATA_TYPE_Q4_K] = 999999999;
+    written.rate[STRATA__DECODE][STRATA_TYPE_F32] = 1;
     assert_int_equal(strata__tune_write(&host, &written), STRATA_OK);
     assert_int_equal(tune_files(), 1);
     assert_int_equal(strata__tune_read(&host, &read, reason, sizeof reason), STRATA__TUNE_FOUND);
@@ -88,11 +88,13 @@ static void bad_lines_are_named(void **state)
         {"threads\n", ":2: \"threads\" is none of"},
         {"rates 0\n", ":2: rates: \"0\""},
         {"rates 1\nrates 1\n", ":3: rates for the second time"},
-        {"rate Q4_K 5\n", ":2: rate Q4_K before the number of threads"},
-        {"rates 1\nrate Q4_K 0\n", ":3: rate: \"0\""},
-        {"rates 1\nrate Q4_K 1000000\n", ":3: rate: \"1000000\""},
-        {"rates 1\nrate I8 5\n", ":3: \"I8\" is no type"},
-        {"rates 1\nrate Q4_K 5\nrate Q4_K 5\n", ":4: rate Q4_K for the second time"},
+        {"rate decode Q4_K 5\n", ":2: rate Q4_K before the number of threads"},
+        {"rates 1\nrate decode Q4_K 0\n", ":3: rate: \"0\""},
+        {"rates 1\nrate decode Q4_K 1000000000\n", ":3: rate: \"1000000000\""},
+        {"rates 1\nrate both Q4_K 5\n", ":3: rate: \"both\" is neither"},
+        {"rates 1\nrate decode I8 5\n", ":3: \"I8\" is no type"},
+        {"rates 1\nrate decode Q4_K 5\nrate decode Q4_K 5\n",
+         ":4: rate decode Q4_K for the second time"},
         {"threads 1 1\n", ":2: \"threads\" is none of"},
         {"blas F32 2 2\n", ":2: \"blas\" is none of"},
         {"gpu 1\n", ":2: \"gpu\" is none of"},

@@ -163,8 +163,11 @@ static bool start_driver(struct strata__cuda *cuda)
 void strata__cuda_open(struct strata__cuda *cuda)
 {
     char path[PATH_MAX];
+    const char *given = secure_getenv(VARIABLE);
     *cuda = (struct strata__cuda){0};
-    if (find_plugin(path, cuda->reason) && load(cuda, path))
+    bool found = find_plugin(path, cuda->reason);
+    cuda->absent = !found && (!given || !*given);
+    if (found && load(cuda, path))
         start_driver(cuda);
 }
 
@@ -220,24 +223,23 @@ static bool find_device(const struct strata__cuda *cuda, const char *pci, uint32
                   cuda->devices, cuda->devices == 1 ? "" : "s");
 }
 
-bool strata__cuda_use(const struct strata__cuda *cuda, const char *pci,
+bool strata__cuda_use(const struct strata__cuda *cuda, const char *pci, uint32_t *index,
                       struct strata_cuda_device *device, char *reason)
 {
-    uint32_t index;
     struct told told = {.text = ""};
     *device = (struct strata_cuda_device){0};
     if (!cuda->plugin)
         return refuse(reason, "%s", cuda->reason);
-    if (!find_device(cuda, pci, &index, device, reason))
+    if (!find_device(cuda, pci, index, device, reason))
         return false;
-    int error = cuda->plugin->self_test(index, told.text, sizeof told.text);
+    int error = cuda->plugin->self_test(*index, told.text, sizeof told.text);
     if (error)
         return refuse(reason,
                       "self-test failed: %s (error %d); the GPU or its driver computes wrongly: "
                       "see nvidia-smi and the kernel's log",
                       show(&told), error);
     snprintf(reason, STRATA__CUDA_REASON,
-             "CUDA device %u, compute capability %u.%u, self-test passed", index,
+             "CUDA device %u, compute capability %u.%u, self-test passed", *index,
              device->compute_major, device->compute_minor);
     return true;
 }

@@ -16,6 +16,7 @@ struct strata__cuda {
     void *library;
     char path[PATH_MAX]; /* of the plug-in; "" unless it was opened as one */
     uint32_t devices;    /* that it shows */
+    bool absent; /* there is none, and nobody said that there should be */
     char reason[STRATA__CUDA_REASON];
 };
 
@@ -24,9 +25,10 @@ struct strata__cuda {
  * folder beside the program's. */
 void strata__cuda_open(struct strata__cuda *cuda);
 
-/* The device at a PCI address ("0000:17:00.0"), found and tested: true with *device filled, false
- * with `reason` (STRATA__CUDA_REASON bytes) filled.  Both are filled on an open plug-in or not. */
-bool strata__cuda_use(const struct strata__cuda *cuda, const char *pci,
+/* The device at a PCI address ("0000:17:00.0"), found and tested: true with its number and *device
+ * filled, false with `reason` (STRATA__CUDA_REASON bytes) filled.  Both are filled on an open
+ * plug-in or not. */
+bool strata__cuda_use(const struct strata__cuda *cuda, const char *pci, uint32_t *index,
                       struct strata_cuda_device *device, char *reason);
 
 /* Lets go of the plug-in, whose code stays loaded.  A struct of zeros is accepted. */

@@ -15,27 +15,75 @@ struct strata__devices {
     size_t count;
 };
 
-static strata_status open_all(strata_runtime *runtime, struct strata__devices *devices)
+static strata_status open_one(strata_runtime *runtime, struct strata__devices *devices,
+                              uint32_t index, const char *kind)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%s%u", kind, index);
+    struct strata__device **device = &devices->open[devices->count];
+    STRATA_TRY(strata__cuda_device_open(device, devices->cuda.plugin, index, name));
+    devices->count++;
+    return strata__governor_add_device(runtime->governor, *device);
+}
+
+/* All that the plug-in shows. */
+static strata_status open_emulated(strata_runtime *runtime, struct strata__devices *devices)
 {
     strata__cuda_open(&devices->cuda);
     if (!devices->cuda.plugin)
         return strata__fail(STRATA_E_DEVICE, "%s", devices->cuda.reason);
-    for (uint32_t i = 0; i < devices->cuda.devices && devices->count < MOST; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "emu%u", i);
-        STRATA_TRY(strata__cuda_device_open(&devices->open[devices->count], devices->cuda.plugin, i,
-                                            name));
-        devices->count++;
-        STRATA_TRY(strata__governor_add_device(runtime->governor, devices->open[i]));
-    }
+    for (uint32_t i = 0; i < devices->cuda.devices && devices->count < MOST; i++)
+        STRATA_TRY(open_one(runtime, devices, i, "emu"));
     return devices->count ? STRATA_OK
                           : strata__fail(STRATA_E_DEVICE, "%s shows no device", devices->cuda.path);
+}
+
+/* The GPUs of the machine that can be used; why one cannot is logged. */
+static strata_status open_usable(strata_runtime *runtime, struct strata__devices *devices,
+                                 const strata_topology *topology)
+{
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; i < topology->n_gpus && devices->count < MOST; i++) {
+        const strata_gpu_info *gpu = &topology->gpus[i];
+        if (gpu->usable)
+            status = open_one(runtime, devices, (uint32_t)gpu->cuda_device, "cuda");
+        if (!gpu->usable || status == STRATA_E_DEVICE)
+            strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO, "GPU %s is not used: %s",
+                        gpu->pci, gpu->usable ? strata_last_error() : gpu->reason);
+        if (status != STRATA_OK && status != STRATA_E_DEVICE)
+            return status;
+    }
+    return STRATA_OK;
+}
+
+/* Without a plug-in or a driver the machine is not looked at: that takes a while. */
+static strata_status open_gpus(strata_runtime *runtime, struct strata__devices *devices)
+{
+    strata_topology *topology;
+    strata__cuda_open(&devices->cuda);
+    if (!devices->cuda.plugin) {
+        if (!devices->cuda.absent)
+            strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO, "no GPU is used: %s",
+                        devices->cuda.reason);
+        return STRATA_OK;
+    }
+    STRATA_TRY(strata_topology_load(&topology));
+    strata_status status = open_usable(runtime, devices, topology);
+    strata_topology_free(&topology);
+    return status;
 }
 
 strata_status strata__devices_open(strata_runtime *runtime)
 {
     STRATA_TRY(strata__calloc(&runtime->devices, 1, sizeof *runtime->devices, "accelerators"));
-    return open_all(runtime, runtime->devices);
+    struct strata__devices *devices = runtime->devices;
+    if (runtime->device == STRATA__DEVICE_EMU)
+        return open_emulated(runtime, devices);
+    STRATA_TRY(open_gpus(runtime, devices));
+    if (runtime->device == STRATA__DEVICE_CUDA && devices->count == 0)
+        return strata__fail(STRATA_E_DEVICE, "no GPU can be used: %s; see strata topology",
+                            devices->cuda.plugin ? "none passes all steps" : devices->cuda.reason);
+    return STRATA_OK;
 }
 
 void strata__devices_close(struct strata__devices **handle)

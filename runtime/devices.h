@@ -6,8 +6,10 @@
 
 struct strata__devices;
 
-/* Opens the plug-in and takes all its devices into use, as "emu0", ...; the governor knows them
- * from then on.  E_DEVICE: there is no plug-in or no device, with the reason; E_NOMEM. */
+/* Takes devices into use, by the runtime's choice; the governor knows them from then on.  EMU: all
+ * that the plug-in shows, as "emu0", ...  AUTO and CUDA: the machine's GPUs that pass all steps of
+ * strata_topology, as "cuda0", ...; why others do not is logged.  E_DEVICE, with the reason: there
+ * is none (never with AUTO); E_NOMEM; E_IO: the machine cannot be read. */
 strata_status strata__devices_open(strata_runtime *runtime);
 
 /* After the governor was closed; nothing is on the devices any more. */

@@ -171,7 +171,7 @@ strata_status strata__place_loaded(strata_model *model)
         w.n_devices =
             strata__governor_devices(model->runtime->governor, w.devices, STRATA__PLAN_DEVICES);
         if (w.n_devices)
-            status = model->runtime->emulated ? place_on_all(&w) : place(&w);
+            status = model->runtime->device == STRATA__DEVICE_EMU ? place_on_all(&w) : place(&w);
         strata__free(w.layers);
         strata__free(w.plan);
         w.layers = NULL;

@@ -87,7 +87,7 @@ static strata_status choose_blas(strata_runtime *runtime, const char *wanted)
 
 static strata_status choose_device(strata_runtime *runtime, const char *wanted)
 {
-    static const char *const words[] = {"auto", "cpu", "emu"};
+    static const char *const words[] = {"auto", "cpu", "cuda", "emu"};
     const char *source = "device";
     if (!wanted) {
         wanted = getenv("STRATA_DEVICE");
@@ -96,12 +96,12 @@ static strata_status choose_device(strata_runtime *runtime, const char *wanted)
     if (!wanted || !*wanted)
         wanted = "auto";
     unsigned i = 0;
-    while (i < 3 && strcmp(wanted, words[i]) != 0)
+    while (i < 4 && strcmp(wanted, words[i]) != 0)
         i++;
-    if (i == 3)
-        return strata__fail(STRATA_E_INVALID, "%s: \"%s\" is none of auto, cpu, emu", source,
+    if (i == 4)
+        return strata__fail(STRATA_E_INVALID, "%s: \"%s\" is none of auto, cpu, cuda, emu", source,
                             wanted);
-    runtime->emulated = i == 2;
+    runtime->device = (enum strata__device_choice)i;
     return STRATA_OK;
 }
 
@@ -229,7 +229,7 @@ static strata_status open_runtime(strata_runtime *runtime, const strata_config *
                                                .pressure.memory_limit =
                                                    strata__budget_total(config)};
     STRATA_TRY(strata__governor_open(&runtime->governor, runtime, &options));
-    return runtime->emulated ? strata__devices_open(runtime) : STRATA_OK;
+    return runtime->device == STRATA__DEVICE_CPU ? STRATA_OK : strata__devices_open(runtime);
 }
 
 strata_status strata_runtime_open(strata_runtime **out, const strata_config *config)

@@ -10,6 +10,15 @@
 
 enum strata__blas { STRATA__BLAS_AUTO, STRATA__BLAS_ON, STRATA__BLAS_OFF };
 
+/* Which accelerators are used: those that can be, none, those that can be and at least one, the
+ * emulated ones. */
+enum strata__device_choice {
+    STRATA__DEVICE_AUTO,
+    STRATA__DEVICE_CPU,
+    STRATA__DEVICE_CUDA,
+    STRATA__DEVICE_EMU
+};
+
 struct strata_runtime {
     struct strata_kernels kernels; /* for everything but chunks of single tokens */
     struct strata_kernels decode;  /* for those: they differ in what the tuning chose */
@@ -20,10 +29,10 @@ struct strata_runtime {
     enum strata__blas blas;
     const char *blas_name; /* NULL where it does not serve */
     struct strata__threads *threads;
-    bool emulated;                   /* layers go to devices, however slow these are */
-    struct strata__devices *devices; /* accelerators in use (devices.h), or NULL */
-    unsigned cores;                  /* that this process may use */
-    strata_log_fn *log;              /* may be NULL */
+    enum strata__device_choice device; /* layers go to devices, however slow these are */
+    struct strata__devices *devices;   /* accelerators in use (devices.h), or NULL */
+    unsigned cores;                    /* that this process may use */
+    strata_log_fn *log;                /* may be NULL */
     void *log_user;
     struct strata__events *events;       /* what was decided (events.h) */
     struct strata__governor *governor;   /* watches memory, moves layers (governor.h) */

@@ -117,9 +117,10 @@ typedef struct strata_config {
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
                             * serves, OpenBLAS is loaded and set to one thread a call, in the whole
                             * process */
-    const char *device;    /* "auto" or "cpu" (so far the same), or "emu": all layers go to the
-                            * devices of the plug-in that $STRATA_CUDA_PLUGIN names, the emulator of
-                            * the tests; NULL: $STRATA_DEVICE, else "auto" */
+    const char *device;    /* "auto": GPUs that can be used (strata_topology.h) are, for what is
+                            * faster there; "cpu": none; "cuda": at least one must be; "emu": all
+                            * layers go to the devices of the plug-in that $STRATA_CUDA_PLUGIN
+                            * names, the emulator of the tests; NULL: $STRATA_DEVICE, else "auto" */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
     bool no_tuning;        /* use no choices that strata_tune kept (default false) */
@@ -146,8 +147,8 @@ STRATA_API void strata_config_default(strata_config *config);
  * no_tuning is set or the kernel level is lowered; a file of choices that is damaged, or another
  * host's, is logged (info) and ignored.  config NULL means the defaults.  E_INVALID: unknown or
  * unavailable cpu_level, bad blas word, no such device, threads < 0 or above 1024, a
- * budget of a component that cannot be; E_DEVICE: device is "emu" and cannot be used, with the
- * reason; E_NOMEM; E_IO: a thread could not be started. */
+ * budget of a component that cannot be; E_DEVICE: device is "cuda" or "emu" and there is none, with
+ * the reason; E_NOMEM; E_IO: a thread could not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);
 STRATA_API void strata_runtime_close(strata_runtime **runtime);
 

@@ -67,6 +67,7 @@ typedef struct strata_gpu_info {
     uint64_t memory_bytes; /* 0 unless usable */
     uint64_t memory_free_bytes;
     bool usable;
+    int cuda_device;    /* its number for the CUDA driver; -1 unless usable */
     const char *reason; /* why (not): the first step that failed of plug-in found, opened, driver
                          * and device usable, self-test passed */
 } strata_gpu_info;

@@ -157,7 +157,9 @@ static void decide(strata_gpu_info *gpu, struct strata__gpu_text *text, hwloc_ob
                    const struct strata__cuda *cuda, bool this_system)
 {
     struct strata_cuda_device device;
+    uint32_t index;
     gpu->reason = text->reason;
+    gpu->cuda_device = -1;
     if (!computes(pci)) {
         snprintf(text->reason, sizeof text->reason, "display adapter, not made for computing");
     } else if (!is_nvidia(pci)) {
@@ -167,8 +169,9 @@ static void decide(strata_gpu_info *gpu, struct strata__gpu_text *text, hwloc_ob
     } else if (cuda->plugin && !this_system) {
         snprintf(text->reason, sizeof text->reason,
                  "described by HWLOC_XMLFILE or HWLOC_SYNTHETIC, not a GPU of this host");
-    } else if (strata__cuda_use(cuda, gpu->pci, &device, text->reason)) {
+    } else if (strata__cuda_use(cuda, gpu->pci, &index, &device, text->reason)) {
         gpu->usable = true;
+        gpu->cuda_device = (int)index;
         gpu->memory_bytes = device.memory_bytes;
         gpu->memory_free_bytes = device.memory_free_bytes;
         if (!gpu->name && device.name[0]) {

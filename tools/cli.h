@@ -42,9 +42,8 @@ struct cli_option {
     const char *value; /* the value's name, or a choice's words "auto|cpu"; NULL: takes none */
     const char *help;
     enum cli_kind kind;
-    size_t offset;     /* in the command's options */
-    double min, max;   /* of numbers; both 0: any */
-    const char *later; /* a choice's words that this version refuses, or NULL */
+    size_t offset;   /* in the command's options */
+    double min, max; /* of numbers; both 0: any */
 };
 
 /* The end of an option table. */

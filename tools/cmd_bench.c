@@ -443,18 +443,17 @@ static int run(const struct cli_command *command, int argc, char **argv)
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"prompt", 'p', "N", "tokens to prefill; 0: none (default 512)", CLI_NUMBER, AT(prompt), 0,
-     1073741824, NULL},
+     1073741824},
     {"new", 'n', "N", "tokens to decode; 0: none (default 128)", CLI_NUMBER, AT(new_tokens), 0,
-     1073741824, NULL},
+     1073741824},
     {"batch", 'b', "N", "sequences at a time (default 1)", CLI_NUMBER, AT(batch), 1,
-     STRATA_BATCH_MAX, NULL},
+     STRATA_BATCH_MAX},
     {"depth", 'd', "DEPTH", "tokens in the cache before (default 0)", CLI_NUMBER, AT(depth), 0,
-     1073741824, NULL},
-    {"repetitions", 'r', "REPS", "repetitions (default 5)", CLI_NUMBER, AT(repetitions), 1, 100000,
-     NULL},
+     1073741824},
+    {"repetitions", 'r', "REPS", "repetitions (default 5)", CLI_NUMBER, AT(repetitions), 1, 100000},
     {"bandwidth", 0, "BYTES_PER_S",
      "read bandwidth that `strata bench roofline` measured, for of_roofline", CLI_REAL,
-     AT(bandwidth), 1, 1e15, NULL},
+     AT(bandwidth), 1, 1e15},
     CLI_OPTIONS_END,
 };
 

@@ -261,7 +261,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"system", 0, "TEXT", "the system message (default: the template's own)", CLI_TEXT,
-     offsetof(struct options, system), 0, 0, NULL},
+     offsetof(struct options, system), 0, 0},
     CLI_OPTIONS_END,
 };
 

@@ -35,8 +35,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
-    {"type", 0, "f32|f16|bf16|q8_0", "type of the matrices (default f16)", CLI_TEXT, AT(type), 0, 0,
-     NULL},
+    {"type", 0, "f32|f16|bf16|q8_0", "type of the matrices (default f16)", CLI_TEXT, AT(type), 0,
+     0},
     CLI_OPTIONS_END,
 };
 

@@ -95,11 +95,11 @@ static const struct cli_option own[] = {
     {"ctx", 0, "N",
      "tokens of a text that are read, special ones included (default: as many as the model is used "
      "with)",
-     CLI_NUMBER, offsetof(struct options, max_tokens), 1, 2147483647, NULL},
+     CLI_NUMBER, offsetof(struct options, max_tokens), 1, 2147483647},
     {"no-normalize", 0, NULL, "leave the vectors as long as they are", CLI_FLAG,
-     offsetof(struct options, no_normalize), 0, 0, NULL},
+     offsetof(struct options, no_normalize), 0, 0},
     {"special", 0, NULL, "recognise special tokens that are written in the texts", CLI_FLAG,
-     offsetof(struct options, special), 0, 0, NULL},
+     offsetof(struct options, special), 0, 0},
     CLI_OPTIONS_END,
 };
 

@@ -186,14 +186,12 @@ done:
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"prompt", 'p', "TEXT", "the prompt (default: all of standard input, as it is)", CLI_TEXT,
-     AT(prompt), 0, 0, NULL},
-    {"stop", 0, "TEXT", "stop before this text; may be repeated", CLI_TEXTS, AT(stop), 0, 0, NULL},
-    {"ignore-eos", 0, NULL, "go on after tokens that end the text", CLI_FLAG, AT(ignore_eos), 0, 0,
-     NULL},
-    {"special", 0, NULL, "recognise special tokens in the prompt", CLI_FLAG, AT(special), 0, 0,
-     NULL},
+     AT(prompt), 0, 0},
+    {"stop", 0, "TEXT", "stop before this text; may be repeated", CLI_TEXTS, AT(stop), 0, 0},
+    {"ignore-eos", 0, NULL, "go on after tokens that end the text", CLI_FLAG, AT(ignore_eos), 0, 0},
+    {"special", 0, NULL, "recognise special tokens in the prompt", CLI_FLAG, AT(special), 0, 0},
     {"chat", 0, NULL, "put the prompt as a user's message into the model's chat template", CLI_FLAG,
-     AT(chat), 0, 0, NULL},
+     AT(chat), 0, 0},
     CLI_OPTIONS_END,
 };
 

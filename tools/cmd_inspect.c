@@ -178,7 +178,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 static const struct cli_option own[] = {
     {"ctx", 0, "N",
      "positions to count the key-value cache for (default: the model's, at most 4096)", CLI_NUMBER,
-     offsetof(struct options, context), 1, 2147483647, NULL},
+     offsetof(struct options, context), 1, 2147483647},
     CLI_OPTIONS_END,
 };
 

@@ -139,9 +139,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"top", 0, "N", "how many of the largest logits to print (default 10)", CLI_NUMBER,
-     offsetof(struct options, top), 0, 2147483647, NULL},
+     offsetof(struct options, top), 0, 2147483647},
     {"pick", 0, "ID,ID,...", "print the logits of these tokens too", CLI_TEXT,
-     offsetof(struct options, pick), 0, 0, NULL},
+     offsetof(struct options, pick), 0, 0},
     CLI_OPTIONS_END,
 };
 

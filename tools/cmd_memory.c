@@ -214,9 +214,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"optimise", 0, NULL, "give back what is not needed, and say what that gained", CLI_FLAG,
-     AT(optimise), 0, 0, NULL},
+     AT(optimise), 0, 0},
     {"pid", 0, "PID", "of a strata that runs (strata top shows them)", CLI_NUMBER, AT(pid), 1,
-     2147483647, NULL},
+     2147483647},
     CLI_OPTIONS_END,
 };
 

@@ -156,9 +156,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
 }
 
 static const struct cli_option own[] = {
-    {"file", 'f', "FILE", "the text", CLI_TEXT, offsetof(struct options, file), 0, 0, NULL},
+    {"file", 'f', "FILE", "the text", CLI_TEXT, offsetof(struct options, file), 0, 0},
     {"window", 0, "N", "ids that are read from an empty cache (default 512)", CLI_NUMBER,
-     offsetof(struct options, window), 2, 2147483647, NULL},
+     offsetof(struct options, window), 2, 2147483647},
     CLI_OPTIONS_END,
 };
 

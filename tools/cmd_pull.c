@@ -65,7 +65,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"list", 0, NULL, "list the models that have a name, and where their files belong", CLI_FLAG,
-     offsetof(struct options, list), 0, 0, NULL},
+     offsetof(struct options, list), 0, 0},
     CLI_OPTIONS_END,
 };
 

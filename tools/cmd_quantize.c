@@ -121,16 +121,16 @@ static int run(const struct cli_command *command, int argc, char **argv)
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"type", 0, "TYPE", "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, ...",
-     CLI_TEXT, AT(type), 0, 0, NULL},
+     CLI_TEXT, AT(type), 0, 0},
     {"imatrix", 0, "FILE", "importance of the weights' columns (strata imatrix)", CLI_TEXT,
-     AT(imatrix), 0, 0, NULL},
-    {"pure", 0, NULL, "no higher type for the output head", CLI_FLAG, AT(pure), 0, 0, NULL},
+     AT(imatrix), 0, 0},
+    {"pure", 0, NULL, "no higher type for the output head", CLI_FLAG, AT(pure), 0, 0},
     {"tensor-type", 0, "GLOB=TYPE", "type of the tensors of these names; may be repeated",
-     CLI_TEXTS, AT(rules), 0, 0, NULL},
+     CLI_TEXTS, AT(rules), 0, 0},
     {"float-only", 0, NULL, "refuse input that is quantised already", CLI_FLAG, AT(float_only), 0,
-     0, NULL},
+     0},
     {"threads", 't', "N", "compute threads (default: as tuned, else one a core)", CLI_NUMBER,
-     AT(threads), 1, 1024, NULL},
+     AT(threads), 1, 1024},
     CLI_OPTIONS_END,
 };
 

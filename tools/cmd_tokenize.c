@@ -74,9 +74,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"no-special", 0, NULL, "take special tokens in the text as plain text", CLI_FLAG,
-     offsetof(struct options, no_special), 0, 0, NULL},
+     offsetof(struct options, no_special), 0, 0},
     {"detokenize", 0, NULL, "read {\"ids\"}, print {\"text\"}", CLI_FLAG,
-     offsetof(struct options, detokenize), 0, 0, NULL},
+     offsetof(struct options, detokenize), 0, 0},
     CLI_OPTIONS_END,
 };
 

@@ -262,9 +262,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
-    {"once", 0, NULL, "print it once, without clearing the screen", CLI_FLAG, AT(once), 0, 0, NULL},
-    {"interval", 0, "S", "seconds between two looks (default 1)", CLI_REAL, AT(interval), 0.1, 3600,
-     NULL},
+    {"once", 0, NULL, "print it once, without clearing the screen", CLI_FLAG, AT(once), 0, 0},
+    {"interval", 0, "S", "seconds between two looks (default 1)", CLI_REAL, AT(interval), 0.1,
+     3600},
     CLI_OPTIONS_END,
 };
 

@@ -279,7 +279,11 @@ static int print_text(const strata_topology *t, const strata_tuning *tuning)
     for (size_t i = 0; i < t->n_gpus; i++)
         print_gpu(&t->gpus[i], i ? &t->gpus[i - 1] : NULL);
     print_accelerators(t);
-    printf("device      cpu\n");
+    printf("device      cpu");
+    for (size_t i = 0; i < t->n_gpus; i++)
+        if (t->gpus[i].usable)
+            printf(", cuda%d", t->gpus[i].cuda_device);
+    printf("\n");
     return CLI_DONE;
 }
 

@@ -164,10 +164,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"quick", 0, NULL, "the most common types of weights only; a few seconds", CLI_FLAG, AT(quick),
-     0, 0, NULL},
-    {"dry-run", 0, NULL, "measure, keep nothing", CLI_FLAG, AT(dry_run), 0, 0, NULL},
-    {"show", 0, NULL, "print the choices in use", CLI_FLAG, AT(show), 0, 0, NULL},
-    {"reset", 0, NULL, "go back to the defaults", CLI_FLAG, AT(reset), 0, 0, NULL},
+     0, 0},
+    {"dry-run", 0, NULL, "measure, keep nothing", CLI_FLAG, AT(dry_run), 0, 0},
+    {"show", 0, NULL, "print the choices in use", CLI_FLAG, AT(show), 0, 0},
+    {"reset", 0, NULL, "go back to the defaults", CLI_FLAG, AT(reset), 0, 0},
     CLI_OPTIONS_END,
 };
 

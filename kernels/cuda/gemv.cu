@@ -122,41 +122,53 @@ template <class F, int T>
 __device__ void multiply_q8(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
                             const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
 {
-    for (int t = 0; t < T && first + t < w.m; t++) {
-        const int8_t *q = w.q + static_cast<size_t>(first + t) * w.k + 32 * record;
-        int dot[4] = {0, 0, 0, 0}, all = 0;
-        for (int i = 0; i < F::groups; i++) {
-            int g = vector * F::groups + i;
-            uint32_t x = *reinterpret_cast<const uint32_t *>(q + 4 * g);
-            all = dot4(0x01010101u, x, all);
+    UNROLL
+    for (int t = 0; t < T; t++)
+        if (first + t < w.m) {
+            const int8_t *q = w.q + static_cast<size_t>(first + t) * w.k + 32 * record;
+            int dot[4] = {0, 0, 0, 0}, all = 0;
+            for (int i = 0; i < F::groups; i++) {
+                int g = vector * F::groups + i;
+                uint32_t x = *reinterpret_cast<const uint32_t *>(q + 4 * g);
+                all = dot4(0x01010101u, x, all);
+                for (int r = 0; r < 4; r++)
+                    dot[r] = dot4(quants.columns(r, g, i), x, dot[r]);
+            }
+            float step = w.q_scale[static_cast<size_t>(first + t) * (w.k / 32) + record];
             for (int r = 0; r < 4; r++)
-                dot[r] = dot4(quants.columns(r, g, i), x, dot[r]);
+                sums[t][r] += step * (scales.scale[r] * static_cast<float>(dot[r] - F::bias * all) +
+                                      scales.offset[r] * static_cast<float>(all));
         }
-        float step = w.q_scale[static_cast<size_t>(first + t) * (w.k / 32) + record];
-        for (int r = 0; r < 4; r++)
-            sums[t][r] += step * (scales.scale[r] * static_cast<float>(dot[r] - F::bias * all) +
-                                  scales.offset[r] * static_cast<float>(all));
-    }
+}
+
+/* Column j of four, as a value. */
+template <class F>
+__device__ float value_of(uint32_t columns, int j, const Scales<F> &scales, int row)
+{
+    int byte = static_cast<int>(columns >> 8 * j & 255);
+    if (F::bits == 8 || F::table)
+        byte = static_cast<int8_t>(byte);
+    return scales.scale[row] * static_cast<float>(byte - F::bias) + scales.offset[row];
 }
 
 template <class F, int T>
 __device__ void multiply_f32(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
                              const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
 {
+    UNROLL
     for (int i = 0; i < F::groups; i++) {
         int g = vector * F::groups + i;
+        UNROLL
         for (int r = 0; r < 4; r++) {
-            uint32_t q = quants.columns(r, g, i);
-            for (int j = 0; j < 4; j++) {
-                int byte = static_cast<int>(q >> 8 * j & 255);
-                if (F::bits == 8 || F::table)
-                    byte = static_cast<int8_t>(byte);
-                float value =
-                    scales.scale[r] * static_cast<float>(byte - F::bias) + scales.offset[r];
-                for (int t = 0; t < T && first + t < w.m; t++)
-                    sums[t][r] +=
-                        value * w.x[static_cast<size_t>(first + t) * w.k + 32 * record + 4 * g + j];
-            }
+            uint32_t columns = quants.columns(r, g, i);
+            UNROLL
+            for (int t = 0; t < T; t++)
+                if (first + t < w.m) {
+                    const float *x =
+                        w.x + static_cast<size_t>(first + t) * w.k + 32 * record + 4 * g;
+                    for (int j = 0; j < 4; j++)
+                        sums[t][r] += value_of<F>(columns, j, scales, r) * x[j];
+                }
         }
     }
 }
@@ -253,12 +265,16 @@ template <class W, int T> __global__ void float_kernel(Work w, uint64_t row_byte
     float sums[T] = {};
     for (uint32_t i = lane_of(); i < w.k; i += WARP) {
         float weight = element(weights, i);
-        for (int t = 0; t < T && first + t < w.m; t++)
-            sums[t] += weight * w.x[static_cast<size_t>(first + t) * w.k + i];
+        UNROLL
+        for (int t = 0; t < T; t++)
+            if (first + t < w.m)
+                sums[t] += weight * w.x[static_cast<size_t>(first + t) * w.k + i];
     }
-    for (int t = 0; t < T && first + t < w.m; t++) {
+    UNROLL
+    for (int t = 0; t < T; t++) {
         float sum = warp_sum(sums[t]);
-        if (lane_of() == 0)
+        bool writes = lane_of() == 0 && first + t < w.m;
+        if (writes)
             w.y[static_cast<size_t>(first + t) * w.ldy + row] = sum;
     }
 }

@@ -11,6 +11,9 @@
 #define WARP 32
 #define ALL_LANES 0xffffffffu
 
+/* Before a loop of known length: arrays that it indexes stay in registers. */
+#define UNROLL _Pragma("unroll")
+
 /* Shared memory of a launch; kernels lay it out themselves. */
 extern __shared__ __align__(16) unsigned char shared_bytes[];
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 BARRIER = re.compile(r"^\s*__syncthreads\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
-BOUND = re.compile(r"^(\s*)if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
-LOOP = re.compile(r"; (?P<test>[^;]*&& first \+ t < w\.m)[;)]")
+BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
+NAMED = re.compile(r"^\s*bool \w+ = (?P<test>.* < w\.m);")
 
 
 def mutants(text):
@@ -32,9 +32,9 @@ def mutants(text):
             always = "true" if "<" in match["test"] else "false"
             changed = line.replace(f"({match['test']})", f"({always})", 1)
             what = f"without the test {match['test']}"
-        elif match := LOOP.search(line):
+        elif match := NAMED.match(line):
             changed = line.replace(match["test"], match["test"].split(" && ")[0], 1)
-            what = "without the test first + t < w.m"
+            what = f"without a part of the test {match['test']}"
         if changed is not None:
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
 

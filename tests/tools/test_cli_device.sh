@@ -7,7 +7,9 @@ says '^strata: no CUDA plug-in: '
 expect 1 env STRATA_DEVICE=emu STRATA_CUDA_PLUGIN=/absent "$strata" generate -m "$tiny" -p a
 says "CUDA_PLUGIN is '/absent', which is no file"
 expect 2 env STRATA_DEVICE=gpu "$strata" generate -m "$tiny" -p a
-says 'STRATA_DEVICE: "gpu" is none of auto, cpu, emu'
+says 'STRATA_DEVICE: "gpu" is none of auto, cpu, cuda, emu'
+expect 1 "$strata" generate -m "$tiny" -p a --device cuda
+says '^strata: no GPU can be used: no CUDA plug-in: '
 [ -r "$plugin" ] || { echo 'skipped: the emulator is not built' >&2; exit 77; }
 
 expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32
@@ -21,4 +23,14 @@ says 'layer 1 moved, host to emu0: as planned '
 expect 0 "$strata" memory -m "$tiny" --device emu --json
 prints '"purpose":"weights","device":"emu0","mapped":false,"count":2,'
 prints '"purpose":"KV cache","device":"emu0"'
+
+# A machine whose GPU is the emulated one: used when asked for, and left to the plan otherwise.
+export HWLOC_XMLFILE=$source_dir/tests/data/topology/made_up.xml HWLOC_THISSYSTEM=1
+expect 0 "$strata" topology
+prints '^device +cpu, cuda0$'
+expect 0 "$strata" memory -m "$tiny" --device cuda -v
+says 'layer 0 moved, host to cuda0: to measure it there'
+expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32 -v
+cmp -s "$out/stdout" "$out/wanted" || fail 'auto gives another text'
+says 'GPU 0001:81:00.0 is not used: the CUDA driver does not show it'
 finish

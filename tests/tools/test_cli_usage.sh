@@ -36,8 +36,8 @@ done
 expect 2 "$strata" generate -m x --seed -1
 expect 2 "$strata" generate -m x --kv-type f1
 says "'f1' is none of f16"
-expect 2 "$strata" generate -m x --device cuda
-says 'not available in this version'
+expect 2 "$strata" generate -m x --device gpu
+says "'gpu' is none of auto|cpu|cuda|emu"
 expect 2 "$strata" generate -m x --compute q4
 expect 1 "$strata" generate -m x --config "$out/absent"
 says 'No such file'

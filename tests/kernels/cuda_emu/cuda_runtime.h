@@ -100,7 +100,11 @@ enum cudaError_t {
     cudaErrorLaunchFailure = 719,
     cudaErrorNotSupported = 801
 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaMemcpyKind {
+    cudaMemcpyHostToDevice = 1,
+    cudaMemcpyDeviceToHost = 2,
+    cudaMemcpyDeviceToDevice = 3
+};
 enum { cudaStreamNonBlocking = 1 };
 typedef struct EmuStream *cudaStream_t;
 

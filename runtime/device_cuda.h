@@ -16,7 +16,7 @@ struct strata__cuda {
     void *library;
     char path[PATH_MAX]; /* of the plug-in; "" unless it was opened as one */
     uint32_t devices;    /* that it shows */
-    bool absent; /* there is none, and nobody said that there should be */
+    bool absent;         /* there is none, and nobody said that there should be */
     char reason[STRATA__CUDA_REASON];
 };
 

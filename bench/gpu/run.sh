@@ -23,7 +23,7 @@ flags=(-std=c++17 -O3 -lineinfo -arch=native -I "$top/kernels" -I "$top/kernels/
 build() { # build OUTPUT ARGUMENT...: in the background
     nvcc "${flags[@]}" -c "${@:2}" -o "$1" &
 }
-for name in vec gemv attention device; do
+for name in vec gemv attention device run; do
     build "$work/$name.o" "$top/kernels/cuda/$name.cu"
 done
 build "$work/check_cuda.o" "$top/tests/kernels/check_cuda.cu"
@@ -44,7 +44,7 @@ link() { # link PROGRAM OBJECT...
         failed=1
 }
 link check_cuda
-link bench_cuda "$work/device.o"
+link bench_cuda "$work/device.o" "$work/run.o"
 [ "$failed" = 0 ] || { echo "the build failed" >&2; exit 1; }
 
 echo "== checking on the device" >&2

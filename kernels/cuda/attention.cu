@@ -102,20 +102,32 @@ struct Online {
     }
 };
 
-/* A block for each token and query head; its warps share the positions. */
-__global__ void attend_kernel(strata::Attention a)
+/* The positions of a block: of those that a token sees, or of a part of them. */
+struct Range {
+    uint64_t from, to;
+
+    __device__ Range(const strata::Attention &a, const strata::TokenKv &kv, uint32_t part)
+    {
+        uint64_t visible = kv.position + 1;
+        from = a.window && visible > a.window ? visible - a.window : 0;
+        to = visible;
+        if (a.parts > 1) {
+            from += static_cast<uint64_t>(part) * a.part;
+            to = from + a.part < visible ? from + a.part : visible;
+        }
+    }
+};
+
+/* One token's query of a head over the positions that warp `warp_of()` takes of the range. */
+__device__ void attend_positions(Online &state, const strata::Attention &a,
+                                 const strata::TokenKv &kv, const float *q, uint32_t kv_head,
+                                 const Range &range)
 {
-    uint32_t token = blockIdx.x, head = blockIdx.y, dim = a.head_dim;
-    const strata::TokenKv &kv = a.tokens[token];
-    uint32_t kv_head = head / (a.heads / a.kv_heads);
     bool q8_0 = kv.q8_0 != 0;
+    uint32_t dim = a.head_dim;
     size_t bytes = row_bytes(dim, q8_0);
-    const float *q = a.q + (static_cast<size_t>(token) * a.heads + head) * dim;
     float scale = 1 / sqrtf(static_cast<float>(dim));
-    uint64_t visible = kv.position + 1;
-    uint64_t begin = a.window && visible > a.window ? visible - a.window : 0;
-    Online state;
-    for (uint64_t p = begin + warp_of(); p < visible; p += WARPS) {
+    for (uint64_t p = range.from + warp_of(); p < range.to; p += WARPS) {
         const unsigned char *k = row_at(kv.keys, kv, kv_head, p, bytes);
         const unsigned char *v = row_at(kv.values, kv, kv_head, p, bytes);
         float s = 0;
@@ -125,31 +137,81 @@ __global__ void attend_kernel(strata::Attention a)
         float largest = fmaxf(state.largest, s);
         float keep = expf(state.largest - largest), weight = expf(s - largest);
         state.denominator = state.denominator * keep + weight;
-        for (int j = 0; j < PER_LANE && lane_of() + WARP * j < dim; j++)
-            state.sums[j] = state.sums[j] * keep + weight * decode(v, lane_of() + WARP * j, q8_0);
+        UNROLL
+        for (int j = 0; j < PER_LANE; j++)
+            if (lane_of() + WARP * j < dim)
+                state.sums[j] =
+                    state.sums[j] * keep + weight * decode(v, lane_of() + WARP * j, q8_0);
         state.largest = largest;
     }
-    /* Shared: of each warp the largest score, the denominator and the sums. */
+}
+
+/* Puts `count` states together that lie `dim` + 2 floats each at `states`: the largest score, the
+ * denominator, the sums.  out = sums (by the common largest score), which are divided by the
+ * denominator unless *largest and *denominator are wanted. */
+__device__ void merge_states(float *out, const float *states, uint32_t count, uint32_t dim,
+                             unsigned threads, float *head)
+{
+    float largest = -INFINITY, denominator = 0;
+    for (uint32_t s = 0; s < count; s++)
+        largest = fmaxf(largest, states[s * (dim + 2)]);
+    for (uint32_t s = 0; s < count; s++)
+        denominator += states[s * (dim + 2) + 1] * expf(states[s * (dim + 2)] - largest);
+    for (uint32_t i = threadIdx.x; i < dim; i += threads) {
+        float sum = 0;
+        for (uint32_t s = 0; s < count; s++)
+            sum += states[s * (dim + 2) + 2 + i] * expf(states[s * (dim + 2)] - largest);
+        out[i] = head ? sum : sum / denominator;
+    }
+    if (head && threadIdx.x == 0) {
+        head[0] = largest;
+        head[1] = denominator;
+    }
+}
+
+/* Where a part of a token's head lies in `partial`. */
+__device__ float *partial_at(const strata::Attention &a, uint32_t token, uint32_t head,
+                             uint32_t part)
+{
+    size_t index = (static_cast<size_t>(token) * a.heads + head) * a.parts + part;
+    return a.partial + index * (a.head_dim + 2);
+}
+
+/* A block for each token, query head and part; its warps share the positions. */
+__global__ void attend_kernel(strata::Attention a)
+{
+    uint32_t token = blockIdx.x, head = blockIdx.y, part = blockIdx.z, dim = a.head_dim;
+    const strata::TokenKv &kv = a.tokens[token];
+    const float *q = a.q + (static_cast<size_t>(token) * a.heads + head) * dim;
+    Range range(a, kv, part);
+    float *partial = a.parts > 1 ? partial_at(a, token, head, part) : nullptr;
+    if (range.from >= range.to) { /* all threads of the block: beyond what the token sees */
+        for (uint32_t i = threadIdx.x; i < dim + 2; i += WARPS * WARP)
+            partial[i] = i == 0 ? -INFINITY : 0.0f;
+        return;
+    }
+    Online state;
+    attend_positions(state, a, kv, q, head / (a.heads / a.kv_heads), range);
     float *mine = shared_floats() + warp_of() * (dim + 2);
     if (lane_of() == 0) {
         mine[0] = state.largest;
         mine[1] = state.denominator;
     }
-    for (int j = 0; j < PER_LANE && lane_of() + WARP * j < dim; j++)
-        mine[2 + lane_of() + WARP * j] = state.sums[j];
+    UNROLL
+    for (int j = 0; j < PER_LANE; j++)
+        if (lane_of() + WARP * j < dim)
+            mine[2 + lane_of() + WARP * j] = state.sums[j];
     __syncthreads();
-    const float *all = shared_floats();
-    float largest = -INFINITY, denominator = 0;
-    for (unsigned w = 0; w < WARPS; w++)
-        largest = fmaxf(largest, all[w * (dim + 2)]);
-    for (unsigned w = 0; w < WARPS; w++)
-        denominator += all[w * (dim + 2) + 1] * expf(all[w * (dim + 2)] - largest);
-    for (uint32_t i = threadIdx.x; i < dim; i += WARPS * WARP) {
-        float sum = 0;
-        for (unsigned w = 0; w < WARPS; w++)
-            sum += all[w * (dim + 2) + 2 + i] * expf(all[w * (dim + 2)] - largest);
-        a.out[(static_cast<size_t>(token) * a.heads + head) * dim + i] = sum / denominator;
-    }
+    float *out = a.out + (static_cast<size_t>(token) * a.heads + head) * dim;
+    merge_states(partial ? partial + 2 : out, shared_floats(), WARPS, dim, WARPS * WARP, partial);
+}
+
+/* A block for each token and query head. */
+__global__ void merge_kernel(strata::Attention a)
+{
+    uint32_t token = blockIdx.x, head = blockIdx.y;
+    float *out = a.out + (static_cast<size_t>(token) * a.heads + head) * a.head_dim;
+    merge_states(out, partial_at(a, token, head, 0), a.parts, a.head_dim, WARPS * WARP, nullptr);
 }
 
 } // namespace
@@ -166,12 +228,22 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a)
     return launch(rope_store_kernel, grid, threads, 0, stream, a);
 }
 
+uint64_t attention_floats(const Attention &a)
+{
+    uint64_t all = static_cast<uint64_t>(a.n_tokens) * a.heads * a.parts * (a.head_dim + 2);
+    return a.parts > 1 ? all : 0;
+}
+
 cudaError_t attend(cudaStream_t stream, const Attention &a)
 {
     if (a.head_dim > MOST_DIM)
         return cudaErrorNotSupported;
     size_t shared = WARPS * (a.head_dim + 2) * sizeof(float);
-    return launch(attend_kernel, dim3(a.n_tokens, a.heads), WARPS * WARP, shared, stream, a);
+    cudaError_t error =
+        launch(attend_kernel, dim3(a.n_tokens, a.heads, a.parts), WARPS * WARP, shared, stream, a);
+    if (error == cudaSuccess && a.parts > 1)
+        error = launch(merge_kernel, dim3(a.n_tokens, a.heads), WARPS * WARP, 0, stream, a);
+    return error;
 }
 
 } // namespace strata

@@ -49,7 +49,14 @@ struct Attention {
     const float *rope;
     const TokenKv *tokens;
     uint32_t n_tokens, heads, kv_heads, head_dim, rope_pairs, rope_neox, window;
+    /* Positions that a token sees are shared out in parts of so many, which blocks of their own
+     * take: parts * part is at least the longest context.  1: not shared out. */
+    uint32_t parts, part;
+    float *partial; /* attention_floats; not used with one part */
 };
+
+/* Floats of `partial`. */
+uint64_t attention_floats(const Attention &a);
 
 /* Rotates q and k, and stores k and v.  cudaErrorNotSupported: heads wider than 256. */
 cudaError_t rope_store(cudaStream_t stream, const Attention &a);

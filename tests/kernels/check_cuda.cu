@@ -451,9 +451,22 @@ void check_attention()
     for (unsigned t = 0; t < h.tokens; t++)
         tokens[t] = TokenKv{keys_there.data, values_there.data, h.context, h.position + t, h.q8_0};
     Device<TokenKv> tokens_there(tokens);
-    Attention a = {q_there.data,      k_there.data, v_there.data, out.data,   rope_there.data,
-                   tokens_there.data, h.tokens,     h.heads,      h.kv_heads, h.dim,
-                   h.pairs,           h.neox,       h.window};
+    Attention a = {q_there.data,
+                   k_there.data,
+                   v_there.data,
+                   out.data,
+                   rope_there.data,
+                   tokens_there.data,
+                   h.tokens,
+                   h.heads,
+                   h.kv_heads,
+                   h.dim,
+                   h.pairs,
+                   h.neox,
+                   h.window,
+                   1,
+                   0,
+                   nullptr};
     must(rope_store(stream, a), "rope_store");
     reference_rope_store(h, rope, &q, k, v, &keys, &values);
     std::vector<float> rotated = q_there.host();
@@ -464,6 +477,10 @@ void check_attention()
     compare_cache("keys", h, keys_there.host(), keys, step);
     compare_cache("values", h, values_there.host(), values, 0);
     keys = keys_there.host(); /* from here on the same cache */
+    a.parts = below(2) ? 1 : 1 + below(5);
+    a.part = (h.context + a.parts - 1) / a.parts;
+    Device<float> partial(attention_floats(a) + 1);
+    a.partial = partial.data;
     must(attend(stream, a), "attend");
     std::vector<float> found = out.host(), wanted = reference_attention(h, rotated, keys, values);
     for (size_t i = 0; i < found.size(); i++, checks++)

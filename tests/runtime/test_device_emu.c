@@ -30,7 +30,7 @@ static struct {
     void (*set_memory)(size_t memory_bytes);
     void (*fail_call)(int call, unsigned nth);
     size_t (*used)(void);
-    unsigned long (*launches)(void);
+    unsigned long (*launches)(void), (*graphs)(void);
 } emu;
 
 static void *symbol(void *library, const char *name)
@@ -56,6 +56,7 @@ static int open_emulator(void **state)
     *(void **)&emu.fail_call = symbol(library, "strata_emu_fail");
     *(void **)&emu.used = symbol(library, "strata_emu_used");
     *(void **)&emu.launches = symbol(library, "strata_emu_launches");
+    *(void **)&emu.graphs = symbol(library, "strata_emu_graphs");
     return setenv("STRATA_CUDA_PLUGIN", EMU_PLUGIN, 1);
 }
 
@@ -65,6 +66,7 @@ struct setup {
     const char *path;
     strata_compute compute;
     strata_kv_type kv_type;
+    unsigned context; /* 0: 64 */
 };
 
 static struct engine open_on(const char *device, const struct setup *setup)
@@ -81,7 +83,7 @@ static struct engine open_on(const char *device, const struct setup *setup)
     model.compute = setup->compute;
     strata_session_options session;
     strata_session_options_default(&session);
-    session.context = 64;
+    session.context = setup->context ? setup->context : 64;
     session.kv_type = setup->kv_type;
     if (strata_runtime_open(&engine.runtime, &config) != STRATA_OK ||
         strata_model_load(engine.runtime, setup->path, &model, &engine.model) != STRATA_OK ||
@@ -171,10 +173,12 @@ static void check_model(const struct setup *setup)
     for (unsigned devices = 1; devices <= 2; devices++) {
         emu.reset(devices, 1 << 30);
         struct engine engine = open_on("emu", setup);
-        unsigned long before = emu.launches();
+        unsigned long before = emu.launches(), graphs = emu.graphs();
         assert_int_equal(on_devices(&engine), strata_model_layers(engine.model));
         is_near(&engine, setup, run(&engine, NULL), wanted, "on devices");
         assert_true(emu.launches() > before + 20);
+        /* Decoding is graphs, one a device, from its second token on. */
+        assert_int_equal(emu.graphs() - graphs, (DECODED - 1) * devices);
         engine_close(&engine);
         assert_int_equal(emu.used(), 0);
     }
@@ -186,7 +190,9 @@ static void the_small_model(void **state)
     (void)state;
     for (int i = 0; i < 4; i++)
         check_model(&(struct setup){ENGINE_TINY, i % 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
-                                    i / 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16});
+                                    i / 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16,
+                                    /* Contexts of more than one part of attention, too. */
+                                    i % 2 ? 256 : 64});
 }
 
 static void all_types(void **state)

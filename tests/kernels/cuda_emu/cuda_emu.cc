@@ -10,6 +10,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <vector>
+
 extern "C" {
 #include "half.h"
 }
@@ -206,11 +208,20 @@ static Block *blocks;
 static size_t limit = static_cast<size_t>(8) << 30, used[DEVICES_MOST];
 static bool lost[DEVICES_MOST];
 static unsigned n_devices = 1, fail_at[EMU_CALLS];
-static unsigned long launches;
+static unsigned long launches, graphs_launched;
 static __thread int device_now;
+
+struct EmuGraph {
+    struct Node {
+        cudaLaunchConfig_t config;
+        EmuBody *body;
+    };
+    std::vector<Node> nodes;
+};
 
 struct EmuStream {
     int device;
+    EmuGraph *captured; /* or NULL */
 };
 
 static bool marks_hold(const Block *block)
@@ -258,9 +269,9 @@ static bool all_marks_hold()
 static cudaError_t check_launch(const cudaLaunchConfig_t *config)
 {
     const dim3 &grid = config->gridDim, &block = config->blockDim;
-    if (grid.x == 0 || grid.y == 0 || grid.z != 1 || block.y != 1 || block.z != 1 || block.x == 0 ||
-        block.x > THREADS_MOST || grid.x > 0x7fffffffu || grid.y > 65535 ||
-        config->dynamicSmemBytes > SHARED_MOST)
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.z > 65535 || block.y != 1 ||
+        block.z != 1 || block.x == 0 || block.x > THREADS_MOST || grid.x > 0x7fffffffu ||
+        grid.y > 65535 || config->dynamicSmemBytes > SHARED_MOST)
         return cudaErrorInvalidConfiguration;
     if (!config->stream || config->stream->device != device_now)
         return cudaErrorInvalidResourceHandle;
@@ -277,6 +288,10 @@ static cudaError_t check_launch(const cudaLaunchConfig_t *config)
 cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body)
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    if (config->stream && config->stream->captured) {
+        config->stream->captured->nodes.push_back({*config, body.copy()});
+        return cudaSuccess;
+    }
     pthread_mutex_lock(&one);
     pthread_mutex_lock(&lock);
     bool fail = lost[device_now] || fails(EMU_LAUNCH);
@@ -288,9 +303,11 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body)
     n_threads = config->blockDim.x;
     blockDim = config->blockDim;
     gridDim = config->gridDim;
-    for (uint64_t i = 0;
-         error == cudaSuccess && !broken && i < static_cast<uint64_t>(gridDim.x) * gridDim.y; i++) {
-        blockIdx = dim3(static_cast<unsigned>(i % gridDim.x), static_cast<unsigned>(i / gridDim.x));
+    uint64_t plane = static_cast<uint64_t>(gridDim.x) * gridDim.y;
+    for (uint64_t i = 0; error == cudaSuccess && !broken && i < plane * gridDim.z; i++) {
+        blockIdx =
+            dim3(static_cast<unsigned>(i % gridDim.x), static_cast<unsigned>(i % plane / gridDim.x),
+                 static_cast<unsigned>(i / plane));
         memset(shared_bytes, FRESH, config->dynamicSmemBytes);
         memset(shared_bytes + config->dynamicSmemBytes, MARK, MARK_BYTES);
         run_block(i % 2 == 1);
@@ -454,6 +471,56 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return lost[stream->device] ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
+/* ---- Graphs ---- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+    if (stream->captured)
+        return cudaErrorInvalidValue;
+    stream->captured = new EmuGraph();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    *graph = stream->captured;
+    stream->captured = NULL;
+    return *graph ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    *exec = new EmuGraph();
+    for (const EmuGraph::Node &node : graph->nodes)
+        (*exec)->nodes.push_back({node.config, node.body->copy()});
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    graphs_launched++;
+    for (EmuGraph::Node &node : exec->nodes) {
+        node.config.stream = stream;
+        cudaError_t error = emu_launch(&node.config, *node.body);
+        if (error != cudaSuccess)
+            return error;
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    for (EmuGraph::Node &node : graph->nodes)
+        delete node.body;
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    return cudaGraphDestroy(exec);
+}
+
 /* ---- For tests ---- */
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -493,4 +560,9 @@ EXPORTED size_t strata_emu_used(void)
 EXPORTED unsigned long strata_emu_launches(void)
 {
     return launches;
+}
+
+EXPORTED unsigned long strata_emu_graphs(void)
+{
+    return graphs_launched;
 }

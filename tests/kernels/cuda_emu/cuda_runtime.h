@@ -4,7 +4,8 @@
  * turn until they wait: at __syncthreads for all threads of the block that have not returned, at
  * shuffles and votes for those of the warp.  Odd blocks run their threads in the opposite order, so
  * that what is read before it is written shows: shared memory and fresh device memory hold NaNs.
- * Launches are finished when they return, and so are copies; streams are only checked.
+ * Launches are finished when they return, and so are copies; streams are only checked.  While a
+ * stream is captured, launches are kept for the graph instead.
  *
  * What is found: threads that wait for others which never come, writes beyond shared or device
  * memory (by marks around them), launches that ask for too much.  Such a launch fails, and like a
@@ -133,12 +134,22 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 
+typedef struct EmuGraph *cudaGraph_t;
+typedef struct EmuGraph *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+
 /* What every thread of a launch does. */
 struct EmuBody {
     virtual void operator()() const = 0;
-
-  protected:
-    ~EmuBody()
+    virtual EmuBody *copy() const = 0;
+    virtual ~EmuBody()
     {
     }
 };
@@ -152,6 +163,10 @@ template <class F> struct EmuClosure : EmuBody {
     void operator()() const override
     {
         f();
+    }
+    EmuBody *copy() const override
+    {
+        return new EmuClosure(f);
     }
 };
 
@@ -174,5 +189,6 @@ extern "C" void strata_emu_set_memory(size_t memory_bytes);
 extern "C" void strata_emu_fail(int call, unsigned nth);
 extern "C" size_t strata_emu_used(void);
 extern "C" unsigned long strata_emu_launches(void);
+extern "C" unsigned long strata_emu_graphs(void); /* launches of graphs */
 
 #endif

@@ -1,0 +1,58 @@
+/* What the plug-in keeps of a device in use, and how its functions fail. */
+#ifndef STRATA_CUDA_CONTEXT_CUH
+#define STRATA_CUDA_CONTEXT_CUH
+
+#include <stdio.h>
+
+#include "kernels.cuh"
+
+/* A run's launches as one: of a list of steps and shapes that came again. */
+struct DecodeGraph {
+    uint64_t key;         /* 0: free */
+    cudaGraphExec_t exec; /* NULL: the key was seen once */
+    uint64_t used;        /* when, by the context's count of runs */
+};
+
+static const int GRAPHS = 16;
+
+struct strata_cuda_context {
+    int device;
+    cudaStream_t compute, copies;
+    DecodeGraph graphs[GRAPHS];
+    uint64_t runs;
+};
+
+namespace strata
+{
+
+/* Where a message goes. */
+struct Out {
+    char *text;
+    size_t capacity;
+};
+
+/* The status of a failed call, with "what: reason" as the message. */
+static inline int failed(const Out &out, const char *what, cudaError_t error)
+{
+    cudaGetLastError(); /* what is not sticky is forgotten */
+    if (out.capacity)
+        snprintf(out.text, out.capacity, "%s: %s", what, cudaGetErrorString(error));
+    return error == cudaErrorMemoryAllocation ? STRATA_CUDA_NO_MEMORY : STRATA_CUDA_FAILED;
+}
+
+/* As in plugin.h (run.cu). */
+uint64_t workspace_bytes(const strata_cuda_run *run);
+int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *message,
+              size_t capacity);
+void close_graphs(strata_cuda_context *context);
+
+} // namespace strata
+
+#define TRY(call)                              \
+    do {                                       \
+        cudaError_t error_ = (call);           \
+        if (error_ != cudaSuccess)             \
+            return failed(out, #call, error_); \
+    } while (0)
+
+#endif

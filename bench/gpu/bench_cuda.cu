@@ -138,7 +138,8 @@ void bench_product(const Type &type, uint32_t rows, uint32_t k, uint32_t m, doub
                  0,
                  nullptr,
                  reinterpret_cast<int8_t *>(q),
-                 reinterpret_cast<float *>(scale)};
+                 reinterpret_cast<float *>(scale),
+                 reinterpret_cast<int16_t *>(scale)};
     double s = measure(quick ? 2 : 200, [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
         must(packed_product(stream, p), "packed_product");
@@ -338,7 +339,7 @@ int main(int argc, char **argv)
     printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f}\n", properties.name,
            properties.major, properties.minor, copy / 1e9);
     for (const Type &type : types)
-        for (uint32_t m : {1u, 8u}) {
+        for (uint32_t m : {1u, 8u, 512u}) {
             bench_product(type, quick ? 64 : 4096, quick ? 512 : 4096, m, copy);
             if (!quick && m == 1)
                 bench_product(type, 14336, 4096, m, copy);

@@ -19,11 +19,12 @@ nvidia-smi --query-gpu=name --format=csv,noheader >"$work/name" 2>/dev/null ||
 mkdir -p "$out"
 
 echo "== building" >&2
-flags=(-std=c++17 -O3 -lineinfo -arch=native -I "$top/kernels" -I "$top/kernels/cuda")
+flags=(-std=c++17 -O3 -lineinfo -arch=native -I "$top/kernels" -I "$top/kernels/cuda"
+    '-DSTRATA_CUDA_MMA="mma_ptx.cuh"')
 build() { # build OUTPUT ARGUMENT...: in the background
     nvcc "${flags[@]}" -c "${@:2}" -o "$1" &
 }
-for name in vec gemv attention device run; do
+for name in vec gemv gemm attention device run; do
     build "$work/$name.o" "$top/kernels/cuda/$name.cu"
 done
 build "$work/check_cuda.o" "$top/tests/kernels/check_cuda.cu"
@@ -38,7 +39,7 @@ wait_all() {
     for job in $(jobs -p); do wait "$job" || failed=1; done
 }
 wait_all
-kernels=("$work"/vec.o "$work"/gemv.o "$work"/attention.o)
+kernels=("$work"/vec.o "$work"/gemv.o "$work"/gemm.o "$work"/attention.o)
 link() { # link PROGRAM OBJECT...
     nvcc "${flags[@]}" -o "$work/$1" "$work/$1.o" "${kernels[@]}" "${@:2}" "$work"/ref_*.o ||
         failed=1

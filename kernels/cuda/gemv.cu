@@ -5,45 +5,20 @@
  * rows 4 * j .. 4 * j + 3 of vector i, so that a warp reads 512 bytes that follow each other: a
  * record of 8 bits, or several of fewer.  Dot products within a record are exact integers (dp4a);
  * every lane scales its own, and the lanes and warps are summed once, at the end. */
+#include "formats.cuh"
 #include "kernels.cuh"
+
+using namespace strata;
 
 namespace
 {
 
 const unsigned WARPS = 4;
-
-/* A type's row of STRATA_PACKED_FORMATS: bits, elements a scale, bias, offset, table; and whether
- * blocks have 256 elements with factors of their own. */
-template <int bits_, int sub_, int bias_, bool offset_, bool table_, bool k_type_> struct Format {
-    static const int bits = bits_, sub = sub_, bias = bias_;
-    static const bool offset = offset_, table = table_, k_type = k_type_;
-
-    static const int block_elems = k_type ? 256 : 32;
-    static const int factor_bytes = !k_type ? 0 : sub == 32 && !offset ? 16 : 32;
-    static const int scale_bytes = (offset ? 64 : 32) + 8 * factor_bytes;
-    static const int quant_bytes = 64 * bits;
-    static const int vectors = bits == 8 ? 8 : bits >= 4 ? 4 : 2; /* of the low plane */
-    static const int groups = 8 / vectors;                        /* of four columns, in a vector */
-    static const int low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
-};
+const uint32_t GEMV_TOKENS = 8; /* beyond them, the tensor cores */
 
 __device__ uint32_t part(const uint4 &words, int row)
 {
     return row == 0 ? words.x : row == 1 ? words.y : row == 2 ? words.z : words.w;
-}
-
-/* The 4-bit codes in the bytes of q as the values that they stand for (IQ4_NL, IQ4_XS): -127, -104,
- * -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113. */
-__device__ uint32_t table_values(uint32_t q)
-{
-    /* A selector of a nibble a byte: bits 0 to 2 choose among eight bytes. */
-    uint32_t low = q & 0x07070707u;
-    uint32_t selector = (low | low >> 4) & 0x00ff00ffu;
-    selector = (selector | selector >> 8) & 0xffffu;
-    uint32_t below = __byte_perm(0xbfad9881u, 0xf6eaddcfu, selector);
-    uint32_t above = __byte_perm(0x26190d01u, 0x71594535u, selector);
-    uint32_t high = (q >> 3 & 0x01010101u) * 0xffu;
-    return (below & ~high) | (above & high);
 }
 
 /* What a lane reads of a record: quants of its four rows, for the groups of its vector. */
@@ -81,31 +56,14 @@ template <class F> struct Quants {
     }
 };
 
-/* Scales of a lane's four rows for (half of) a record: element = scale * (q - bias) + offset. */
+/* Scales of a lane's four rows for (half of) a record. */
 template <class F> struct Scales {
     float scale[4], offset[4];
 
     __device__ Scales(const unsigned char *area, uint32_t record, int half, int quad)
     {
-        const int records = F::block_elems / 32;
-        const unsigned char *block = area + record / records * F::scale_bytes;
-        const uint16_t *d = reinterpret_cast<const uint16_t *>(block) + 4 * quad;
-        const unsigned char *factors =
-            block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + 4 * quad;
-        if (F::k_type && F::sub == 16)
-            factors += 16 * half;
-        for (int r = 0; r < 4; r++) {
-            scale[r] = from_half(d[r]);
-            offset[r] = F::offset ? from_half(d[16 + r]) : 0.0f;
-            if (F::k_type && F::offset && F::sub == 16) { /* Q2_K: nibbles */
-                scale[r] *= static_cast<float>(factors[r] & 15);
-                offset[r] *= -static_cast<float>(factors[r] >> 4);
-            } else if (F::k_type) {
-                scale[r] *= static_cast<float>(static_cast<int8_t>(factors[r]));
-                if (F::offset)
-                    offset[r] *= -static_cast<float>(factors[16 + r]);
-            }
-        }
+        for (int r = 0; r < 4; r++)
+            scale_of<F>(area, record, half, 4 * quad + r, &scale[r], &offset[r]);
     }
 };
 
@@ -200,7 +158,7 @@ template <int T> __device__ void store_sums(float (&sums)[T][4], const Work &w, 
 template <class F, int T, bool q8> __global__ void packed_kernel(Work w)
 {
     const uint32_t records = w.k / 32;
-    const size_t area = (static_cast<size_t>(w.k / F::block_elems) * F::scale_bytes + 63) / 64 * 64;
+    const size_t area = scale_area<F>(w.k);
     const unsigned char *panel =
         w.panels + blockIdx.x * (area + static_cast<size_t>(records) * F::quant_bytes);
     const int vector = static_cast<int>(lane_of() / 4) % F::vectors;
@@ -301,32 +259,15 @@ namespace strata
 
 cudaError_t packed_product(cudaStream_t stream, const Product &product)
 {
+    if (!product.x && product.m > GEMV_TOKENS)
+        return packed_gemm(stream, product);
     Work w = work_of(product);
-    switch (product.type) { /* GGUF ids */
-    case 2:
-        return run<Format<4, 32, 8, false, false, false>>(stream, w); /* Q4_0 */
-    case 3:
-        return run<Format<4, 32, 0, true, false, false>>(stream, w); /* Q4_1 */
-    case 6:
-        return run<Format<5, 32, 16, false, false, false>>(stream, w); /* Q5_0 */
-    case 7:
-        return run<Format<5, 32, 0, true, false, false>>(stream, w); /* Q5_1 */
-    case 8:
-        return run<Format<8, 32, 0, false, false, false>>(stream, w); /* Q8_0 */
-    case 10:
-        return run<Format<2, 16, 0, true, false, true>>(stream, w); /* Q2_K */
-    case 11:
-        return run<Format<3, 16, 4, false, false, true>>(stream, w); /* Q3_K */
-    case 12:
-        return run<Format<4, 32, 0, true, false, true>>(stream, w); /* Q4_K */
-    case 13:
-        return run<Format<5, 32, 0, true, false, true>>(stream, w); /* Q5_K */
-    case 14:
-        return run<Format<6, 16, 32, false, false, true>>(stream, w); /* Q6_K */
-    case 20:
-        return run<Format<4, 32, 0, false, true, false>>(stream, w); /* IQ4_NL */
-    case 23:
-        return run<Format<4, 32, 0, false, true, true>>(stream, w); /* IQ4_XS */
+    switch (product.type) {
+#define X(id, ...) \
+    case id:       \
+        return run<Format<__VA_ARGS__>>(stream, w);
+        STRATA_CUDA_FORMATS(X)
+#undef X
     default:
         return cudaErrorNotSupported;
     }

@@ -12,8 +12,8 @@ namespace strata
 /* As in kernels.h, of `rows` rows of n floats. */
 cudaError_t rms_norm(cudaStream_t stream, float *y, const float *x, const float *weight,
                      uint32_t rows, uint32_t n, float eps);
-cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, const float *x, uint32_t rows,
-                        uint32_t n);
+cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, int16_t *sum, const float *x,
+                        uint32_t rows, uint32_t n);
 
 /* y += x, and y = silu(y) * x, of n floats; y[r][i] += bias[i]. */
 cudaError_t add(cudaStream_t stream, float *y, const float *x, uint64_t n);
@@ -31,9 +31,12 @@ struct Product {
     const float *x;     /* [m][k]; NULL: q and scale */
     const int8_t *q;
     const float *scale;
+    const int16_t *sum; /* of each 16 quants */
 };
-/* cudaErrorNotSupported for a type that has no kernel. */
+/* cudaErrorNotSupported for a type that has no kernel.  packed_product takes packed_gemm (gemm.cu),
+ * for 8-bit activations only, where there are many tokens. */
 cudaError_t packed_product(cudaStream_t stream, const Product &product);
+cudaError_t packed_gemm(cudaStream_t stream, const Product &product);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
 
 /* Where a token's keys and values are: of its span, for a layer. */

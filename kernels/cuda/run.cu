@@ -16,7 +16,7 @@ const uint64_t PART = 128, MOST_PARTS = 32; /* of a token's positions */
 
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
-    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, rope, tokens, partial, bytes;
+    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, bytes;
 };
 
 uint64_t width_of(const strata_cuda_run &run, int buffer)
@@ -79,6 +79,7 @@ Layout lay_out(const strata_cuda_run &run)
     l.norm = place(&l.bytes, tokens * widest * sizeof(float));
     l.q = place(&l.bytes, tokens * widest);
     l.scale = place(&l.bytes, tokens * (widest / 32 + 1) * sizeof(float));
+    l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
@@ -144,7 +145,8 @@ cudaError_t prepare(const Runner &r, const strata_cuda_step &step, uint32_t firs
         packed |= step.product[i].packed && r.run.q8;
     if (error == cudaSuccess && packed)
         error = quantize_q8(r.stream, reinterpret_cast<int8_t *>(r.base + r.layout.q),
-                            reinterpret_cast<float *>(r.base + r.layout.scale), *x, m, n);
+                            reinterpret_cast<float *>(r.base + r.layout.scale),
+                            reinterpret_cast<int16_t *>(r.base + r.layout.sum), *x, m, n);
     return error;
 }
 
@@ -165,6 +167,7 @@ cudaError_t multiply(const Runner &r, const strata_cuda_product &product, const 
     if (product.packed && r.run.q8) {
         p.q = reinterpret_cast<int8_t *>(r.base + r.layout.q);
         p.scale = reinterpret_cast<float *>(r.base + r.layout.scale);
+        p.sum = reinterpret_cast<int16_t *>(r.base + r.layout.sum);
     } else {
         p.x = x;
     }

@@ -35,7 +35,8 @@ __global__ void rms_norm_kernel(float *y, const float *x, const float *weight, u
 }
 
 /* A warp for each block of 32 elements, of `blocks` in all rows. */
-__global__ void quantize_q8_kernel(int8_t *q, float *scale, const float *x, uint64_t blocks)
+__global__ void quantize_q8_kernel(int8_t *q, float *scale, int16_t *sum, const float *x,
+                                   uint64_t blocks)
 {
     uint64_t block = static_cast<uint64_t>(blockIdx.x) * (ROW_THREADS / WARP) + warp_of();
     if (block >= blocks)
@@ -44,8 +45,12 @@ __global__ void quantize_q8_kernel(int8_t *q, float *scale, const float *x, uint
     bool bad = __any_sync(ALL_LANES, !(fabsf(value) <= 3.402823466e38f));
     float largest = warp_max(fabsf(value));
     bool zero = bad || largest < 7.888609052e-31f; /* 2^-100 */
-    q[block * 32 + lane_of()] =
-        zero ? 0 : static_cast<int8_t>(__float2int_rn(value * (127.0f / largest)));
+    int quant = zero ? 0 : __float2int_rn(value * (127.0f / largest));
+    q[block * 32 + lane_of()] = static_cast<int8_t>(quant);
+    for (int step = 8; step > 0; step /= 2)
+        quant += __shfl_xor_sync(ALL_LANES, quant, step);
+    if (lane_of() % 16 == 0)
+        sum[block * 2 + lane_of() / 16] = static_cast<int16_t>(quant);
     if (lane_of() == 0)
         scale[block] = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
 }
@@ -88,12 +93,12 @@ cudaError_t rms_norm(cudaStream_t stream, float *y, const float *x, const float 
                   stream, y, x, weight, n, eps);
 }
 
-cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, const float *x, uint32_t rows,
-                        uint32_t n)
+cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, int16_t *sum, const float *x,
+                        uint32_t rows, uint32_t n)
 {
     uint64_t blocks = static_cast<uint64_t>(rows) * (n / 32);
     return launch(quantize_q8_kernel, dim3(blocks_for(blocks * WARP)), ROW_THREADS, 0, stream, q,
-                  scale, x, blocks);
+                  scale, sum, x, blocks);
 }
 
 cudaError_t add(cudaStream_t stream, float *y, const float *x, uint64_t n)

@@ -124,8 +124,8 @@ struct Shape {
 Shape random_shape(unsigned unit_k)
 {
     static const unsigned rows[] = {1, 2, 15, 16, 17, 31, 33, 64},
-                          tokens[] = {1, 2, 4, 5, 8, 9, 17};
-    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 40)), tokens[below(7)], 0};
+                          tokens[] = {1, 2, 4, 5, 8, 9, 17, 64, 65, 75};
+    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 40)), tokens[below(10)], 0};
     s.ldy = s.rows + below(3);
     return s;
 }
@@ -190,6 +190,7 @@ void check_packed(strata_type type)
         std::vector<unsigned char>(aligned, aligned + panels * panel_bytes));
     Device<float> x_there(x), scale_there(scale);
     Device<int8_t> q_there(q);
+    Device<int16_t> sum_there(sum);
     for (int floats_too = 0; floats_too < 2; floats_too++) {
         Device<float> y(std::vector<float>(s.m * s.ldy, 7));
         Product p = {y.data,
@@ -202,7 +203,8 @@ void check_packed(strata_type type)
                      0,
                      floats_too ? x_there.data : nullptr,
                      q_there.data,
-                     scale_there.data};
+                     scale_there.data,
+                     sum_there.data};
         must(packed_product(stream, p), format->name);
         (floats_too ? reference.packed_f32 : reference.packed_q8)[type](&a);
         compare_product(floats_too ? "packed_f32" : "packed_q8", format->name, s, y.host(), wanted,
@@ -240,8 +242,8 @@ void check_float(strata_type type)
     (s.m == 1 ? reference.gemv_f32 : reference.gemm_f32)[type](&a);
     Device<unsigned char> stored_there(stored);
     Device<float> x_there(x), y(std::vector<float>(s.m * s.ldy, 7));
-    Product p = {y.data, s.ldy,     stored_there.data, gguf_id(type), s.rows, s.k,
-                 s.m,    row_bytes, x_there.data,      nullptr,       nullptr};
+    Product p = {y.data, s.ldy,     stored_there.data, gguf_id(type), s.rows,  s.k,
+                 s.m,    row_bytes, x_there.data,      nullptr,       nullptr, nullptr};
     must(float_product(stream, p), strata_block_format(type)->name);
     compare_product("float", strata_block_format(type)->name, s, y.host(), wanted, weights, x);
 }
@@ -265,9 +267,15 @@ void check_quantize()
     reference.quantize_q8(&rows, x.data(), m, k);
     Device<float> x_there(x), scale_there(scale.size());
     Device<int8_t> q_there(q.size());
-    must(quantize_q8(stream, q_there.data, scale_there.data, x_there.data, m, k), "quantize_q8");
+    Device<int16_t> sum_there(sum.size());
+    must(quantize_q8(stream, q_there.data, scale_there.data, sum_there.data, x_there.data, m, k),
+         "quantize_q8");
     std::vector<int8_t> found = q_there.host();
     std::vector<float> found_scale = scale_there.host();
+    std::vector<int16_t> found_sum = sum_there.host();
+    for (size_t i = 0; i < sum.size(); i++, checks++)
+        if (found_sum[i] != sum[i])
+            report("quantize_q8", "sum", m, k, static_cast<unsigned>(i), found_sum[i], sum[i]);
     for (size_t i = 0; i < q.size(); i++, checks++)
         if (found[i] != q[i])
             report("quantize_q8", "quant", m, k, static_cast<unsigned>(i), found[i], q[i]);

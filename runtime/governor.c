@@ -177,7 +177,7 @@ static struct governed *find_idle(const struct strata__governor *g,
 bool strata__governor_unload(struct strata__governor *g, const struct strata__account *top,
                              int64_t idle_ms, const char *reason, struct strata__unloaded *out)
 {
-    if (!lock_briefly(g))
+    if (g->options.fixed || !lock_briefly(g))
         return false;
     struct governed *m = find_idle(g, top, idle_ms);
     if (m) {
@@ -195,7 +195,7 @@ uint64_t strata__governor_release(struct strata__governor *g, const struct strat
                                   uint64_t bytes, const char *reason)
 {
     uint64_t freed = 0;
-    if (!lock_briefly(g))
+    if (g->options.fixed || !lock_briefly(g))
         return 0;
     for (struct governed *m = g->models; m && freed < bytes; m = m->next)
         if (strata__account_counts(m->model->for_weights.account, top))

@@ -48,7 +48,7 @@ struct strata__unloaded {
 
 /* Sends all layers on the host to disk, of the model that was idle for the longest time, at least
  * for idle_ms, and whose weights count for `top`; they return when it is used.  False: there is
- * none. */
+ * none, or layers are fixed. */
 bool strata__governor_unload(struct strata__governor *governor, const struct strata__account *top,
                              int64_t idle_ms, const char *reason, struct strata__unloaded *out);
 

@@ -113,10 +113,16 @@ strata_status strata__residency_hold(struct strata_model *model)
             status = strata__residency_charge(model, STRATA__COLLECT_NOTHING, false);
         }
     STRATA_TRY(status);
-    bool any_on_disk = false;
+    size_t on_disk = 0;
     for (size_t i = 0; i < r->n_layers; i++)
-        any_on_disk |= r->layers[i].place.on_disk;
-    return any_on_disk ? strata__stream_open(model, &r->stream) : STRATA_OK;
+        on_disk += r->layers[i].place.on_disk;
+    if (on_disk == 0)
+        return STRATA_OK;
+    strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
+                "%s: %zu of %zu layers have no room in their budget and are read from disk as they "
+                "run, which is slow; raise the memory limit (--memory-limit)",
+                strata__file_path(model->file), on_disk, r->n_layers);
+    return strata__stream_open(model, &r->stream);
 }
 
 void strata__residency_let_go(struct strata_model *model)

@@ -123,9 +123,10 @@ typedef struct strata_config {
                             * names, the emulator of the tests; NULL: $STRATA_DEVICE, else "auto" */
     strata_log_fn *log;    /* NULL: no messages */
     void *log_user;
-    bool no_tuning;        /* use no choices that strata_tune kept (default false) */
-    bool fixed_placement;  /* layers stay where they are put, also when memory gets tight (default
-                            * false: a thread watches and moves them, strata_placement.h) */
+    bool no_tuning;       /* use no choices that strata_tune kept (default false) */
+    bool fixed_placement; /* layers stay where they are put, also when memory gets tight or a budget
+                           * is full (default false: a thread watches and moves them,
+                           * strata_placement.h) */
     uint64_t memory_limit; /* bytes of host memory for everything: layers that do not fit are on
                             * disk and are read whenever they run; 0 (default): 8,000,000,000;
                             * UINT64_MAX: what the host has */
@@ -343,7 +344,7 @@ STRATA_API void strata_model_options_default(strata_model_options *options);
  * means the defaults.  E_IO, E_FORMAT, E_NOMEM as strata_file_open; E_UNSUPPORTED: architecture,
  * tokenizer or tensor type that strata cannot run, named; E_BUDGET: there is no room for what must
  * be in memory: two layers, or all weights where they cannot be read from a file again (no folder
- * for packed ones).  Others that have no room are on disk. */
+ * for packed ones).  Others that have no room are on disk, with a warning. */
 STRATA_API strata_status strata_model_load(strata_runtime *runtime, const char *path,
                                            const strata_model_options *options, strata_model **out);
 /* Adds a reference and returns the model. */

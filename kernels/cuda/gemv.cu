@@ -13,7 +13,8 @@ using namespace strata;
 namespace
 {
 
-const unsigned WARPS = 4;
+const unsigned WARPS = 4;       /* of products with float rows */
+const uint32_t MOST_WARPS = 16; /* that share a panel */
 const uint32_t GEMV_TOKENS = 8; /* beyond them, the tensor cores */
 
 __device__ uint32_t part(const uint4 &words, int row)
@@ -131,7 +132,8 @@ __device__ void multiply_f32(float (&sums)[T][4], const Work &w, const Quants<F>
     }
 }
 
-/* Sums over the lanes of the same rows, and over the warps; shared memory: WARPS * T * 16 floats.
+/* Sums over the lanes of the same rows, and over the warps; shared memory: T * 16 floats a
+ * warp.
  */
 template <int T> __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first)
 {
@@ -145,10 +147,10 @@ template <int T> __device__ void store_sums(float (&sums)[T][4], const Work &w, 
                 shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
         }
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < 16 * T; i += WARPS * WARP) {
+    for (unsigned i = threadIdx.x; i < 16 * T; i += blockDim.x) {
         uint32_t row = blockIdx.x * 16 + i % 16, token = first + i / 16;
         float sum = 0;
-        for (unsigned warp = 0; warp < WARPS; warp++)
+        for (unsigned warp = 0; warp < blockDim.x / WARP; warp++)
             sum += shared[warp * T * 16 + i];
         if (row < w.rows && token < w.m)
             w.y[static_cast<size_t>(token) * w.ldy + row] = sum;
@@ -167,7 +169,7 @@ template <class F, int T, bool q8> __global__ void packed_kernel(Work w)
     const uint32_t at_once = 8 / F::vectors; /* records that a warp reads together */
     float sums[T][4] = {};
     for (uint32_t record = warp_of() * at_once + lane_of() / 4 / F::vectors; record < records;
-         record += WARPS * at_once) {
+         record += blockDim.x / WARP * at_once) {
         Quants<F> quants(panel + area + static_cast<size_t>(record) * F::quant_bytes, vector, quad);
         Scales<F> scales(panel, record, vector * F::groups / 4, quad);
         if (q8)
@@ -182,7 +184,11 @@ template <class F, int T> cudaError_t run_tokens(cudaStream_t stream, const Work
 {
     dim3 grid((w.rows + 15) / 16, (w.m + T - 1) / T);
     void (*kernel)(Work) = w.x ? packed_kernel<F, T, false> : packed_kernel<F, T, true>;
-    return launch(kernel, grid, WARPS * WARP, WARPS * T * 16 * sizeof(float), stream, w);
+    /* Two turns of each warp, where there are so many records: many loads are under way then, also
+     * where the panels are few. */
+    uint32_t turns = (w.k / 32 * F::vectors / 8 + 1) / 2;
+    uint32_t warps = turns < 1 ? 1 : turns < MOST_WARPS ? turns : MOST_WARPS;
+    return launch(kernel, grid, warps * WARP, warps * T * 16 * sizeof(float), stream, w);
 }
 
 template <class F> cudaError_t run(cudaStream_t stream, const Work &w)

@@ -67,6 +67,7 @@ struct setup {
     strata_compute compute;
     strata_kv_type kv_type;
     unsigned context; /* 0: 64 */
+    bool deep;        /* a real model, of many layers */
 };
 
 static struct engine open_on(const char *device, const struct setup *setup)
@@ -138,10 +139,13 @@ static double distance(const float *found, const float *wanted, size_t n)
 }
 
 /* With float activations only the order of sums differs; 8-bit ones now and then round otherwise
- * because of it.  (Of real models thirty layers round keys and values to 16 bits.) */
+ * because of it, and so do the keys and values of many layers, which are kept in 16 bits: the CPU's
+ * levels differ by 3e-4 on SmolLM2. */
 static double bound_of(const struct setup *setup)
 {
-    return setup->compute == STRATA_COMPUTE_F32 ? 1e-3 : 0.02;
+    if (setup->compute != STRATA_COMPUTE_F32)
+        return 0.02;
+    return setup->deep ? 5e-3 : 1e-3;
 }
 
 /* Frees the logits. */
@@ -192,7 +196,7 @@ static void the_small_model(void **state)
         check_model(&(struct setup){ENGINE_TINY, i % 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
                                     i / 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16,
                                     /* Contexts of more than one part of attention, too. */
-                                    i % 2 ? 256 : 64});
+                                    i % 2 ? 256 : 64, false});
 }
 
 static void all_types(void **state)
@@ -228,7 +232,7 @@ static void smollm2(void **state)
         print_message("skipped: model smollm2-135m is not there (run ./tools/fetch-models)\n");
         skip();
     }
-    struct setup setup = {.path = path, .compute = STRATA_COMPUTE_F32};
+    struct setup setup = {.path = path, .compute = STRATA_COMPUTE_F32, .deep = true};
     float *wanted = wanted_of(&setup);
     emu.reset(1, 1 << 30);
     struct engine engine = open_on("emu", &setup);

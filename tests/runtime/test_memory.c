@@ -220,6 +220,7 @@ static void loading_orders(void **state)
     };
     for (int order = 0; order < 2; order++) {
         strata_config config = base_config();
+        config.fixed_placement = false;
         config.budgets = budgets;
         config.n_budgets = sizeof budgets / sizeof *budgets;
         struct world world = open_world(config);
@@ -329,6 +330,7 @@ static void layers_make_room_for_sessions(void **state)
     strata_session *sessions[64] = {NULL};
     strata_budget budget = {"mine", all_bytes + each_session() + 1, STRATA_NO_LIMIT, NULL};
     strata_config config = base_config();
+    config.fixed_placement = false;
     config.budgets = &budget;
     config.n_budgets = 1;
     struct world world = open_world(config);
@@ -491,7 +493,9 @@ static const strata_memory_action *find_action(const strata_memory_optimised *op
 static void optimising(void **state)
 {
     (void)state;
-    struct world world = open_world(base_config());
+    strata_config config = base_config();
+    config.fixed_placement = false;
+    struct world world = open_world(config);
     struct cache useful = {0}, useless = {0};
     strata_session *session;
     strata_memory_optimised *optimised;

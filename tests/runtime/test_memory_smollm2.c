@@ -38,14 +38,13 @@ static void drop_file(const char *path)
 }
 
 /* The model with its packed weights on disk and nothing of its files in memory. */
-static strata_runtime *open_fresh(const char *path, strata_model **model, bool watched)
+static strata_runtime *open_fresh(const char *path, strata_model **model)
 {
     strata_runtime *runtime;
     strata_config config;
     strata_config_default(&config);
     config.threads = 2;
     config.no_tuning = true;
-    config.fixed_placement = !watched;
     for (int i = 0; i < 2; i++) {
         char packed[4096];
         if (strata_runtime_open(&runtime, &config) != STRATA_OK ||
@@ -114,7 +113,7 @@ static void the_ledger_is_true(void **state)
     strata_model *model;
     strata_session *sessions[3];
     strata_session_options options;
-    strata_runtime *runtime = open_fresh(path, &model, true);
+    strata_runtime *runtime = open_fresh(path, &model);
     strata_session_options_default(&options);
     options.context = 1024;
     size_t vocab = strata_model_info_get(model).vocab;
@@ -162,7 +161,7 @@ static void optimising_gains(void **state)
     const char *path = model_or_skip();
     strata_model *model;
     strata_session *session;
-    strata_runtime *runtime = open_fresh(path, &model, false);
+    strata_runtime *runtime = open_fresh(path, &model);
     size_t vocab = strata_model_info_get(model).vocab;
     int32_t *ids = engine_some_ids(2048, vocab);
     assert_int_equal(strata_session_open(model, NULL, &session), STRATA_OK);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -137,6 +138,17 @@ static strata_status solve(struct work *w)
     return strata__place_layers(w->model, w->devices, w->plan);
 }
 
+static double dearest(const struct work *w, size_t layer)
+{
+    double us = 0;
+    for (size_t d = 0; d < w->n_devices; d++)
+        us = fmax(us, w->layers[layer].device_us[d] + w->costs[d].use_us);
+    return us;
+}
+
+/* `--device cuda`: a layer is on the host only where no device has room for it. */
+#define NOT_WANTED 1e3
+
 static strata_status place(struct work *w)
 {
     unsigned context = w->model->hp.context < CONTEXT ? w->model->hp.context : CONTEXT;
@@ -145,6 +157,9 @@ static strata_status place(struct work *w)
     STRATA_TRY(strata__calloc(&w->plan, 1, sizeof *w->plan, "plan"));
     STRATA_TRY(
         strata__calibrate(w->model, w->devices, w->n_devices, context, 1, w->layers, w->costs));
+    if (w->model->runtime->device == STRATA__DEVICE_CUDA)
+        for (size_t i = 0; i < n; i++)
+            w->layers[i].host_us = NOT_WANTED * (w->layers[i].host_us + dearest(w, i));
     return solve(w);
 }
 

@@ -119,7 +119,10 @@ uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
     return static_cast<uint64_t>((rows + 15) / 16) * strata_panel_bytes(type, k);
 }
 
-void bench_product(const Type &type, uint32_t rows, uint32_t k, uint32_t m, double copy)
+typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product &product);
+
+void bench_product(const char *name, ProductKernel kernel, const Type &type, uint32_t rows,
+                   uint32_t k, uint32_t m, double copy)
 {
     uint64_t bytes = matrix_bytes(type.type, rows, k);
     uint64_t stretch = quick ? 2 * bytes : std::max(2 * bytes, static_cast<uint64_t>(512) << 20);
@@ -142,16 +145,30 @@ void bench_product(const Type &type, uint32_t rows, uint32_t k, uint32_t m, doub
                  reinterpret_cast<int16_t *>(scale)};
     double s = measure(quick ? 2 : 200, [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
-        must(packed_product(stream, p), "packed_product");
+        must(kernel(stream, p), name);
     });
-    printf(
-        "{\"kernel\":\"packed_q8\",\"type\":\"%s\",\"rows\":%u,\"k\":%u,\"tokens\":%u,\"us\":%.3f,"
-        "\"gb_per_s\":%.1f,\"of_copy\":%.3f,\"tops\":%.3f}\n",
-        type.name, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
-        static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
+    printf("{\"kernel\":\"%s\",\"type\":\"%s\",\"rows\":%u,\"k\":%u,\"tokens\":%u,\"us\":%.3f,"
+           "\"gb_per_s\":%.1f,\"of_copy\":%.3f,\"tops\":%.3f}\n",
+           name, type.name, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
+           static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
     fflush(stdout);
     for (unsigned char *memory : {weights, q, scale, y})
         must(cudaFree(memory), "cudaFree");
+}
+
+/* One token, in two sizes; few tokens by both kernels, to see where the tensor cores begin to pay;
+ * and many. */
+void bench_products(const Type &type, double copy)
+{
+    const uint32_t rows = quick ? 64 : 4096, k = quick ? 512 : 4096;
+    bench_product("packed", packed_product, type, rows, k, 1, copy);
+    bench_product("packed", packed_product, type, quick ? 64 : 14336, k, 1, copy);
+    for (uint32_t m : {2u, 4u, 8u}) {
+        bench_product("packed", packed_product, type, rows, k, m, copy);
+        bench_product("gemm", packed_gemm, type, rows, k, m, copy);
+    }
+    for (uint32_t m : {16u, 64u, 512u})
+        bench_product("gemm", packed_gemm, type, rows, k, m, copy);
 }
 
 /* ---- Decoders ---- */
@@ -339,11 +356,7 @@ int main(int argc, char **argv)
     printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f}\n", properties.name,
            properties.major, properties.minor, copy / 1e9);
     for (const Type &type : types)
-        for (uint32_t m : {1u, 8u, 512u}) {
-            bench_product(type, quick ? 64 : 4096, quick ? 512 : 4096, m, copy);
-            if (!quick && m == 1)
-                bench_product(type, 14336, 4096, m, copy);
-        }
+        bench_products(type, copy);
     const Type q4_0 = types[0], q8_0 = types[4], q4_k = types[7];
     std::vector<Model> models = {
         {"1.7b", q4_0, 24, 2048, 8192, 32, 32, 64, 49152},

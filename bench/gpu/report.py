@@ -13,10 +13,10 @@ from pathlib import Path
 
 def table(device, kernels, models):
     print(f"{device['device']}: copies at {device['copy_gb_per_s']} GB/s\n")
-    print(f"{'product':34} {'us':>9} {'GB/s':>8} {'of copy':>8}")
+    print(f"{'product':40} {'us':>9} {'GB/s':>8} {'of copy':>8}")
     for k in kernels:
-        name = f"{k['type']} {k['rows']} x {k['k']}, {k['tokens']} token(s)"
-        print(f"{name:34} {k['us']:9.2f} {k['gb_per_s']:8.1f} {100 * k['of_copy']:6.0f} %")
+        name = f"{k['kernel']} {k['type']} {k['rows']} x {k['k']}, {k['tokens']} token(s)"
+        print(f"{name:40} {k['us']:9.2f} {k['gb_per_s']:8.1f} {100 * k['of_copy']:6.0f} %")
     print(f"\n{'decoder':34} {'ms':>9} {'tokens/s':>9} {'of floor':>8}")
     for m in models:
         name = f"{m['model']} {m['type']} {m['phase']} {m['sequences']} x {m['tokens']}"

@@ -51,11 +51,15 @@ link bench_cuda "$work/device.o" "$work/run.o"
 echo "== checking on the device" >&2
 timeout 120 "$work/check_cuda" 40 >"$out/check.txt" 2>&1 || failed=1
 tail -n 3 "$out/check.txt" >&2
+echo "== measuring" >&2
+timeout 180 "$work/bench_cuda" >"$work/lines" || failed=1
+python3 "$top/bench/gpu/report.py" "$work/lines" "$(head -n 1 "$work/name")" "$out" || failed=1
+
 if command -v compute-sanitizer >/dev/null; then
     : >"$out/sanitizer.txt"
     for tool in memcheck racecheck initcheck synccheck; do
         echo "== $tool" >&2
-        timeout 150 compute-sanitizer --tool "$tool" --error-exitcode 9 "$work/check_cuda" 1 \
+        timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 9 "$work/check_cuda" 1 \
             >>"$out/sanitizer.txt" 2>&1 || failed=1
         tail -n 1 "$out/sanitizer.txt" >&2
     done
@@ -63,8 +67,4 @@ else
     echo "compute-sanitizer is not there" >&2
     failed=1
 fi
-
-echo "== measuring" >&2
-timeout 240 "$work/bench_cuda" >"$work/lines" || failed=1
-python3 "$top/bench/gpu/report.py" "$work/lines" "$(head -n 1 "$work/name")" "$out" || failed=1
 exit "$failed"

@@ -4,7 +4,11 @@
  * instruction of 16 x 8 x 32 for each eight tokens (two of 16 x 8 x 16 where scales hold for 16
  * columns): lane 4 * r + c gives the quants of rows r and r + 8 in the column groups c and c + 4,
  * which lie ready in the panel, and has the results of those rows for two tokens.  The exact
- * integer sums are scaled by row and token in float accumulators. */
+ * integer sums are scaled by row and token in float accumulators.
+ *
+ * A block brings the activations of eight records to shared memory at a time.  Its eight warps
+ * have a panel each and share those records; where the panels are too few to fill a device, several
+ * warps take a panel, each a slice of its records, and their sums are added in order at the end. */
 #include "formats.cuh"
 #include "kernels.cuh"
 
@@ -15,8 +19,11 @@ using namespace strata;
 namespace
 {
 
-const unsigned WARPS = 4;
 const int TILES = 8; /* of eight tokens */
+const uint32_t TOKENS = 8 * TILES;
+const uint32_t WARPS = 8;          /* of a block; also the records in shared memory */
+const uint32_t RESIDENT = 2;       /* blocks of a multiprocessor */
+const uint32_t ZERO = 0x4b400000u; /* 1.5 * 2^23: integers added to it are those of the float */
 
 struct Work {
     float *y;
@@ -25,7 +32,28 @@ struct Work {
     const float *q_scale;
     const int16_t *q_sum;
     uint32_t ldy, rows, k, m;
+    uint32_t each;  /* panels of a block, and records of a slice at a time: a divisor of WARPS */
+    uint32_t slice; /* records of a slice: a multiple of each */
 };
+
+/* Activations in shared memory.  Rows are longer than what they hold, so that the lanes of a warp
+ * find theirs in different banks. */
+struct Staged {
+    uint32_t q[WARPS][TOKENS * 12 + 8]; /* a token's 32 quants take 48 bytes */
+    float step[WARPS][TOKENS + 4];
+    int sum[WARPS][2][TOKENS + 4]; /* of the halves, each where its scale is its own */
+};
+const size_t SUMS_BYTES = WARPS * TILES * 4 * WARP * sizeof(float);
+const size_t SHARED_BYTES = sizeof(Staged) > SUMS_BYTES ? sizeof(Staged) : SUMS_BYTES;
+
+template <class T> struct __align__(8) Pair
+{
+    T of[2];
+};
+template <class T> __device__ Pair<T> pair_at(const T *at)
+{
+    return *reinterpret_cast<const Pair<T> *>(at);
+}
 
 __device__ uint32_t word(const unsigned char *at)
 {
@@ -65,85 +93,153 @@ template <class F> struct Fragment {
     }
 };
 
-/* Adds the products of (half of) a record, which the instruction gave, for the lane's two rows and
- * two tokens, from `token` on. */
-template <class F>
-__device__ void accumulate(float (&sums)[4], const int (&dot)[4], const Fragment<F> &f, int half,
-                           const Work &w, uint32_t token, uint32_t record)
+/* The record that is in a slot in a turn; beyond the last one, none is. */
+__device__ uint32_t record_of(const Work &w, uint32_t turn, uint32_t slot)
 {
-    UNROLL
-    for (int j = 0; j < 2; j++)
-        if (token + j < w.m) {
-            size_t at = static_cast<size_t>(token + j) * (w.k / 32) + record;
-            float step = w.q_scale[at];
-            int all = F::sub == 16 ? w.q_sum[2 * at + half] : w.q_sum[2 * at] + w.q_sum[2 * at + 1];
-            for (int i = 0; i < 2; i++)
-                sums[2 * i + j] +=
-                    step * (f.scale[half][i] * static_cast<float>(dot[2 * i + j] - F::bias * all) +
-                            f.offset[half][i] * static_cast<float>(all));
-        }
+    return slot / w.each * w.slice + turn * w.each + slot % w.each;
 }
 
-/* A record by eight tokens, from `first` on. */
+/* Brings a turn's activations of `tokens` tokens from `first` on to shared memory: zeros for those
+ * beyond the last one. */
 template <class F>
-__device__ void multiply(float (&sums)[4], const Fragment<F> &f, const Work &w, uint32_t first,
-                         uint32_t record)
+__device__ void stage(Staged &s, const Work &w, uint32_t turn, uint32_t first, uint32_t tokens)
 {
-    uint32_t token = first + lane_of() / 4, b[2] = {0, 0};
-    if (token < w.m) {
-        const unsigned char *q = reinterpret_cast<const unsigned char *>(w.q) +
-                                 static_cast<size_t>(token) * w.k + 32 * record +
-                                 4 * (lane_of() % 4);
-        b[0] = word(q);
-        b[1] = word(q + 16);
+    const uint32_t records = w.k / 32;
+    for (uint32_t i = threadIdx.x; i < 2 * WARPS * tokens; i += blockDim.x) {
+        uint32_t half = i % 2, slot = i / 2 % WARPS, token = i / 2 / WARPS;
+        uint32_t record = record_of(w, turn, slot);
+        uint4 q = {0, 0, 0, 0};
+        if (first + token < w.m && record < records)
+            q = *reinterpret_cast<const uint4 *>(w.q + static_cast<size_t>(first + token) * w.k +
+                                                 32 * record + 16 * half);
+        *reinterpret_cast<uint4 *>(&s.q[slot][12 * token + 4 * half]) = q;
     }
-    uint32_t mine = first + 2 * (lane_of() % 4);
-    int dot[4] = {0, 0, 0, 0};
-    if (F::sub == 32) {
+    for (uint32_t i = threadIdx.x; i < WARPS * tokens; i += blockDim.x) {
+        uint32_t slot = i % WARPS, token = i / WARPS, record = record_of(w, turn, slot);
+        bool there = first + token < w.m && record < records;
+        size_t at = static_cast<size_t>(first + token) * records + record;
+        int low = there ? w.q_sum[2 * at] : 0, high = there ? w.q_sum[2 * at + 1] : 0;
+        s.step[slot][token] = there ? w.q_scale[at] : 0.0f;
+        s.sum[slot][0][token] = F::sub == 32 ? low + high : low;
+        s.sum[slot][1][token] = high;
+    }
+}
+
+/* An integer that was added to ZERO. */
+__device__ float exact(int bits)
+{
+    return __uint_as_float(static_cast<uint32_t>(bits)) - __uint_as_float(ZERO);
+}
+
+/* Adds (half of) a record by eight tokens: the lane's two rows and two tokens. */
+template <class F>
+__device__ void add_half(float (&sums)[4], const Fragment<F> &f, int half, const uint32_t (&b)[2],
+                         const Pair<float> &step, const Pair<int> &all)
+{
+    int dot[4];
+    for (int i = 0; i < 4; i++)
+        dot[i] = static_cast<int>(ZERO) - F::bias * all.of[i % 2];
+    if (F::sub == 32)
         mma_16_8_32(dot, f.a, b);
-        accumulate<F>(sums, dot, f, 0, w, mine, record);
-    } else {
-        mma_16_8_16(dot, f.a[0], f.a[1], b[0]);
-        accumulate<F>(sums, dot, f, 0, w, mine, record);
-        int other[4] = {0, 0, 0, 0};
-        mma_16_8_16(other, f.a[2], f.a[3], b[1]);
-        accumulate<F>(sums, other, f, 1, w, mine, record);
+    else
+        mma_16_8_16(dot, f.a[2 * half], f.a[2 * half + 1], b[half]);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        float value = f.scale[half][i / 2] * exact(dot[i]);
+        if (F::offset)
+            value += f.offset[half][i / 2] * exact(static_cast<int>(ZERO) + all.of[i % 2]);
+        sums[i] += step.of[i % 2] * value;
     }
 }
 
-template <class F> __global__ void gemm_kernel(Work w)
+template <class F>
+__device__ void multiply(float (&sums)[4], const Fragment<F> &f, const Staged &s, uint32_t slot,
+                         uint32_t tile)
 {
-    const uint32_t records = w.k / 32, first = blockIdx.y * 8 * TILES;
-    const size_t area = scale_area<F>(w.k);
-    const uint32_t index = blockIdx.x * WARPS + warp_of(), row = index * 16 + lane_of() / 4;
-    if (index * 16 >= w.rows) /* the whole warp */
+    const uint32_t *q = &s.q[slot][12 * (8 * tile + lane_of() / 4) + lane_of() % 4];
+    const uint32_t b[2] = {q[0], q[4]}, token = 8 * tile + 2 * (lane_of() % 4);
+    const Pair<float> step = pair_at(&s.step[slot][token]);
+    UNROLL
+    for (int half = 0; half < (F::sub == 16 ? 2 : 1); half++)
+        add_half<F>(sums, f, half, b, step, pair_at(&s.sum[slot][half][token]));
+}
+
+/* Adds the slices' sums, in order, into those of the first. */
+__device__ void add_slices(float (&sums)[TILES][4], uint32_t each)
+{
+    float *shared = shared_floats();
+    __syncthreads();
+    UNROLL
+    for (int i = 0; i < TILES * 4; i++)
+        shared[(warp_of() * TILES * 4 + i) * WARP + lane_of()] = sums[i / 4][i % 4];
+    __syncthreads();
+    if (warp_of() >= each)
         return;
+    for (uint32_t from = warp_of() + each; from < WARPS; from += each)
+        UNROLL
+    for (int i = 0; i < TILES * 4; i++)
+        sums[i / 4][i % 4] += shared[(from * TILES * 4 + i) * WARP + lane_of()];
+}
+
+template <class F> __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm_kernel(Work w)
+{
+    Staged &staged = *reinterpret_cast<Staged *>(shared_bytes);
+    const uint32_t records = w.k / 32, first = blockIdx.y * TOKENS;
+    const size_t area = scale_area<F>(w.k);
+    const uint32_t index = blockIdx.x * w.each + warp_of() % w.each;
+    const bool works = index * 16 < w.rows; /* else there is no panel */
     const unsigned char *panel =
         w.panels + index * (area + static_cast<size_t>(records) * F::quant_bytes);
-    const int tiles = static_cast<int>((w.m - first + 7) / 8); /* that have tokens */
+    const int tiles = static_cast<int>(w.m - first < TOKENS ? (w.m - first + 7) / 8 : TILES);
+    const uint32_t own = warp_of() / w.each * w.each; /* the first slot of the warp's slice */
     float sums[TILES][4] = {};
-    for (uint32_t record = 0; record < records; record++) {
-        Fragment<F> f(panel, area, record, static_cast<int>(lane_of() / 4),
-                      static_cast<int>(lane_of() % 4));
-        UNROLL
-        for (int tile = 0; tile < TILES; tile++)
-            if (tile < tiles)
-                multiply<F>(sums[tile], f, w, first + 8 * tile, record);
-    }
-    UNROLL
-    for (int tile = 0; tile < TILES; tile++)
-        for (int i = 0; i < 4; i++) {
-            uint32_t to = row + 8 * (i / 2), token = first + 8 * tile + 2 * (lane_of() % 4) + i % 2;
-            if (to < w.rows && token < w.m)
-                w.y[static_cast<size_t>(token) * w.ldy + to] = sums[tile][i];
+    for (uint32_t turn = 0; turn < w.slice / w.each; turn++) {
+        __syncthreads();
+        stage<F>(staged, w, turn, first, 8 * tiles);
+        __syncthreads();
+        for (uint32_t slot = own; slot < own + w.each; slot++) {
+            uint32_t record = record_of(w, turn, slot);
+            if (!works || record >= records)
+                break;
+            Fragment<F> f(panel, area, record, static_cast<int>(lane_of() / 4),
+                          static_cast<int>(lane_of() % 4));
+            UNROLL
+            for (int tile = 0; tile < TILES; tile++)
+                if (tile < tiles)
+                    multiply<F>(sums[tile], f, staged, slot, tile);
         }
+    }
+    if (w.each < WARPS)
+        add_slices(sums, w.each);
+    if (warp_of() >= w.each)
+        return;
+    UNROLL
+    for (int i = 0; i < TILES * 4; i++) {
+        uint32_t row = index * 16 + lane_of() / 4 + 8 * (i % 4 / 2);
+        uint32_t token = first + 8 * (i / 4) + 2 * (lane_of() % 4) + i % 2;
+        if (row < w.rows && token < w.m)
+            w.y[static_cast<size_t>(token) * w.ldy + row] = sums[i / 4][i % 4];
+    }
 }
 
-template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
+template <class F> cudaError_t run(cudaStream_t stream, Work w)
 {
-    uint32_t panels = (w.rows + 15) / 16;
-    dim3 grid((panels + WARPS - 1) / WARPS, (w.m + 8 * TILES - 1) / (8 * TILES));
-    return launch(gemm_kernel<F>, grid, WARPS * WARP, 0, stream, w);
+    const uint32_t panels = (w.rows + 15) / 16, groups = (w.m + TOKENS - 1) / TOKENS;
+    int device, multiprocessors;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+    if (error != cudaSuccess)
+        return error;
+    /* The most panels of a block with which all multiprocessors have work. */
+    w.each = WARPS;
+    while (w.each > 1 && (panels + w.each - 1) / w.each * groups <
+                             RESIDENT * static_cast<uint32_t>(multiprocessors))
+        w.each /= 2;
+    const uint32_t slices = WARPS / w.each, least = (w.k / 32 + slices - 1) / slices;
+    w.slice = (least + w.each - 1) / w.each * w.each;
+    dim3 grid((panels + w.each - 1) / w.each, groups);
+    return launch(gemm_kernel<F>, grid, WARPS * WARP, SHARED_BYTES, stream, w);
 }
 
 } // namespace
@@ -153,9 +249,12 @@ namespace strata
 
 cudaError_t packed_gemm(cudaStream_t stream, const Product &p)
 {
-    Work w = {
-        p.y, static_cast<const unsigned char *>(p.weights), p.q, p.scale, p.sum, p.ldy, p.rows, p.k,
-        p.m};
+    Work w = {p.y,    static_cast<const unsigned char *>(p.weights),
+              p.q,    p.scale,
+              p.sum,  p.ldy,
+              p.rows, p.k,
+              p.m,    0,
+              0};
     switch (p.type) {
 #define X(id, ...) \
     case id:       \

@@ -123,7 +123,7 @@ struct Shape {
 
 Shape random_shape(unsigned unit_k)
 {
-    static const unsigned rows[] = {1, 2, 15, 16, 17, 31, 33, 64},
+    static const unsigned rows[] = {1, 15, 16, 17, 31, 33, 64, 81},
                           tokens[] = {1, 2, 4, 5, 8, 9, 17, 64, 65, 75};
     Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 40)), tokens[below(10)], 0};
     s.ldy = s.rows + below(3);

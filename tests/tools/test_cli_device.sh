@@ -30,6 +30,9 @@ expect 0 "$strata" topology
 prints '^device +cpu, cuda0$'
 expect 0 "$strata" memory -m "$tiny" --device cuda -v
 says 'layer 0 moved, host to cuda0: to measure it there'
+says 'layer 1 moved, host to cuda0: as planned'
+expect 0 "$strata" memory -m "$tiny" --device cuda --json
+prints '"purpose":"weights","device":"cuda0","mapped":false,"count":2,'
 expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32 -v
 cmp -s "$out/stdout" "$out/wanted" || fail 'auto gives another text'
 says 'GPU 0001:81:00.0 is not used: the CUDA driver does not show it'

@@ -375,6 +375,22 @@ cudaError_t cudaSetDevice(int device)
     return lost[device] ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = device_now;
+    return cudaSuccess;
+}
+
+/* So few that small products fill the device. */
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
+{
+    (void)attribute;
+    if (device < 0 || static_cast<unsigned>(device) >= n_devices)
+        return cudaErrorInvalidDevice;
+    *value = 1;
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     pthread_mutex_lock(&lock);

@@ -23,6 +23,7 @@
 #define __device__
 #define __shared__
 #define __align__(n) __attribute__((aligned(n)))
+#define __launch_bounds__(...)
 
 struct dim3 {
     unsigned x, y, z;
@@ -109,6 +110,8 @@ enum cudaMemcpyKind {
 enum { cudaStreamNonBlocking = 1 };
 typedef struct EmuStream *cudaStream_t;
 
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+
 struct cudaDeviceProp {
     char name[256];
     int pciDomainID, pciBusID, pciDeviceID, major, minor;
@@ -125,6 +128,8 @@ cudaError_t cudaGetLastError();
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int *device);
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);

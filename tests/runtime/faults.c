@@ -11,10 +11,11 @@
 
 static atomic_size_t counts[FAULT_CALLS], bytes_asked;
 static atomic_long mappings;
+/* Threads of the library call while a test arms. */
 static struct {
-    size_t n; /* 0: nothing fails */
-    bool later;
-    int error;
+    atomic_size_t n; /* 0: nothing fails */
+    atomic_bool later;
+    atomic_int error;
 } armed[FAULT_CALLS];
 
 void fault_reset(void)
@@ -52,8 +53,8 @@ long fault_mappings(void)
 /* Counts a call; true, with errno set, when it is to fail. */
 static bool fails(enum fault_call call)
 {
-    size_t n = atomic_fetch_add(&counts[call], 1) + 1;
-    if (!armed[call].n || n < armed[call].n || (n > armed[call].n && !armed[call].later))
+    size_t n = atomic_fetch_add(&counts[call], 1) + 1, wanted = armed[call].n;
+    if (!wanted || n < wanted || (n > wanted && !armed[call].later))
         return false;
     errno = armed[call].error;
     return true;

@@ -138,6 +138,7 @@ static strata_status solve(struct work *w)
     return strata__place_layers(w->model, w->devices, w->plan);
 }
 
+/* What a layer costs on the slowest device. */
 static double dearest(const struct work *w, size_t layer)
 {
     double us = 0;

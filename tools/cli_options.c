@@ -29,8 +29,7 @@ static const struct common_option common_options[] = {
     {CLI_RUN,
      {"device", 0, "auto|cpu|cuda|emu",
       "where to compute (default auto: where it is fastest; cuda: on GPUs, as far as there is "
-      "room); "
-      "emu: the emulator of the tests",
+      "room); emu: the emulator of the tests",
       CLI_CHOICE, AT(device), 0, 0}},
     {CLI_CONTEXT,
      {"ctx", 0, "N", "positions in the context (default: the model's, at most 4096)", CLI_NUMBER,

@@ -18,7 +18,7 @@ from pathlib import Path
 BARRIER = re.compile(r"^\s*__syncthreads\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
 BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
-NAMED = re.compile(r"^\s*bool \w+ = (?P<test>.* < w\.m);")
+NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < w\.(?:m|rows)\b[^;]*);")
 
 
 def mutants(text):
@@ -33,7 +33,8 @@ def mutants(text):
             changed = line.replace(f"({match['test']})", f"({always})", 1)
             what = f"without the test {match['test']}"
         elif match := NAMED.match(line):
-            changed = line.replace(match["test"], match["test"].split(" && ")[0], 1)
+            first, *others = match["test"].split(" && ")
+            changed = line.replace(match["test"], first if others else "true", 1)
             what = f"without a part of the test {match['test']}"
         if changed is not None:
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])

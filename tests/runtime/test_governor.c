@@ -199,7 +199,6 @@ static void without_proc_nothing_moves(void **state)
     watched_close(&w);
 }
 
-/* Its thread, while requests run and memory comes and goes. */
 static size_t moves_of(strata_runtime *runtime)
 {
     strata_event all[512];
@@ -209,7 +208,8 @@ static size_t moves_of(strata_runtime *runtime)
     return moves;
 }
 
-/* However rarely a busy host lets the thread run. */
+/* Its thread, while requests run and memory comes and goes: however rarely a busy host lets it run.
+ */
 static void the_thread_moves(void **state)
 {
     (void)state;

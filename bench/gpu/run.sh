@@ -24,10 +24,12 @@ flags=(-std=c++17 -O3 -lineinfo -arch=native -I "$top/kernels" -I "$top/kernels/
 build() { # build OUTPUT ARGUMENT...: in the background
     nvcc "${flags[@]}" -c "${@:2}" -o "$1" &
 }
-for name in vec gemv gemm attention device run; do
-    build "$work/$name.o" "$top/kernels/cuda/$name.cu"
+for source in "$top"/kernels/cuda/*.cu; do
+    build "$work/plugin_$(basename "$source").o" "$source"
 done
-build "$work/check_cuda.o" "$top/tests/kernels/check_cuda.cu"
+for source in "$top"/tests/kernels/check_cuda*.cu; do
+    build "$work/$(basename "$source").o" "$source"
+done
 build "$work/bench_cuda.o" "$top/bench/gpu/bench_cuda.cu"
 failed=0
 for file in "$top"/kernels/*.c "$top"/kernels/ref/*.c; do
@@ -39,13 +41,11 @@ wait_all() {
     for job in $(jobs -p); do wait "$job" || failed=1; done
 }
 wait_all
-kernels=("$work"/vec.o "$work"/gemv.o "$work"/gemm.o "$work"/attention.o)
 link() { # link PROGRAM OBJECT...
-    nvcc "${flags[@]}" -o "$work/$1" "$work/$1.o" "${kernels[@]}" "${@:2}" "$work"/ref_*.o ||
-        failed=1
+    nvcc "${flags[@]}" -o "$work/$1" "${@:2}" "$work"/plugin_*.o "$work"/ref_*.o || failed=1
 }
-link check_cuda
-link bench_cuda "$work/device.o" "$work/run.o"
+link check_cuda "$work"/check_cuda*.o
+link bench_cuda "$work/bench_cuda.o"
 [ "$failed" = 0 ] || { echo "the build failed" >&2; exit 1; }
 
 echo "== checking on the device" >&2

@@ -15,7 +15,6 @@ namespace
 
 const unsigned WARPS = 4;       /* of products with float rows */
 const uint32_t MOST_WARPS = 16; /* that share a panel */
-const uint32_t GEMV_TOKENS = 8; /* beyond them, the tensor cores */
 
 __device__ uint32_t part(const uint4 &words, int row)
 {
@@ -263,10 +262,8 @@ Work work_of(const strata::Product &p)
 namespace strata
 {
 
-cudaError_t packed_product(cudaStream_t stream, const Product &product)
+cudaError_t packed_gemv(cudaStream_t stream, const Product &product)
 {
-    if (!product.x && product.m > GEMV_TOKENS)
-        return packed_gemm(stream, product);
     Work w = work_of(product);
     switch (product.type) {
 #define X(id, ...) \
@@ -279,7 +276,7 @@ cudaError_t packed_product(cudaStream_t stream, const Product &product)
     }
 }
 
-cudaError_t float_product(cudaStream_t stream, const Product &product)
+cudaError_t float_gemv(cudaStream_t stream, const Product &product)
 {
     Work w = work_of(product);
     switch (product.type) {

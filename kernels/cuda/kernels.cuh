@@ -33,11 +33,13 @@ struct Product {
     const float *scale;
     const int16_t *sum; /* of each 16 quants */
 };
-/* cudaErrorNotSupported for a type that has no kernel.  packed_product takes packed_gemm (gemm.cu),
- * for 8-bit activations only, where there are many tokens. */
+/* With the kernel that suits it (product.cu): packed_gemm takes 8-bit activations only.
+ * cudaErrorNotSupported for a type that has no kernel. */
 cudaError_t packed_product(cudaStream_t stream, const Product &product);
-cudaError_t packed_gemm(cudaStream_t stream, const Product &product);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
+cudaError_t packed_gemv(cudaStream_t stream, const Product &product);
+cudaError_t packed_gemm(cudaStream_t stream, const Product &product);
+cudaError_t float_gemv(cudaStream_t stream, const Product &product);
 
 /* Where a token's keys and values are: of its span, for a layer. */
 struct TokenKv {

@@ -1,0 +1,80 @@
+/* What the checks of check_cuda share. */
+#ifndef STRATA_CHECK_CUDA_CUH
+#define STRATA_CHECK_CUDA_CUH
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vector>
+
+#include "kernels.cuh"
+
+#define _Static_assert static_assert
+extern "C" {
+#include "half.h"
+#include "kernels.h"
+#include "quantize_blocks.h"
+}
+
+extern unsigned failures, checks;
+extern strata_kernels reference;
+extern cudaStream_t stream;
+
+/* Counts a failure, and prints the first ones. */
+void report(const char *what, const char *name, unsigned a, unsigned b, unsigned c, double found,
+            double wanted);
+
+unsigned below(unsigned n); /* at random */
+float unit();               /* in [-1, 1) */
+std::vector<float> floats(size_t n);
+
+/* Ends the program unless the call succeeded. */
+void must(cudaError_t error, const char *what);
+
+bool same_bits(float a, float b); /* all NaNs are the same */
+unsigned gguf_id(strata_type type);
+void check_near(const char *what, const std::vector<float> &found, const std::vector<float> &wanted,
+                float relative);
+
+/* A copy of host values in memory of the device. */
+template <class T> struct Device {
+    T *data;
+    size_t count;
+
+    explicit Device(size_t n) : data(nullptr), count(n)
+    {
+        must(cudaMalloc(reinterpret_cast<void **>(&data), n * sizeof(T)), "cudaMalloc");
+    }
+    explicit Device(const std::vector<T> &host) : Device(host.size())
+    {
+        must(cudaMemcpyAsync(data, host.data(), count * sizeof(T), cudaMemcpyHostToDevice, stream),
+             "upload");
+    }
+    Device(const Device &) = delete;
+    Device &operator=(const Device &) = delete;
+    ~Device()
+    {
+        must(cudaFree(data), "cudaFree: memory beside a block was written");
+    }
+
+    std::vector<T> host() const
+    {
+        std::vector<T> out(count);
+        must(cudaStreamSynchronize(stream), "running");
+        must(cudaMemcpyAsync(out.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost, stream),
+             "download");
+        must(cudaStreamSynchronize(stream), "download");
+        return out;
+    }
+};
+
+/* One case of each at random: products of a type, rows, attention. */
+void check_packed(strata_type type);
+void check_float(strata_type type);
+void check_quantize();
+void check_rows();
+void check_attention();
+
+#endif

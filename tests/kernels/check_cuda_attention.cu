@@ -1,0 +1,186 @@
+/* Checks of attention and of what it keeps. */
+#include "check_cuda.cuh"
+
+using namespace strata;
+
+namespace
+{
+
+struct Heads {
+    unsigned tokens, heads, kv_heads, dim, pairs, context, window;
+    uint64_t position;
+    bool neox, q8_0;
+    strata_type type() const
+    {
+        return q8_0 ? STRATA_TYPE_Q8_0 : STRATA_TYPE_F16;
+    }
+    size_t row_bytes() const
+    {
+        return q8_0 ? dim / 32 * 34 : dim * 2;
+    }
+    size_t cache_bytes() const
+    {
+        return kv_heads * context * row_bytes();
+    }
+};
+
+Heads random_heads()
+{
+    static const unsigned dims[] = {8, 32, 48, 64, 96, 128, 256};
+    Heads h = {};
+    h.q8_0 = below(2);
+    do
+        h.dim = dims[below(7)];
+    while (h.q8_0 && h.dim % 32);
+    h.kv_heads = 1 + below(3);
+    h.heads = h.kv_heads * (1 + below(3));
+    h.tokens = 1 + below(5);
+    h.position = below(2) ? below(200) : 0;
+    h.context = static_cast<unsigned>(h.position) + h.tokens + below(3);
+    h.window = below(2) ? 1 + below(60) : 0;
+    h.pairs = below(2) ? h.dim / 2 : h.dim / 4;
+    h.neox = below(2);
+    return h;
+}
+
+/* The cache before `position`, of random rows. */
+std::vector<unsigned char> random_cache(const Heads &h)
+{
+    std::vector<unsigned char> cache(h.cache_bytes(), 0xff); /* NaNs where nothing is yet */
+    for (unsigned head = 0; head < h.kv_heads; head++)
+        for (uint64_t p = 0; p < h.position; p++) {
+            std::vector<float> row = floats(h.dim);
+            reference.encode[h.type()](&cache[(head * h.context + p) * h.row_bytes()], row.data(),
+                                       h.dim);
+        }
+    return cache;
+}
+
+void reference_rope_store(const Heads &h, const std::vector<float> &rope, std::vector<float> *q,
+                          std::vector<float> k, const std::vector<float> &v,
+                          std::vector<unsigned char> *keys, std::vector<unsigned char> *values)
+{
+    strata_rope_fn *rotate = h.neox ? reference.rope_neox : reference.rope_norm;
+    for (unsigned t = 0; t < h.tokens; t++) {
+        const float *cs = &rope[2 * h.pairs * t];
+        rotate(&(*q)[static_cast<size_t>(t) * h.heads * h.dim], cs, h.heads, h.dim, h.pairs);
+        float *key = &k[static_cast<size_t>(t) * h.kv_heads * h.dim];
+        rotate(key, cs, h.kv_heads, h.dim, h.pairs);
+        for (unsigned head = 0; head < h.kv_heads; head++) {
+            size_t at = (head * h.context + h.position + t) * h.row_bytes();
+            reference.encode[h.type()](&(*keys)[at], key + head * h.dim, h.dim);
+            reference.encode[h.type()](
+                &(*values)[at], &v[(static_cast<size_t>(t) * h.kv_heads + head) * h.dim], h.dim);
+        }
+    }
+}
+
+std::vector<float> reference_attention(const Heads &h, const std::vector<float> &q,
+                                       const std::vector<unsigned char> &keys,
+                                       const std::vector<unsigned char> &values)
+{
+    std::vector<float> out(q.size());
+    std::vector<unsigned char> scratch(STRATA_ATTENTION_SCRATCH_BYTES(h.dim) + 64);
+    unsigned share = h.heads / h.kv_heads;
+    for (unsigned t = 0; t < h.tokens; t++)
+        for (unsigned head = 0; head < h.heads; head++) {
+            uint32_t visible = static_cast<uint32_t>(h.position) + t + 1;
+            size_t row = (static_cast<size_t>(t) * h.heads + head) * h.dim;
+            strata_attention a = {};
+            a.out = &out[row];
+            a.q = &q[row];
+            a.k = &keys[head / share * h.context * h.row_bytes()];
+            a.v = &values[head / share * h.context * h.row_bytes()];
+            a.k_stride = a.v_stride = h.row_bytes();
+            a.visible = &visible;
+            a.window = h.window ? h.window : SIZE_MAX;
+            a.tokens = a.heads = 1;
+            a.head_dim = h.dim;
+            a.scale = 1 / sqrtf(static_cast<float>(h.dim));
+            a.scratch = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
+            reference.attention[h.type()](&a);
+        }
+    return out;
+}
+
+/* Rounding may differ by one step of the stored type: rotations are computed with or without fused
+ * multiply-adds. */
+void compare_cache(const char *what, const Heads &h, const std::vector<unsigned char> &found,
+                   const std::vector<unsigned char> &wanted, float bound)
+{
+    for (unsigned head = 0; head < h.kv_heads; head++)
+        for (uint64_t p = 0; p < h.context; p++) {
+            size_t at = (head * h.context + p) * h.row_bytes();
+            std::vector<float> a(h.dim), b(h.dim);
+            if (p < h.position || p >= h.position + h.tokens) {
+                if (memcmp(&found[at], &wanted[at], h.row_bytes()) != 0)
+                    report(what, "another position changed", head, static_cast<unsigned>(p), 0, 0,
+                           0);
+                continue;
+            }
+            reference.dequantize[h.type()](a.data(), &found[at], h.dim);
+            reference.dequantize[h.type()](b.data(), &wanted[at], h.dim);
+            for (unsigned i = 0; i < h.dim; i++, checks++)
+                if (!(fabsf(a[i] - b[i]) <= bound))
+                    report(what, h.q8_0 ? "Q8_0" : "F16", head, static_cast<unsigned>(p), i, a[i],
+                           b[i]);
+        }
+}
+
+} // namespace
+
+void check_attention()
+{
+    Heads h = random_heads();
+    std::vector<float> q = floats(static_cast<size_t>(h.tokens) * h.heads * h.dim);
+    std::vector<float> k = floats(static_cast<size_t>(h.tokens) * h.kv_heads * h.dim);
+    std::vector<float> v = floats(k.size()), rope(2 * h.pairs * h.tokens + 1);
+    for (size_t i = 0; i + 1 < rope.size(); i += 2) {
+        float angle = 4 * unit();
+        rope[i] = cosf(angle);
+        rope[i + 1] = sinf(angle);
+    }
+    std::vector<unsigned char> keys = random_cache(h), values = random_cache(h);
+    Device<float> q_there(q), k_there(k), v_there(v), rope_there(rope), out(q.size());
+    Device<unsigned char> keys_there(keys), values_there(values);
+    std::vector<TokenKv> tokens(h.tokens);
+    for (unsigned t = 0; t < h.tokens; t++)
+        tokens[t] = TokenKv{keys_there.data, values_there.data, h.context, h.position + t, h.q8_0};
+    Device<TokenKv> tokens_there(tokens);
+    Attention a = {q_there.data,
+                   k_there.data,
+                   v_there.data,
+                   out.data,
+                   rope_there.data,
+                   tokens_there.data,
+                   h.tokens,
+                   h.heads,
+                   h.kv_heads,
+                   h.dim,
+                   h.pairs,
+                   h.neox,
+                   h.window,
+                   1,
+                   0,
+                   nullptr};
+    must(rope_store(stream, a), "rope_store");
+    reference_rope_store(h, rope, &q, k, v, &keys, &values);
+    std::vector<float> rotated = q_there.host();
+    for (size_t i = 0; i < q.size(); i++, checks++)
+        if (!(fabsf(rotated[i] - q[i]) <= 1e-6f))
+            report("rope", "query", h.dim, h.pairs, static_cast<unsigned>(i), rotated[i], q[i]);
+    float step = h.q8_0 ? 2.0f / 127 : 2e-3f;
+    compare_cache("keys", h, keys_there.host(), keys, step);
+    compare_cache("values", h, values_there.host(), values, 0);
+    keys = keys_there.host(); /* from here on the same cache */
+    a.parts = below(2) ? 1 : 1 + below(5);
+    a.part = (h.context + a.parts - 1) / a.parts;
+    Device<float> partial(attention_floats(a) + 1);
+    a.partial = partial.data;
+    must(attend(stream, a), "attend");
+    std::vector<float> found = out.host(), wanted = reference_attention(h, rotated, keys, values);
+    for (size_t i = 0; i < found.size(); i++, checks++)
+        if (!(fabsf(found[i] - wanted[i]) <= 4e-6f))
+            report("attend", h.q8_0 ? "Q8_0" : "F16", h.dim, h.window,
+                   static_cast<unsigned>(h.position), found[i], wanted[i]);
+}

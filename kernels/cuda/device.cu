@@ -159,7 +159,9 @@ int self_test(uint32_t index, char *message, size_t capacity)
     if (status == STRATA_CUDA_OK) {
         float *x = static_cast<float *>(memory);
         Out out = {message, capacity};
-        cudaError_t error = rms_norm(context->compute, x, x, x + n, 1, n, 0);
+        Prelude prelude = {x, x + n, nullptr, 0};
+        Prepared prepared = {x, nullptr, nullptr, nullptr};
+        cudaError_t error = prepare_rows(context->compute, prepared, prelude, 1, n);
         if (error == cudaSuccess)
             error = cudaStreamSynchronize(context->compute);
         if (error != cudaSuccess)

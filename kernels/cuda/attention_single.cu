@@ -176,6 +176,7 @@ template <int G> __device__ void soften(const Job<G> &job, uint32_t n)
     __syncthreads();
 }
 
+/* A score is written and read by the lanes of the same row: no barrier before the next tile. */
 template <int G>
 __device__ void add_values(float (&sums)[G][8], const Job<G> &job, uint64_t from, uint32_t n)
 {
@@ -195,7 +196,6 @@ __device__ void add_values(float (&sums)[G][8], const Job<G> &job, uint64_t from
         for (int j = 0; j < 8; j++)
             sums[g][j] += job.s.scores[g * TILE + p] * v[j];
     }
-    __syncthreads(); /* before other scores are written */
 }
 
 /* The sums of all rows: in the first warp's place of shared memory. */

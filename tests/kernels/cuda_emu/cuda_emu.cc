@@ -493,6 +493,44 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return lost[stream->device] ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    *memory = malloc(bytes);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    (void)flags;
+    *event = new EmuStream();
+    (*event)->device = device_now;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    return event && stream && event->device == stream->device ? cudaSuccess
+                                                              : cudaErrorInvalidResourceHandle;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    return lost[event->device] ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
 /* ---- Graphs ---- */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)

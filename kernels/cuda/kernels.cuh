@@ -48,6 +48,18 @@ struct TokenKv {
     uint32_t q8_0; /* else F16 */
 };
 
+/* Bytes of a row of keys or values. */
+__device__ static inline size_t cached_row_bytes(uint32_t head_dim, bool q8_0)
+{
+    return q8_0 ? head_dim / 32 * 34 : head_dim * 2;
+}
+
+/* Query rows that a block of attend_tiled takes: from `row` on, of the span of `count` tokens from
+ * `first` on, each of which has a row for each query head of a key/value head. */
+struct QueryTile {
+    uint32_t first, count, row;
+};
+
 /* A layer's attention; `tokens` has one entry a token. */
 struct Attention {
     float *q, *k, *v, *out; /* rows of heads (kv_heads) * head_dim */
@@ -58,6 +70,10 @@ struct Attention {
      * take: parts * part is at least the longest context.  1: not shared out. */
     uint32_t parts, part;
     float *partial; /* attention_floats; not used with one part */
+    /* All query rows in tiles, or none: then there is a block for each token and head. */
+    const QueryTile *tiles;
+    uint32_t n_tiles;
+    uint32_t whole; /* tokens see their whole span (tiles only, no window), else what precedes */
 };
 
 /* Floats of `partial`. */
@@ -68,6 +84,13 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 
 /* out = softmax(q * keys) * values over the positions that each token sees. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
+
+/* Many tokens of a span: heads that attention_tiles says, of keys and values at multiples of 16.
+ * Writes the tiles of a span unless `tiles` is NULL, and returns how many there are; group: query
+ * heads of a key/value head. */
+bool attention_tiles(uint32_t head_dim);
+uint32_t tiles_of_span(QueryTile *tiles, uint32_t first, uint32_t count, uint32_t group);
+cudaError_t attend_tiled(cudaStream_t stream, const Attention &a);
 
 } // namespace strata
 

@@ -10,6 +10,16 @@ namespace
 
 const uint64_t PART = 128, MOST_PARTS = 32; /* of a token's positions */
 
+/* Writes the tiles of attention of all spans unless `tiles` is NULL, and returns how many. */
+uint32_t tiles_of(const strata_cuda_run &run, QueryTile *tiles)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < run.n_spans; s++)
+        n += tiles_of_span(tiles ? tiles + n : nullptr, run.spans[s].first, run.spans[s].count,
+                           run.heads / run.kv_heads);
+    return n;
+}
+
 } // namespace
 
 namespace strata
@@ -52,6 +62,8 @@ Attention shape_of(const strata_cuda_run &run)
     uint64_t parts = run.tokens == run.n_spans ? (longest + PART - 1) / PART : 1;
     a.parts = static_cast<uint32_t>(parts < MOST_PARTS ? parts : MOST_PARTS);
     a.part = static_cast<uint32_t>((longest + a.parts - 1) / a.parts);
+    if (run.tokens != run.n_spans && attention_tiles(run.head_dim))
+        a.n_tiles = tiles_of(run, nullptr);
     return a;
 }
 
@@ -85,6 +97,7 @@ Layout lay_out(const strata_cuda_run &run)
     l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
+    l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
     return l;
 }
@@ -114,6 +127,23 @@ cudaError_t send_tokens(const Runner &r)
     if (error == cudaSuccess)
         error = cudaStreamSynchronize(r.stream);
     delete[] tokens;
+    return error;
+}
+
+cudaError_t send_tiles(const Runner &r)
+{
+    const uint32_t n = shape_of(r.run).n_tiles;
+    if (n == 0)
+        return cudaSuccess;
+    QueryTile *tiles = new (std::nothrow) QueryTile[n];
+    if (!tiles)
+        return cudaErrorMemoryAllocation;
+    tiles_of(r.run, tiles);
+    cudaError_t error = cudaMemcpyAsync(r.base + r.layout.tiles, tiles, n * sizeof *tiles,
+                                        cudaMemcpyHostToDevice, r.stream);
+    if (error == cudaSuccess)
+        error = cudaStreamSynchronize(r.stream);
+    delete[] tiles;
     return error;
 }
 
@@ -152,6 +182,7 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));
     TRY(send_tokens(r));
+    TRY(send_tiles(r));
     TRY(launch_run(context, r));
     TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost, r.stream));
     if (has_logits(*run) && logit_bytes)

@@ -15,10 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-BARRIER = re.compile(r"^\s*__syncthreads\(\);")
+BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies)\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
-BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
-NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < w\.(?:m|rows)\b[^;]*);")
+SIZE = r"(?:n|blocks|dim|w\.rows|w\.m|plan\.dim|plan\.rows|WIDTH)"
+BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
+NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < (?:w\.(?:m|rows)|plan\.(?:dim|end))\b[^;]*);")
 
 
 def mutants(text):

@@ -16,10 +16,11 @@
  *
  * Shared rows are 16 bytes longer than a head, so that the eight rows of a matrix begin in
  * different banks (a stride of 4 modulo 8 words for each width here).  For 64 positions of 64
- * dimensions a warp issues 64 matrix instructions, 32 loads of four matrices, about 5 instructions
- * for each of a lane's 32 scores (maximum, difference, exp2, sum, half a conversion) and 32
- * products of the sums with what the new maximum leaves of them: four instructions to one of the
- * tensor cores.  Copying adds 16 (F16), or 160 to unpack Q8_0. */
+ * dimensions a warp issues 64 matrix instructions and 32 loads of four matrices; some 150
+ * instructions for a lane's 32 scores (maximum, difference, exp2, sum, half a conversion); 32
+ * products of the sums with what the new maximum leaves of them; and 100 to copy (F16) or 370
+ * (Q8_0): seven instructions of F16 to one of the tensor cores, which takes them about as long.
+ * Masks, where some row does not see all of a tile, add 100. */
 #include <math.h>
 
 #include "kernels.cuh"
@@ -54,11 +55,11 @@ constexpr int resident_of(int width)
 struct Plan {
     const unsigned char *keys, *values; /* of that position */
     uint32_t end, low, high; /* all positions; between low and high every row sees them */
-    uint32_t rows, dim, q8_0;
+    uint32_t dim, q8_0;
     struct {
         size_t vector; /* where its query is, and its result */
         uint32_t from, seen;
-    } row[ROWS]; /* those beyond the last one do what that does, and are not stored */
+    } row[ROWS]; /* those beyond the last one do, and store, the same as that */
 };
 
 template <int WIDTH> struct Staged {
@@ -109,7 +110,6 @@ __device__ void make_plan(Plan &plan, const Attention &a)
     plan.end = static_cast<uint32_t>(span.to(last) - first);
     plan.low = static_cast<uint32_t>(span.from(last) - first);
     plan.high = static_cast<uint32_t>(span.to(tile.row) - first);
-    plan.rows = rows;
     plan.dim = a.head_dim;
     plan.q8_0 = kv.q8_0;
 }
@@ -123,39 +123,83 @@ __device__ uint32_t unpack_pair(uint16_t q, uint32_t scale)
     return multiply_halves(subtract_halves(raised, 0x64806480u), scale);
 }
 
-/* Eight elements of a row of Q8_0, whose blocks lie at even addresses. */
-__device__ uint4 unpack(const unsigned char *row, uint32_t column)
+/* Eight elements of a block of Q8_0, which lies at an even address. */
+struct Packed {
+    uint16_t scale, q[4];
+
+    __device__ void load(const unsigned char *block, uint32_t column)
+    {
+        const uint16_t *words = reinterpret_cast<const uint16_t *>(block);
+        scale = words[0];
+        UNROLL
+        for (uint32_t i = 0; i < 4; i++)
+            q[i] = words[1 + column % 32 / 2 + i];
+    }
+    __device__ uint4 unpack() const
+    {
+        const uint32_t pair = scale * 0x10001u;
+        uint4 out = {unpack_pair(q[0], pair), unpack_pair(q[1], pair), unpack_pair(q[2], pair),
+                     unpack_pair(q[3], pair)};
+        return out;
+    }
+};
+
+/* A thread has the same eight columns of every STEP-th row of a tile, from `row` on. */
+template <int WIDTH> constexpr uint32_t STEP = THREADS / lanes_of(WIDTH);
+
+/* Copies binary16; zeros stand for rows from `left` on, as the cache may hold anything there. */
+template <int WIDTH>
+__device__ void copy_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows, size_t bytes,
+                          uint32_t row, uint32_t column, uint32_t left)
 {
-    const uint16_t *block = reinterpret_cast<const uint16_t *>(row + column / 32 * 34);
-    const uint16_t *q = block + 1 + column % 32 / 2;
-    const uint32_t scale = block[0] * 0x10001u;
-    uint4 out = {unpack_pair(q[0], scale), unpack_pair(q[1], scale), unpack_pair(q[2], scale),
-                 unpack_pair(q[3], scale)};
-    return out;
+    UNROLL
+    for (uint32_t i = 0; i < positions_of(WIDTH); i += STEP<WIDTH>, row += STEP<WIDTH>) {
+        const bool there = row < left;
+        const unsigned char *from = there ? rows + row * bytes + 2 * column : rows;
+        copy_async(&to[row][column], from, there);
+    }
+}
+
+/* The same of Q8_0: the rows of a batch are on their way at a time. */
+template <int WIDTH>
+__device__ void unpack_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows, size_t bytes,
+                            uint32_t row, uint32_t column, uint32_t left)
+{
+    const uint32_t batch = WIDTH > 32 && WIDTH <= 128 ? 4 : 2;
+    for (uint32_t i = 0; i < positions_of(WIDTH) / STEP<WIDTH>; i += batch) {
+        Packed packed[batch];
+        UNROLL
+        for (uint32_t n = 0; n < batch; n++) {
+            const uint32_t at = row + (i + n) * STEP<WIDTH>;
+            const bool there = at < left;
+            packed[n].load(there ? rows + at * bytes + column / 32 * 34 : rows, column);
+        }
+        UNROLL
+        for (uint32_t n = 0; n < batch; n++) {
+            const uint32_t at = row + (i + n) * STEP<WIDTH>;
+            const bool there = at < left;
+            const uint4 zeros = {0, 0, 0, 0};
+            *reinterpret_cast<uint4 *>(&to[at][column]) = there ? packed[n].unpack() : zeros;
+        }
+    }
 }
 
 /* Brings a tile of keys or values, from position `at` on, to shared memory, where they are after
- * wait_copies and a barrier.  Zeros stand for what no row sees: the cache may hold anything there.
- */
+ * wait_copies and a barrier. */
 template <int WIDTH>
 __device__ void stage(uint16_t (*to)[WIDTH + 8], const Plan &plan, const unsigned char *rows,
                       uint32_t at)
 {
-    const uint32_t each = lanes_of(WIDTH), column = threadIdx.x % each * 8;
+    const uint32_t row = threadIdx.x / lanes_of(WIDTH), column = threadIdx.x % lanes_of(WIDTH) * 8;
     const bool inside = column < plan.dim;
-    const bool q8_0 = plan.q8_0 != 0;
-    const size_t bytes = cached_row_bytes(plan.dim, q8_0);
+    const uint32_t left = inside ? plan.end - at : 0;
+    const size_t bytes = cached_row_bytes(plan.dim, plan.q8_0 != 0);
     if (column >= WIDTH)
         return;
-    for (uint32_t row = threadIdx.x / each; row < positions_of(WIDTH); row += THREADS / each) {
-        const bool there = inside && at + row < plan.end;
-        const unsigned char *from = there ? rows + (at + row) * bytes : rows;
-        uint4 zeros = {0, 0, 0, 0}, *out = reinterpret_cast<uint4 *>(&to[row][column]);
-        if (q8_0)
-            *out = there ? unpack(from, column) : zeros;
-        else
-            copy_async(out, there ? from + 2 * column : from, there);
-    }
+    if (plan.q8_0)
+        unpack_tile<WIDTH>(to, rows + at * bytes, bytes, row, column, left);
+    else
+        copy_tile<WIDTH>(to, rows + at * bytes, bytes, row, column, left);
 }
 
 /* ---- Rows ---- */
@@ -296,11 +340,8 @@ template <int WIDTH> __device__ void store(const Lane<WIDTH> &lane, const Plan &
 {
     UNROLL
     for (int r = 0; r < 2; r++) {
-        const uint32_t row = row_of(r);
         const float share = 1 / sum_of_four(lane.denominator[r]);
-        if (row >= plan.rows)
-            continue;
-        float *out = all + plan.row[row].vector;
+        float *out = all + plan.row[row_of(r)].vector;
         UNROLL
         for (int i = 0; i < WIDTH / 4; i++) {
             uint32_t column = 8 * (i / 2) + 2 * (lane_of() % 4) + i % 2;

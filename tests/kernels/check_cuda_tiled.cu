@@ -29,7 +29,9 @@ struct Case {
     }
 };
 
-/* Long spans have few heads: the emulator is slow. */
+/* Long spans have few heads: the emulator is slow.  Where tiles are of fewer positions than a block
+ * has tokens (wide heads, each alone with its keys), rows see nothing of the first with a window.
+ */
 Case random_case()
 {
     static const unsigned dims[] = {8, 24, 32, 40, 64, 64, 80, 96, 128, 160, 256};
@@ -39,7 +41,7 @@ Case random_case()
         c.dim = dims[below(11)];
     while (c.q8_0 && c.dim % 32);
     c.kv_heads = 1 + below(2);
-    c.group = 1 + below(4);
+    c.group = c.dim > 128 ? 1 : 1 + below(4);
     c.whole = below(4) == 0;
     c.window = !c.whole && below(2) ? 1 + below(100) : 0;
     unsigned rows = 300, first = 0;

@@ -17,9 +17,10 @@ from pathlib import Path
 
 BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies)\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
-SIZE = r"(?:n|blocks|dim|w\.rows|w\.m|plan\.dim|plan\.rows|WIDTH)"
+SIZE = r"(?:n|blocks|dim|w\.rows|w\.m|plan\.dim|WIDTH)"
 BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
-NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < (?:w\.(?:m|rows)|plan\.(?:dim|end))\b[^;]*);")
+END = r"(?:w\.m|w\.rows|plan\.dim|left)"
+NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {END}\b[^;]*);")
 
 
 def mutants(text):

@@ -121,9 +121,9 @@ uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
 
 typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product &product);
 
-cudaError_t chosen(cudaStream_t stream, const Product &product)
+cudaError_t gemv(cudaStream_t stream, const Product &product)
 {
-    return packed_products(stream, &product, 1);
+    return packed_gemv(stream, &product, 1);
 }
 
 void bench_product(const char *name, ProductKernel kernel, const Type &type, uint32_t rows,
@@ -133,7 +133,7 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
     uint64_t stretch = quick ? 2 * bytes : std::max(2 * bytes, static_cast<uint64_t>(512) << 20);
     int copies = static_cast<int>(stretch / bytes);
     unsigned char *weights = random_memory(static_cast<uint64_t>(copies) * bytes);
-    unsigned char *q = random_memory(static_cast<uint64_t>(m) * k);
+    unsigned char *x = random_memory(static_cast<uint64_t>(m) * k * 2);
     unsigned char *scale = random_memory(static_cast<uint64_t>(m) * k / 8);
     unsigned char *y = random_memory(static_cast<uint64_t>(m) * rows * 4);
     Product p = {};
@@ -143,8 +143,14 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
     p.rows = rows;
     p.k = k;
     p.m = m;
-    p.in = {nullptr, reinterpret_cast<int8_t *>(q), reinterpret_cast<float *>(scale),
-            reinterpret_cast<int16_t *>(scale)};
+    if (kernel == packed_gemm) {
+        p.in.halves = reinterpret_cast<uint16_t *>(x);
+        p.in.token_scale = reinterpret_cast<float *>(scale);
+    } else {
+        p.in.q = reinterpret_cast<int8_t *>(x);
+        p.in.scale = reinterpret_cast<float *>(scale);
+        p.in.sum = reinterpret_cast<int16_t *>(scale);
+    }
     double s = measure(quick ? 2 : 200, [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
         must(kernel(stream, p), name);
@@ -154,7 +160,7 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
            name, type.name, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
            static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
     fflush(stdout);
-    for (unsigned char *memory : {weights, q, scale, y})
+    for (unsigned char *memory : {weights, x, scale, y})
         must(cudaFree(memory), "cudaFree");
 }
 
@@ -163,10 +169,10 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
 void bench_products(const Type &type, double copy)
 {
     const uint32_t rows = quick ? 64 : 4096, k = quick ? 512 : 4096;
-    bench_product("packed", chosen, type, rows, k, 1, copy);
-    bench_product("packed", chosen, type, quick ? 64 : 14336, k, 1, copy);
+    bench_product("packed", gemv, type, rows, k, 1, copy);
+    bench_product("packed", gemv, type, quick ? 64 : 14336, k, 1, copy);
     for (uint32_t m : {2u, 4u, 8u}) {
-        bench_product("packed", chosen, type, rows, k, m, copy);
+        bench_product("packed", gemv, type, rows, k, m, copy);
         bench_product("gemm", packed_gemm, type, rows, k, m, copy);
     }
     for (uint32_t m : {16u, 64u, 512u})

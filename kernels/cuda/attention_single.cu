@@ -241,7 +241,7 @@ template <int G> __device__ void store_part(const Job<G> &job)
 template <int G> __device__ bool is_last(const Job<G> &job)
 {
     uint32_t *arrived = &job.a.arrived[job.token * gridDim.y + blockIdx.y];
-    __syncthreads();
+    __syncthreads(); /* for other blocks */
     if (threadIdx.x == 0) {
         __threadfence();
         *job.s.last = atomicAdd(arrived, 1) + 1 == job.a.parts;
@@ -303,8 +303,7 @@ template <int G> __global__ void __launch_bounds__(THREADS) single_kernel(Attent
         store_part(job);
         if (!is_last(job))
             return;
-        merge_parts(job);
-        __syncthreads();
+        merge_parts(job); /* each thread reads its own sums below */
     }
     float *out = a.out + (static_cast<size_t>(job.token) * a.heads + job.first_head) * job.dim;
     for (uint32_t i = threadIdx.x; i < G * job.dim; i += THREADS) {

@@ -162,7 +162,8 @@ int self_test(uint32_t index, char *message, size_t capacity)
         float *x = static_cast<float *>(memory);
         Out out = {message, capacity};
         Prelude prelude = {x, x + n, nullptr, 0};
-        Prepared prepared = {x, nullptr, nullptr, nullptr};
+        Prepared prepared = {};
+        prepared.x = x;
         cudaError_t error = prepare_rows(context->compute, prepared, prelude, 1, n);
         if (error == cudaSuccess)
             error = cudaStreamSynchronize(context->compute);

@@ -276,9 +276,10 @@ template <int T> __device__ uint32_t sums_floats()
 
 __device__ Prepared prepare_own(const Work &w, unsigned char *shared)
 {
-    Prepared own = {nullptr, reinterpret_cast<int8_t *>(shared),
-                    reinterpret_cast<float *>(shared + w.k),
-                    reinterpret_cast<int16_t *>(shared + w.k + w.k / 8)};
+    Prepared own = {};
+    own.q = reinterpret_cast<int8_t *>(shared);
+    own.scale = reinterpret_cast<float *>(shared + w.k);
+    own.sum = reinterpret_cast<int16_t *>(shared + w.k + w.k / 8);
     prepare_row(w.prelude, 0, w.k, own, shared_floats());
     __syncthreads();
     return own;

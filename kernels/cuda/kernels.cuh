@@ -17,12 +17,15 @@ struct Prelude {
     float eps;         /* of the norm */
 };
 
-/* As floats, in 8 bits as strata_q8_rows has them (kernels.h), or both; else NULL. */
+/* As floats, in 8 bits as strata_q8_rows has them (kernels.h), as halves, or in several of these
+ * ways; else NULL. */
 struct Prepared {
     float *x;
     int8_t *q;
     float *scale;
-    int16_t *sum; /* of each 16 quants */
+    int16_t *sum;       /* of each 16 quants */
+    uint16_t *halves;   /* binary16, of which the largest of a row is between 2^13 and 2^14 */
+    float *token_scale; /* a row is its halves times that power of two; NaN: some are not finite */
 };
 
 cudaError_t prepare_rows(cudaStream_t stream, const Prepared &out, const Prelude &prelude,
@@ -38,7 +41,7 @@ struct Product {
     uint32_t type; /* GGUF id */
     uint32_t rows, k, m;
     uint64_t row_bytes; /* of float rows */
-    Prepared in;        /* [m][k]: q, or x where that is NULL */
+    Prepared in;        /* [m][k]: halves, q or x, the first that is there */
     Prelude prelude;    /* x: in place of `in`, of packed_gemv with one token, in 8 bits */
 };
 
@@ -46,8 +49,12 @@ struct Product {
  * that it prepares itself, at most. */
 const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
 
-/* Up to GROUP products of the same input, with the kernels that suit them (product.cu); packed_gemm
- * takes 8-bit activations only.  cudaErrorNotSupported for a type that has no kernel. */
+/* How a packed product of m tokens takes its activations where it may have them in 8 bits: that
+ * way, or, many tokens, as halves. */
+bool takes_halves(uint32_t m);
+
+/* Up to GROUP products of the same input, with the kernels that suit them (product.cu): packed_gemm
+ * for halves.  cudaErrorNotSupported for a type that has no kernel. */
 cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
 cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t count);

@@ -1,35 +1,14 @@
-/* Instructions that are written as PTX: matrix products of a warp (mma.sync), c += a * b, where a
- * has 16 rows of 32 (16) columns, b as many rows of 8, and c 16 rows of 8; and what brings matrices
- * to where they are needed.
+/* Instructions that are written as PTX: matrix products of a warp (mma.sync), and what brings
+ * matrices to where they are needed.
  *
- * Bytes, lane 4 * r + j: a[0] has row r, columns 4 * j .. 4 * j + 3, one a byte; a[1] row r + 8;
- * a[2] and a[3] the same 16 columns on.  b[0] has column r, rows 4 * j .. 4 * j + 3; b[1] 16 rows
- * on.  c[0], c[1]: row r, columns 2 * j and 2 * j + 1; c[2], c[3]: row r + 8.
- *
- * Halves (binary16), two a register: a[0] has row r, columns 2 * j and 2 * j + 1; a[1] row r + 8;
- * a[2] and a[3] the same 8 columns on.  b0 has column r, rows 2 * j and 2 * j + 1; b1 8 rows on.  c
- * as above. */
+ * c += a * b of halves (binary16), two a register, where a has 16 rows of 16 columns, b as many
+ * rows of 8, and c 16 rows of 8.  Lane 4 * r + j: a[0] has row r, columns 2 * j and 2 * j + 1; a[1]
+ * row r + 8; a[2] and a[3] the same 8 columns on.  b0 has column r, rows 2 * j and 2 * j + 1; b1 8
+ * rows on.  c[0], c[1]: row r, columns 2 * j and 2 * j + 1; c[2], c[3]: row r + 8. */
 #ifndef STRATA_CUDA_MMA_PTX_CUH
 #define STRATA_CUDA_MMA_PTX_CUH
 
 #include <stdint.h>
-
-__device__ static inline void mma_16_8_32(int (&c)[4], const uint32_t (&a)[4],
-                                          const uint32_t (&b)[2])
-{
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-        "{%8, %9}, {%0, %1, %2, %3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-__device__ static inline void mma_16_8_16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-        "{%0, %1, %2, %3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-        : "r"(a0), "r"(a1), "r"(b));
-}
 
 __device__ static inline void mma_16_8_16_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
                                               uint32_t b1)
@@ -96,6 +75,12 @@ __device__ static inline uint32_t multiply_halves(uint32_t x, uint32_t y)
 {
     uint32_t pair;
     asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(pair) : "r"(x), "r"(y));
+    return pair;
+}
+__device__ static inline uint32_t multiply_add_halves(uint32_t x, uint32_t y, uint32_t z)
+{
+    uint32_t pair;
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(pair) : "r"(x), "r"(y), "r"(z));
     return pair;
 }
 

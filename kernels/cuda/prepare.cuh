@@ -9,7 +9,7 @@
 namespace strata
 {
 
-/* The sum over a block, in every thread; a float of shared memory a warp. */
+/* The sum, or the largest, over a block, in every thread; a float of shared memory a warp. */
 __device__ inline float block_sum(float value, float *shared)
 {
     value = warp_sum(value);
@@ -20,6 +20,17 @@ __device__ inline float block_sum(float value, float *shared)
     for (unsigned i = 0; i < blockDim.x / WARP; i++)
         sum += shared[i];
     return sum;
+}
+__device__ inline float block_max(float value, float *shared)
+{
+    value = warp_max(value);
+    if (lane_of() == 0)
+        shared[warp_of()] = value;
+    __syncthreads();
+    float largest = 0;
+    for (unsigned i = 0; i < blockDim.x / WARP; i++)
+        largest = fmaxf(largest, shared[i]);
+    return largest;
 }
 
 /* Elements i .. i + 3 of a row of n: zeros beyond it. */
@@ -36,14 +47,22 @@ __device__ inline float silu(float x)
     return x / (1 + expf(-x));
 }
 
+/* |x|, or infinity for what is not finite. */
+__device__ inline float size_of(float x)
+{
+    return fabsf(x) <= 3.402823466e38f ? fabsf(x) : INFINITY;
+}
+__device__ inline float largest_of(const float4 &v)
+{
+    return fmaxf(fmaxf(size_of(v.x), size_of(v.y)), fmaxf(size_of(v.z), size_of(v.w)));
+}
+
 /* Four elements of a block of 32, which eight lanes share (all of a warp call), as
  * strata_q8_rows has them. */
 __device__ inline void quantize_four(const float4 &v, uint32_t i, bool there, const Prepared &out)
 {
     const float all[4] = {v.x, v.y, v.z, v.w};
-    float largest = 0;
-    for (int j = 0; j < 4; j++)
-        largest = fmaxf(largest, fabsf(all[j]) <= 3.402823466e38f ? fabsf(all[j]) : INFINITY);
+    float largest = largest_of(v);
     for (int step = 1; step < 8; step *= 2)
         largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, step));
     bool bad = largest > 3.402823466e38f, zero = bad || largest < 7.888609052e-31f; /* 2^-100 */
@@ -66,14 +85,17 @@ __device__ inline void quantize_four(const float4 &v, uint32_t i, bool there, co
         out.scale[i / 32] = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
 }
 
-/* A row of n elements by a block, which waits for nothing after it has written; `shared` holds a
- * float a warp.  out.q: n is a multiple of 32. */
-__device__ inline void prepare_row(const Prelude &p, size_t row, uint32_t n, const Prepared &out,
-                                   float *shared)
-{
-    const float *x = p.x + row * n, *up = p.up ? p.up + row * n : nullptr;
-    float factor = 1;
-    if (p.norm) {
+/* A row of n elements at work: values before and after its prelude. */
+struct PreparedRow {
+    const float *x, *norm, *up;
+    uint32_t n;
+    float factor;
+
+    __device__ PreparedRow(const Prelude &p, size_t row, uint32_t n_, float *shared)
+        : x(p.x + row * n_), norm(p.norm), up(p.up ? p.up + row * n_ : nullptr), n(n_), factor(1)
+    {
+        if (!norm)
+            return;
         float squares = 0;
         for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
             float4 v = four_at(x, i, n);
@@ -81,11 +103,11 @@ __device__ inline void prepare_row(const Prelude &p, size_t row, uint32_t n, con
         }
         factor = 1 / sqrtf(block_sum(squares, shared) / static_cast<float>(n) + p.eps);
     }
-    for (uint32_t first = 4 * WARP * warp_of(); first < n; first += 4 * blockDim.x) {
-        uint32_t i = first + 4 * lane_of();
+    __device__ float4 four(uint32_t i) const
+    {
         float4 v = four_at(x, i, n);
-        if (p.norm) {
-            float4 w = four_at(p.norm, i, n);
+        if (norm) {
+            float4 w = four_at(norm, i, n);
             v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z,
                             v.w * factor * w.w);
         }
@@ -93,12 +115,52 @@ __device__ inline void prepare_row(const Prelude &p, size_t row, uint32_t n, con
             float4 u = four_at(up, i, n);
             v = make_float4(silu(v.x) * u.x, silu(v.y) * u.y, silu(v.z) * u.z, silu(v.w) * u.w);
         }
+        return v;
+    }
+};
+
+/* The row's power of two for halves, by which they are multiplied; stores what undoes that. */
+__device__ inline float halves_factor(const PreparedRow &row, float *token_scale, float *shared)
+{
+    float largest = 0;
+    for (uint32_t i = 4 * threadIdx.x; i < row.n; i += 4 * blockDim.x)
+        largest = fmaxf(largest, largest_of(row.four(i)));
+    largest = block_max(largest, shared);
+    int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
+    exponent = exponent < -100 ? -100 : exponent;
+    bool bad = largest > 3.402823466e38f;
+    if (threadIdx.x == 0)
+        *token_scale =
+            __uint_as_float(bad ? 0x7fc00000u : static_cast<uint32_t>(exponent - 13 + 127) << 23);
+    return bad ? 0 : __uint_as_float(static_cast<uint32_t>(13 - exponent + 127) << 23);
+}
+
+/* A row of n elements by a block, which waits for nothing after it has written; `shared` holds two
+ * floats a warp.  out.q: n is a multiple of 32; out.halves: of 4. */
+__device__ inline void prepare_row(const Prelude &p, size_t row, uint32_t n, const Prepared &out,
+                                   float *shared)
+{
+    const PreparedRow at(p, row, n, shared);
+    float factor = 0;
+    if (out.halves)
+        factor = halves_factor(at, out.token_scale, shared + blockDim.x / WARP);
+    for (uint32_t first = 4 * WARP * warp_of(); first < n; first += 4 * blockDim.x) {
+        const uint32_t i = first + 4 * lane_of();
+        const float4 v = at.four(i);
         const float all[4] = {v.x, v.y, v.z, v.w};
         for (uint32_t j = 0; j < 4 && out.x; j++)
             if (i + j < n)
                 out.x[i + j] = all[j];
         if (out.q)
             quantize_four(v, i, i < n, out);
+        if (out.halves && i < n) {
+            uint16_t halves[4];
+            for (int j = 0; j < 4; j++)
+                halves[j] = factor == 0 ? 0 : to_half(all[j] * factor);
+            const uint2 words = {halves[0] | static_cast<uint32_t>(halves[1]) << 16,
+                                 halves[2] | static_cast<uint32_t>(halves[3]) << 16};
+            *reinterpret_cast<uint2 *>(out.halves + i) = words;
+        }
     }
 }
 

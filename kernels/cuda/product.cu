@@ -11,12 +11,17 @@ const uint32_t GEMV_TOKENS = 8; /* beyond them, the tensor cores */
 namespace strata
 {
 
+bool takes_halves(uint32_t m)
+{
+    return m > GEMV_TOKENS;
+}
+
 cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count)
 {
     cudaError_t error = cudaSuccess;
     for (uint32_t i = 0, n; i < count && error == cudaSuccess; i += n) {
         n = 1;
-        if (products[i].in.q && products[i].m > GEMV_TOKENS) {
+        if (products[i].in.halves) {
             error = packed_gemm(stream, products[i]);
             continue;
         }

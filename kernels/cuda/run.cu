@@ -92,6 +92,8 @@ Layout lay_out(const strata_cuda_run &run)
     l.q = place(&l.bytes, tokens * widest);
     l.scale = place(&l.bytes, tokens * (widest / 32 + 1) * sizeof(float));
     l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
+    l.halves = place(&l.bytes, tokens * widest * sizeof(uint16_t));
+    l.token_scale = place(&l.bytes, tokens * sizeof(float));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
     l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
@@ -122,6 +124,8 @@ cudaError_t send_tokens(const Runner &r)
                 token.position = run.spans[s].position + t;
                 token.q8_0 = run.spans[s].kv_q8;
             }
+    if (shape_of(run).n_tiles)
+        tiles_of(run, reinterpret_cast<QueryTile *>(sent + r.layout.tiles - r.layout.tokens));
     cudaError_t error =
         cudaMemcpyAsync(r.base + r.layout.tokens, sent, bytes, cudaMemcpyHostToDevice, r.stream);
     if (error == cudaSuccess)

@@ -43,7 +43,11 @@ cudaError_t prepare(const Runner &r, Projection *p)
     if (p->floats)
         p->in.x = as_it_is ? const_cast<float *>(p->prelude.x)
                            : reinterpret_cast<float *>(r.base + r.layout.norm);
-    if (p->quants) {
+    bool halves = p->quants && takes_halves(p->m);
+    if (halves) {
+        p->in.halves = reinterpret_cast<uint16_t *>(r.base + r.layout.halves);
+        p->in.token_scale = reinterpret_cast<float *>(r.base + r.layout.token_scale);
+    } else if (p->quants) {
         p->in.q = reinterpret_cast<int8_t *>(r.base + r.layout.q);
         p->in.scale = reinterpret_cast<float *>(r.base + r.layout.scale);
         p->in.sum = reinterpret_cast<int16_t *>(r.base + r.layout.sum);
@@ -74,11 +78,10 @@ Product product_of(const Runner &r, const Projection &p, const strata_cuda_produ
     out.k = product.cols;
     out.m = p.m;
     out.row_bytes = product.row_bytes;
-    out.in = p.in;
     if (takes_quants(r, product))
-        out.in.x = nullptr;
+        out.in = p.in;
     else
-        out.in.q = nullptr;
+        out.in.x = p.in.x;
     out.prelude = p.prelude;
     return out;
 }

@@ -21,6 +21,10 @@ __global__ void prepare_kernel(Prelude prelude, uint32_t n, Prepared out)
         out.scale += row * (n / 32);
         out.sum += row * (n / 16);
     }
+    if (out.halves) {
+        out.halves += row * n;
+        out.token_scale += row;
+    }
     prepare_row(prelude, row, n, out, shared_floats());
 }
 
@@ -32,7 +36,7 @@ namespace strata
 cudaError_t prepare_rows(cudaStream_t stream, const Prepared &out, const Prelude &prelude,
                          uint32_t rows, uint32_t n)
 {
-    return launch_chained(prepare_kernel, dim3(rows), THREADS, THREADS / WARP * sizeof(float),
+    return launch_chained(prepare_kernel, dim3(rows), THREADS, 2 * THREADS / WARP * sizeof(float),
                           stream, prelude, n, out);
 }
 

@@ -93,6 +93,7 @@ int main(int argc, char **argv)
         }
         check_quantize();
         check_rows();
+        check_halves();
         for (int n = 0; n < 4; n++) {
             check_attention();
             check_single();

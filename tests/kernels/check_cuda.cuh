@@ -75,6 +75,7 @@ void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
 void check_rows();
+void check_halves();
 void check_attention();
 void check_single();
 void check_tiled();

@@ -55,7 +55,10 @@ void check_quantize()
     Device<int8_t> q(x.size());
     Device<int16_t> sum(x.size() / 16);
     Prelude prelude = {x_there.data, nullptr, nullptr, 0};
-    Prepared out = {nullptr, q.data, scale.data, sum.data};
+    Prepared out = {};
+    out.q = q.data;
+    out.scale = scale.data;
+    out.sum = sum.data;
     must(prepare_rows(stream, out, prelude, m, k), "prepare_rows");
     compare_quants("quantize", m, k, Quants(x, m, k), q, scale, sum);
 }
@@ -73,7 +76,11 @@ void check_rows()
     Device<int16_t> sum(x.size() / 16 + 1);
     Prelude prelude = {x_there.data, norm ? weight_there.data : nullptr,
                        norm ? nullptr : up_there.data, 1e-5f};
-    Prepared prepared = {out.data, quants ? q.data : nullptr, scale.data, sum.data};
+    Prepared prepared = {};
+    prepared.x = out.data;
+    prepared.q = quants ? q.data : nullptr;
+    prepared.scale = scale.data;
+    prepared.sum = sum.data;
     must(prepare_rows(stream, prepared, prelude, m, n), "prepare_rows");
     for (unsigned t = 0; t < m && norm; t++)
         reference.rms_norm(&wanted[t * n], &x[t * n], weight.data(), n, 1e-5f);
@@ -89,4 +96,43 @@ void check_rows()
     std::vector<int16_t> sums = sum.host();
     sums.resize(x.size() / 16);
     compare_quants("prepared", m, n, of_found, q, Device<float>(scales), Device<int16_t>(sums));
+}
+
+/* Halves: every element within what rounding to eleven bits, or to the smallest of them, can
+ * change; rows that are not finite are marked. */
+void check_halves()
+{
+    const unsigned m = 1 + below(4), n = 4 * (1 + below(300));
+    std::vector<float> x = floats(static_cast<size_t>(m) * n);
+    for (unsigned t = 0; t < m; t++) {
+        static const float sizes[] = {1, 1e-30f, 1e30f, 0};
+        const float size = sizes[below(4)];
+        for (unsigned i = 0; i < n; i++)
+            x[t * n + i] *= size;
+        if (below(3) == 0)
+            x[t * n + below(n)] = ODD[below(9)];
+    }
+    Device<float> x_there(x), scale(m);
+    Device<uint16_t> halves(x.size());
+    Prelude prelude = {x_there.data, nullptr, nullptr, 0};
+    Prepared out = {};
+    out.halves = halves.data;
+    out.token_scale = scale.data;
+    must(prepare_rows(stream, out, prelude, m, n), "prepare_rows");
+    const std::vector<uint16_t> found = halves.host();
+    const std::vector<float> scales = scale.host();
+    for (unsigned t = 0; t < m; t++) {
+        bool finite = true;
+        for (unsigned i = 0; i < n; i++)
+            finite &= isfinite(x[t * n + i]) != 0;
+        if (finite != (isfinite(scales[t]) != 0))
+            report("halves", "finite", m, n, t, scales[t], finite);
+        for (unsigned i = 0; i < n && finite; i++, checks++) {
+            const float value = strata_half_to_float(found[t * n + i]) * scales[t];
+            const float wanted = x[t * n + i];
+            if (!(fabsf(value - wanted) <=
+                  0x1p-11f * fabsf(wanted) + 0x1p-25f * scales[t] + 1e-38f))
+                report("halves", "element", m, n, i, value, wanted);
+        }
+    }
 }

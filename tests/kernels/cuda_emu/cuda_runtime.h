@@ -123,6 +123,13 @@ static inline float __uint_as_float(uint32_t bits)
     return value;
 }
 
+static inline uint32_t __float_as_uint(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 /* ---- Runtime ---- */
 
 enum cudaError_t {

@@ -8,43 +8,6 @@
 #include "cuda_fp16.h"
 #include "cuda_runtime.h"
 
-/* c += a * b of k columns, 16 or 32; the registers of both sizes follow each other. */
-static inline void emu_mma(int *c, const uint32_t *a, const uint32_t *b, int k)
-{
-    uint32_t all_a[4][32], all_b[2][32];
-    unsigned lane = threadIdx.x % 32;
-    for (int i = 0; i < k / 8; i++) {
-        const uint64_t *given = emu_exchange(0xffffffffu, a[i]);
-        for (int l = 0; l < 32; l++)
-            all_a[i][l] = static_cast<uint32_t>(given[l]);
-    }
-    for (int i = 0; i < k / 16; i++) {
-        const uint64_t *given = emu_exchange(0xffffffffu, b[i]);
-        for (int l = 0; l < 32; l++)
-            all_b[i][l] = static_cast<uint32_t>(given[l]);
-    }
-    for (int i = 0; i < 4; i++) {
-        unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-        for (int n = 0; n < k; n++) {
-            int at = n % 16 / 4;
-            uint32_t x = all_a[2 * (n / 16) + row / 8][4 * (row % 8) + at];
-            uint32_t y = all_b[n / 16][4 * column + at];
-            c[i] += static_cast<int8_t>(x >> 8 * (n % 4)) * static_cast<int8_t>(y >> 8 * (n % 4));
-        }
-    }
-}
-
-static inline void mma_16_8_32(int (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
-{
-    emu_mma(c, a, b, 32);
-}
-
-static inline void mma_16_8_16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b)
-{
-    const uint32_t a[2] = {a0, a1};
-    emu_mma(c, a, &b, 16);
-}
-
 /* ---- Halves ---- */
 
 struct EmuPair {
@@ -71,6 +34,11 @@ static inline uint32_t multiply_halves(uint32_t x, uint32_t y)
 {
     EmuPair a = emu_floats(x), b = emu_floats(y);
     return pack_halves(a.low * b.low, a.high * b.high);
+}
+static inline uint32_t multiply_add_halves(uint32_t x, uint32_t y, uint32_t z)
+{
+    EmuPair a = emu_floats(x), b = emu_floats(y), c = emu_floats(z);
+    return pack_halves(fmaf(a.low, b.low, c.low), fmaf(a.high, b.high, c.high));
 }
 static inline float exp2_approximate(float x)
 {

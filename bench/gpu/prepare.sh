@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes what run.sh takes along to a machine that cannot build all of strata, in bench/gpu/prebuilt:
+# Makes what run.sh takes along to a machine that cannot build all of strata, in build-gpu/kit:
 #
 #   strata, bench_moves    need nothing but glibc, and libudev.so.1 beside them: hwloc's archive
 #                          names that library, and Debian has no archive of it
@@ -9,8 +9,8 @@
 #   bench/gpu/prepare.sh [--check]     --check: only says whether they are of these sources
 set -euo pipefail
 . "$(dirname "$0")/../../tools/shell/common.sh"
-out=$root/bench/gpu/prebuilt
 build=$root/build-gpu
+out=$build/kit
 most=$((64 << 20)) # bytes
 
 # A number for the sources of what is built.
@@ -33,9 +33,10 @@ check()
 needs_only()
 {
     local program=$1 name unexpected=()
+    local glibc="libc.so.6 libm.so.6 libpthread.so.0 librt.so.1 libdl.so.2 ld-linux-x86-64.so.2"
     shift
     while read -r name; do
-        case " libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 ld-linux-x86-64.so.2 $* " in
+        case " $glibc $* " in
         *" $name "*) ;;
         *) unexpected+=("$name") ;;
         esac
@@ -49,8 +50,10 @@ make_all()
     udev=$(gcc -print-file-name=libudev.so.1)
     [ -e "$udev" ] || die "libudev.so.1 is missing (Debian package libudev1)"
     choose_build_tools
+    # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker
     cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSTRATA_TESTS=OFF -DSTRATA_BENCH=ON \
-        -DSTRATA_STATIC=ON "-DCMAKE_C_STANDARD_LIBRARIES=-l:libudev.so.1" '-DCMAKE_BUILD_RPATH=$ORIGIN' >&2
+        -DSTRATA_STATIC=ON \
+        "-DCMAKE_C_STANDARD_LIBRARIES=-l:libudev.so.1" '-DCMAKE_BUILD_RPATH=$ORIGIN' >&2
     cmake --build "$build" --parallel "$(nproc)" --target strata bench_moves strata_cuda >&2 ||
         die "the build failed (it needs Debian's packages of tools/quickstart, and nvcc)"
     rm -rf "$out"

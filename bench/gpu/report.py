@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From the lines of JSON that the parts of run.sh print to a file of results, a table, and a picture
+"""From the lines of JSON that parts of run.sh print to a file of results, tables, and a picture
 where matplotlib is.
 
     report.py LINES NAME FOLDER
@@ -26,7 +26,7 @@ LISTS = {
 
 
 def lines_of(text):
-    """The objects of the lines; one that was cut off, when its part ran out of time, is left out."""
+    """The objects of the lines; one that was cut off as its part ran out of time is left out."""
     found = []
     for line in filter(None, text.splitlines()):
         try:

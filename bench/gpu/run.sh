@@ -2,7 +2,8 @@
 # One command for a bare GPU machine without network: builds the CUDA kernels, checks them on the
 # device, measures them and whole models, and writes what it found.
 #
-#   bench/gpu/run.sh [--only PART,...] [--seconds N] [FOLDER]      FOLDER: default $OUT, else bench/results
+#   bench/gpu/run.sh [--only PART,...] [--seconds N] [FOLDER]
+#                        FOLDER: default $OUT, else bench/results
 #
 # Parts, in this order, all by default; each has a time limit, and what does not fit into N seconds
 # (460) in all is left out:
@@ -17,12 +18,12 @@
 #   sanitize   check under compute-sanitizer's four tools             -> sanitizer.txt
 #
 # Needs nvcc, g++ and Python 3; * also needs what bench/gpu/prepare.sh made on another host.
-# Writes gpu-NAME-DATE.json and, where matplotlib is, .png there too, and prints tables.  Exit status
-# 1 when a part failed or was left out.
+# Writes gpu-NAME-DATE.json there, and .png where matplotlib is, and prints tables.  Exit status 1
+# when a part failed or was left out.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
-prebuilt=$here/prebuilt
+prebuilt=$top/build-gpu/kit
 parts=check,golden,peaks,kernels,models,moves,torch,sanitize
 models=(smollm2-1.7b-q8_0 llama-8b-q4_k smollm2-135m-q4_1 smollm2-1.7b-q4_0)
 moved=llama-8b-q4_k # the model of `moves`
@@ -71,7 +72,8 @@ fi
 
 # Models take some 15 GB: in memory, where there is room, else on disk.
 folder=${TMPDIR:-/tmp}
-if [ "$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt $((32 << 20)) ] 2>/dev/null; then
+free=$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1)
+if [ "${free:-0}" -gt $((32 << 20)) ]; then
     folder=/dev/shm
 fi
 work=$(mktemp -d "$folder/strata-gpu.XXXXXX") || stop 1 "cannot write to $folder"
@@ -222,8 +224,8 @@ run_sanitize()
     for tool in memcheck racecheck initcheck synccheck; do
         echo "== $tool" >>"$out/sanitizer.txt"
         left=$((end - SECONDS))
-        timeout $((left < 1 ? 1 : left < 60 ? left : 60)) compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            "$work/check_cuda" 1 >>"$out/sanitizer.txt" 2>&1 || status=1
+        timeout $((left < 1 ? 1 : left < 60 ? left : 60)) compute-sanitizer --tool "$tool" \
+            --error-exitcode 9 "$work/check_cuda" 1 >>"$out/sanitizer.txt" 2>&1 || status=1
         echo "$tool: $(tail -n 1 "$out/sanitizer.txt")" >&2
     done
     return "$status"

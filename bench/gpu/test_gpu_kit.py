@@ -64,7 +64,8 @@ class WithFolder(unittest.TestCase):
 class Report(WithFolder):
     def report(self, *lines):
         path = self.folder / "lines"
-        path.write_text("\n".join(line if type(line) is str else json.dumps(line) for line in lines))
+        texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+        path.write_text("\n".join(texts))
         argv, sys.argv = sys.argv, ["report.py", str(path), "NVIDIA Made-Up 1", str(self.folder)]
         text = io.StringIO()
         try:

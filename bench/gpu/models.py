@@ -3,7 +3,8 @@
 
     models.py STRATA SECONDS DEVICE MODEL.gguf...
 
-Prefill of 512 and 4096 tokens, decoding of 1, 8 and 64 sequences.  The file of a model is named
+Prefill of 512 and 4096 tokens, decoding of 1, 8 and 64 sequences; of a model that makes sentence
+vectors 1 and 64 texts of 256 tokens.  The file of a model is named
 SHAPE-TYPE.gguf (bench/make_model).  What would begin SECONDS after the start is left out, and said
 on stderr.  Exit status 1 when something failed.
 """
@@ -21,6 +22,7 @@ RUNS = (
     "-p 0 -n 32 -b 8 -d 128 -r 2",
     "-p 4096 -n 0 -b 1 -r 2",
 )
+ENCODER_RUNS = ("-p 256 -n 0 -b 64 -r 3", "-p 256 -n 0 -b 1 -r 5")
 
 
 def layers_on_device(events):
@@ -47,14 +49,17 @@ def ask(arguments, timeout):
         return json.loads(done.stdout), layers_on_device(log.read())
 
 
-def block_weights(strata, path):
-    """Weights of the matrices that each token is multiplied with, the output head left out."""
-    done = subprocess.run([strata, "inspect", path, "--json"], capture_output=True, check=True)
-    total = 0
-    for tensor in json.loads(done.stdout)["tensors"]:
+def about(strata, path):
+    """A model's runs, and how many weights each token is multiplied with, without the head."""
+    done = subprocess.run([strata, "inspect", path, "--json"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    model = json.loads(done.stdout)
+    weights = 0
+    for tensor in model["tensors"]:
         if tensor["name"].startswith("blk.") and len(tensor["shape"]) == 2:
-            total += tensor["shape"][0] * tensor["shape"][1]
-    return total
+            weights += tensor["shape"][0] * tensor["shape"][1]
+    return (ENCODER_RUNS if model["architecture"] == "bert" else RUNS), weights
 
 
 def line_of(path, result, on_device, weights):
@@ -77,29 +82,35 @@ def line_of(path, result, on_device, weights):
     }
 
 
+def measure(strata, device, path, end):
+    """Prints the lines of a model; returns whether all are there."""
+    whole = True
+    try:
+        runs, weights = about(strata, path)
+    except RuntimeError as error:
+        print(f"{path.stem}: {error}", file=sys.stderr)
+        return False
+    for run in runs:
+        arguments = [strata, "bench", "-m", str(path), "--device", device, "--json"]
+        arguments += ["--memory-limit", "64GB", *run.split()]
+        try:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise RuntimeError("no time is left")
+            found, on_device = ask(arguments, left)
+            for result in found["results"]:
+                print(json.dumps(line_of(path, result, on_device, weights)), flush=True)
+        except (RuntimeError, subprocess.SubprocessError) as error:
+            print(f"{path.stem}: {run}: {error}", file=sys.stderr)
+            whole = False
+    return whole
+
+
 def main():
     strata, seconds, device = sys.argv[1:4]
     end = time.monotonic() + float(seconds)
-    status = 0
-    for path in map(Path, sys.argv[4:]):
-        for run in RUNS:
-            left = end - time.monotonic()
-            if left <= 0:
-                print(f"{path.stem}: no time for {run}", file=sys.stderr)
-                status = 1
-                continue
-            arguments = [strata, "bench", "-m", str(path), "--device", device, "--json"]
-            arguments += ["--memory-limit", "64GB", *run.split()]
-            try:
-                found, on_device = ask(arguments, left)
-                weights = block_weights(strata, path)
-            except (RuntimeError, subprocess.SubprocessError, OSError) as error:
-                print(f"{path.stem}: {run}: {error}", file=sys.stderr)
-                status = 1
-                continue
-            for result in found["results"]:
-                print(json.dumps(line_of(path, result, on_device, weights)), flush=True)
-    return status
+    whole = [measure(strata, device, Path(path), end) for path in sys.argv[4:]]
+    return 0 if all(whole) else 1
 
 
 if __name__ == "__main__":

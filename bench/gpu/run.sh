@@ -2,8 +2,9 @@
 # One command for a bare GPU machine without network: builds the CUDA kernels, checks them on the
 # device, measures them and whole models, and writes what it found.
 #
-#   bench/gpu/run.sh [--only PART,...] [--seconds N] [FOLDER]
-#                        FOLDER: default $OUT, else bench/results
+#   bench/gpu/run.sh [--only PART,...] [--models MODEL,...] [--seconds N] [FOLDER]
+#
+# FOLDER: default $OUT, else bench/results.  MODEL: a shape and a type of bench/make_model.
 #
 # Parts, in this order, all by default; each has a time limit, and what does not fit into N seconds
 # (460) in all is left out:
@@ -13,7 +14,7 @@
 #   peaks      copies on the device, tensor instructions, the link to the host
 #   kernels    products of each type, whole decoders of random weights (bench_cuda.cu)
 #   models *   prefill and decode of 1, 8, 64 sequences by strata, models of random weights
-#   moves *    what moving a layer costs while a model decodes
+#   moves *    what moving a layer costs while the first of those models decodes
 #   torch      the matrix products of those models in float16, where torch is there
 #   sanitize   check under compute-sanitizer's four tools             -> sanitizer.txt
 #
@@ -25,8 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 prebuilt=$top/build-gpu/kit
 parts=check,golden,peaks,kernels,models,moves,torch,sanitize
-models=(smollm2-1.7b-q8_0 llama-8b-q4_k smollm2-135m-q4_1 smollm2-1.7b-q4_0)
-moved=llama-8b-q4_k # the model of `moves`
+models=(llama-8b-q4_k smollm2-1.7b-q8_0 smollm2-135m-q4_1 minilm-l6-f32 smollm2-1.7b-q4_0)
 only=$parts seconds=460 out=${OUT:-$top/bench/results}
 
 stop() # STATUS WORD...
@@ -38,6 +38,7 @@ stop() # STATUS WORD...
 while [ $# -gt 0 ]; do
     case $1 in
     --only) only=${2:?run.sh: --only needs parts} && shift ;;
+    --models) IFS=, read -r -a models <<<"${2:?run.sh: --models needs models}" && shift ;;
     --seconds) seconds=${2:?run.sh: --seconds needs a number} && shift ;;
     -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" && exit 0 ;;
     -*) stop 2 "unknown option $1 (--help shows the usage)" ;;
@@ -88,25 +89,26 @@ failed=0
 
 # ---- Making
 
-declare -A makers=() # process of each model that is being made
+makers=() # processes that make models
 
 start_models() # NAME...
 {
-    local model
+    local model vocabulary
     for model; do
-        [ -z "${makers[$model]-}" ] || continue
+        case $model in
+        minilm*) vocabulary=bert.gguf ;;
+        *) vocabulary=llama256-Q4_1.gguf ;;
+        esac
         python3 -B "$top/bench/make_model" "${model%-*}" "${model##*-}" "$work/$model.gguf" \
-            --tokenizer-from "$top/tests/data/tiny/llama256-Q4_1.gguf" 2>>"$work/makers.txt" &
-        makers[$model]=$!
+            --tokenizer-from "$top/tests/data/tiny/$vocabulary" 2>>"$work/makers.txt" &
+        makers+=($!)
     done
 }
 
 wait_models()
 {
-    local model status=0
-    for model in "${!makers[@]}"; do
-        wait "${makers[$model]}" || status=1
-    done
+    local maker status=0
+    for maker in "${makers[@]}"; do wait "$maker" || status=1; done
     makers=()
     [ "$status" = 0 ] || cat "$work/makers.txt" >&2
     return "$status"
@@ -196,17 +198,18 @@ run_kernels()
 
 run_models()
 {
-    local begin=$SECONDS
+    local begin=$SECONDS files=("${models[@]/#/$work/}")
+    files=("${files[@]/%/.gguf}")
     wait_models || return 1
     # It stops by itself; timeout is for what hangs.
     timeout "$limit" python3 -B "$here/models.py" "$prebuilt/strata" \
-        $((limit - SECONDS + begin - 2)) cuda "${models[@]/#/$work/}" >>"$lines"
+        $((limit - SECONDS + begin - 2)) cuda "${files[@]}" >>"$lines"
 }
 
 run_moves()
 {
     wait_models || return 1
-    timeout "$limit" "$prebuilt/bench_moves" "$work/$moved.gguf" cuda >>"$lines"
+    timeout "$limit" "$prebuilt/bench_moves" "$work/${models[0]}.gguf" cuda >>"$lines"
 }
 
 run_torch()
@@ -249,8 +252,11 @@ part() # NAME SECONDS: runs it, and keeps how it went
 }
 
 echo "== building" >&2
-! selected models || start_models "${models[@]}"
-! selected moves || start_models "$moved"
+if selected models; then
+    start_models "${models[@]}"
+elif selected moves; then
+    start_models "${models[0]}"
+fi
 build_all || stop 1 "the build failed, see above"
 echo "built after $SECONDS s" >&2
 part check 100

@@ -152,9 +152,16 @@ class Models(WithFolder):
         self.assertTrue(all(line["model"] == "tiny" and line["tops"] > 0 for line in lines))
 
     def test_no_time(self):
-        done = script("models.py", STRATA, "0", "cpu", "a-q4_0.gguf")
+        done = script("models.py", STRATA, "0", "cpu", TINY / "llama256-Q4_1.gguf")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertEqual(done.stderr.count("no time for"), 4)
+        self.assertEqual(done.stderr.count("no time is left"), 4)
+
+    def test_vectors(self):
+        done = script("models.py", STRATA, "100", "cpu", TINY / "bert.gguf", **self.emulator)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([line["sequences"] for line in lines], [64, 1])
+        self.assertEqual({line["phase"] for line in lines}, {"embed"})
 
     @needs_emulator
     def test_moves(self):

@@ -117,23 +117,30 @@ static struct strata_cuda_product product_of(const struct strata__product *produ
     };
 }
 
-static struct strata_cuda_step step_of(const struct strata__step *step, unsigned first_layer)
+/* Gates of the step before are applied where this one reads them. */
+static uint32_t prelude_of(const struct strata__step *steps, size_t i)
 {
-    static const uint32_t combines[] = {[STRATA__KEEP] = STRATA_CUDA_KEEP,
-                                        [STRATA__ADD_TO_X] = STRATA_CUDA_ADD_TO_X,
-                                        [STRATA__SILU_GATE] = STRATA_CUDA_SILU_GATE};
+    if (i > 0 && steps[i - 1].combine == STRATA__SILU_GATE)
+        return STRATA_CUDA_SILU_GATE;
+    return steps[i].prelude.kind == STRATA__RMS_NORM ? STRATA_CUDA_RMS_NORM : STRATA_CUDA_AS_IT_IS;
+}
+
+static struct strata_cuda_step step_of(const struct strata__step *steps, size_t i)
+{
+    const struct strata__step *step = &steps[i];
     struct strata_cuda_step out = {
         .kind = step->kind == STRATA__STEP_PROJECT      ? STRATA_CUDA_PROJECT
                 : step->kind == STRATA__STEP_ROPE_STORE ? STRATA_CUDA_ROPE_STORE
                                                         : STRATA_CUDA_ATTEND,
         .in = buffer_of(step->in),
-        .norm = step->prelude.kind == STRATA__RMS_NORM ? step->prelude.weight : NULL,
-        .combine = combines[step->combine],
+        .prelude = prelude_of(steps, i),
+        .norm = step->prelude.weight,
+        .combine = step->combine == STRATA__ADD_TO_X ? STRATA_CUDA_ADD_TO_X : STRATA_CUDA_KEEP,
         .products = step->products,
-        .layer = step->layer - first_layer,
+        .layer = step->layer - steps[0].layer,
     };
-    for (unsigned i = 0; i < step->products; i++)
-        out.product[i] = product_of(&step->product[i]);
+    for (unsigned p = 0; p < step->products; p++)
+        out.product[p] = product_of(&step->product[p]);
     return out;
 }
 
@@ -223,7 +230,7 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     STRATA_TRY(reserve(&d->steps, &d->n_steps, count, sizeof *d->steps));
     STRATA_TRY(describe_spans(d, chunk, first, layers));
     for (size_t i = 0; i < count; i++)
-        d->steps[i] = step_of(&steps[i], first);
+        d->steps[i] = step_of(steps, i);
     struct strata_cuda_run run = run_of(d, chunk);
     run.n_steps = (uint32_t)count;
     run.n_layers = (uint32_t)layers;

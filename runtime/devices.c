@@ -6,6 +6,7 @@
 #include "device_cuda_run.h"
 #include "governor.h"
 #include "memory.h"
+#include "near_memory.h"
 
 #define MOST 16
 
@@ -45,8 +46,11 @@ static strata_status open_usable(strata_runtime *runtime, struct strata__devices
     strata_status status = STRATA_OK;
     for (size_t i = 0; i < topology->n_gpus && devices->count < MOST; i++) {
         const strata_gpu_info *gpu = &topology->gpus[i];
+        struct strata__near_memory near; /* pinned memory that copies go through */
+        strata__near_memory_begin(&near, gpu->near_numa);
         if (gpu->usable)
             status = open_one(runtime, devices, (uint32_t)gpu->cuda_device, "cuda");
+        strata__near_memory_end(&near);
         if (!gpu->usable || status == STRATA_E_DEVICE)
             strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO, "GPU %s is not used: %s",
                         gpu->pci, gpu->usable ? strata_last_error() : gpu->reason);

@@ -121,6 +121,11 @@ uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
 
 typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product &product);
 
+cudaError_t chosen(cudaStream_t stream, const Product &product)
+{
+    return packed_products(stream, &product, 1);
+}
+
 void bench_product(const char *name, ProductKernel kernel, const Type &type, uint32_t rows,
                    uint32_t k, uint32_t m, double copy)
 {
@@ -131,18 +136,15 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
     unsigned char *q = random_memory(static_cast<uint64_t>(m) * k);
     unsigned char *scale = random_memory(static_cast<uint64_t>(m) * k / 8);
     unsigned char *y = random_memory(static_cast<uint64_t>(m) * rows * 4);
-    Product p = {reinterpret_cast<float *>(y),
-                 rows,
-                 weights,
-                 type.id,
-                 rows,
-                 k,
-                 m,
-                 0,
-                 nullptr,
-                 reinterpret_cast<int8_t *>(q),
-                 reinterpret_cast<float *>(scale),
-                 reinterpret_cast<int16_t *>(scale)};
+    Product p = {};
+    p.y = reinterpret_cast<float *>(y);
+    p.ldy = rows;
+    p.type = type.id;
+    p.rows = rows;
+    p.k = k;
+    p.m = m;
+    p.in = {nullptr, reinterpret_cast<int8_t *>(q), reinterpret_cast<float *>(scale),
+            reinterpret_cast<int16_t *>(scale)};
     double s = measure(quick ? 2 : 200, [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
         must(kernel(stream, p), name);
@@ -161,10 +163,10 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
 void bench_products(const Type &type, double copy)
 {
     const uint32_t rows = quick ? 64 : 4096, k = quick ? 512 : 4096;
-    bench_product("packed", packed_product, type, rows, k, 1, copy);
-    bench_product("packed", packed_product, type, quick ? 64 : 14336, k, 1, copy);
+    bench_product("packed", chosen, type, rows, k, 1, copy);
+    bench_product("packed", chosen, type, quick ? 64 : 14336, k, 1, copy);
     for (uint32_t m : {2u, 4u, 8u}) {
-        bench_product("packed", packed_product, type, rows, k, m, copy);
+        bench_product("packed", chosen, type, rows, k, m, copy);
         bench_product("gemm", packed_gemm, type, rows, k, m, copy);
     }
     for (uint32_t m : {16u, 64u, 512u})
@@ -205,14 +207,17 @@ struct Decoder {
         return p;
     }
 
-    strata_cuda_step *step(uint32_t kind, uint32_t in, uint32_t layer, bool norm, uint32_t combine)
+    strata_cuda_step *step(uint32_t kind, uint32_t in, uint32_t layer,
+                           uint32_t prelude = STRATA_CUDA_AS_IT_IS,
+                           uint32_t combine = STRATA_CUDA_KEEP)
     {
         strata_cuda_step s = {};
         s.kind = kind;
         s.in = in;
         s.layer = layer;
+        s.prelude = prelude;
         s.combine = combine;
-        if (norm)
+        if (prelude == STRATA_CUDA_RMS_NORM)
             s.norm = reinterpret_cast<float *>(take(m.embedding * 4));
         steps.push_back(s);
         return &steps.back();
@@ -229,23 +234,24 @@ struct Decoder {
         uint32_t q = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim, e = m.embedding;
         steps.reserve(m.layers * 6 + 1);
         for (uint32_t l = 0; l < m.layers; l++) {
-            strata_cuda_step *s =
-                step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, l, true, STRATA_CUDA_KEEP);
+            strata_cuda_step *s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, l, STRATA_CUDA_RMS_NORM);
             add(s, q, e, STRATA_CUDA_Q);
             add(s, kv, e, STRATA_CUDA_K);
             add(s, kv, e, STRATA_CUDA_V);
-            step(STRATA_CUDA_ROPE_STORE, 0, l, false, STRATA_CUDA_KEEP);
-            step(STRATA_CUDA_ATTEND, 0, l, false, STRATA_CUDA_KEEP);
-            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_MIX, l, false, STRATA_CUDA_ADD_TO_X);
+            step(STRATA_CUDA_ROPE_STORE, 0, l);
+            step(STRATA_CUDA_ATTEND, 0, l);
+            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_MIX, l, STRATA_CUDA_AS_IT_IS,
+                     STRATA_CUDA_ADD_TO_X);
             add(s, e, q, STRATA_CUDA_DELTA);
-            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, l, true, STRATA_CUDA_SILU_GATE);
+            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, l, STRATA_CUDA_RMS_NORM);
             add(s, m.ffn, e, STRATA_CUDA_GATE);
             add(s, m.ffn, e, STRATA_CUDA_UP);
-            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_GATE, l, false, STRATA_CUDA_ADD_TO_X);
+            s = step(STRATA_CUDA_PROJECT, STRATA_CUDA_GATE, l, STRATA_CUDA_SILU_GATE,
+                     STRATA_CUDA_ADD_TO_X);
             add(s, e, m.ffn, STRATA_CUDA_DELTA);
         }
         strata_cuda_step *s =
-            step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, m.layers, true, STRATA_CUDA_KEEP);
+            step(STRATA_CUDA_PROJECT, STRATA_CUDA_X, m.layers, STRATA_CUDA_RMS_NORM);
         add(s, m.vocab, e, STRATA_CUDA_LOGITS);
     }
     ~Decoder()

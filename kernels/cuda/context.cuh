@@ -2,6 +2,7 @@
 #ifndef STRATA_CUDA_CONTEXT_CUH
 #define STRATA_CUDA_CONTEXT_CUH
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "kernels.cuh"
@@ -15,9 +16,29 @@ struct DecodeGraph {
 
 static const int GRAPHS = 16;
 
+namespace strata
+{
+
+/* Pinned memory of the host that copies go through (copy.cu).  Any thread may copy; a copy is
+ * finished when the call returns.  `close` also after an `open` that failed. */
+struct Staging {
+    pthread_mutex_t lock;
+    void *half[2];
+    cudaEvent_t done[2]; /* what was sent from a half, or to it */
+    bool is_open;
+
+    cudaError_t open();
+    void close();
+    cudaError_t copy(cudaStream_t stream, void *to, const void *from, size_t bytes,
+                     cudaMemcpyKind kind);
+};
+
+} // namespace strata
+
 struct strata_cuda_context {
     int device;
     cudaStream_t compute, copies;
+    strata::Staging staging; /* of `copies` */
     DecodeGraph graphs[GRAPHS];
     uint64_t runs;
 };

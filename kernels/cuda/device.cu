@@ -52,6 +52,19 @@ int device_info(uint32_t index, struct strata_cuda_device *device, char *message
     return STRATA_CUDA_OK;
 }
 
+/* Also what was opened in part. */
+void close_device(struct strata_cuda_context *context)
+{
+    cudaSetDevice(context->device);
+    close_graphs(context);
+    context->staging.close();
+    if (context->compute)
+        cudaStreamDestroy(context->compute);
+    if (context->copies)
+        cudaStreamDestroy(context->copies);
+    delete context;
+}
+
 int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
 {
     Out out = {message, capacity};
@@ -62,26 +75,16 @@ int open_device(uint32_t index, struct strata_cuda_context **opened, char *messa
         return failed(out, "opening the device", cudaErrorMemoryAllocation);
     context->device = static_cast<int>(index);
     cudaError_t error = cudaStreamCreateWithFlags(&context->compute, cudaStreamNonBlocking);
-    if (error == cudaSuccess) {
+    if (error == cudaSuccess)
         error = cudaStreamCreateWithFlags(&context->copies, cudaStreamNonBlocking);
-        if (error != cudaSuccess)
-            cudaStreamDestroy(context->compute);
-    }
+    if (error == cudaSuccess)
+        error = context->staging.open();
     if (error != cudaSuccess) {
-        delete context;
-        return failed(out, "cudaStreamCreateWithFlags", error);
+        close_device(context);
+        return failed(out, "streams and pinned memory", error);
     }
     *opened = context;
     return STRATA_CUDA_OK;
-}
-
-void close_device(struct strata_cuda_context *context)
-{
-    cudaSetDevice(context->device);
-    close_graphs(context);
-    cudaStreamDestroy(context->compute);
-    cudaStreamDestroy(context->copies);
-    delete context;
 }
 
 /* ---- Memory ---- */
@@ -106,8 +109,7 @@ int copy(struct strata_cuda_context *context, void *to, const void *from, size_t
          cudaMemcpyKind kind, const Out &out)
 {
     TRY(cudaSetDevice(context->device));
-    TRY(cudaMemcpyAsync(to, from, bytes, kind, context->copies));
-    TRY(cudaStreamSynchronize(context->copies));
+    TRY(context->staging.copy(context->copies, to, from, bytes, kind));
     return STRATA_CUDA_OK;
 }
 
@@ -159,7 +161,9 @@ int self_test(uint32_t index, char *message, size_t capacity)
     if (status == STRATA_CUDA_OK) {
         float *x = static_cast<float *>(memory);
         Out out = {message, capacity};
-        cudaError_t error = rms_norm(context->compute, x, x, x + n, 1, n, 0);
+        Prelude prelude = {x, x + n, nullptr, 0};
+        Prepared prepared = {x, nullptr, nullptr, nullptr};
+        cudaError_t error = prepare_rows(context->compute, prepared, prelude, 1, n);
         if (error == cudaSuccess)
             error = cudaStreamSynchronize(context->compute);
         if (error != cudaSuccess)

@@ -58,8 +58,25 @@ __device__ inline uint32_t table_values(uint32_t q)
     return (below & ~high) | (above & high);
 }
 
-/* Scale and offset of a row of a panel for (half of) a record: element = scale * (q - bias) +
- * offset. */
+/* Scale and offset from d and m (binary16) and, of K types, the factors: of the scale, and of the
+ * offset where that is not in its high nibble.  element = scale * (q - bias) + offset */
+template <class F>
+__device__ void scale_from(uint16_t d, uint16_t m, uint32_t factor, uint32_t offset_factor,
+                           float *scale, float *offset)
+{
+    *scale = from_half(d);
+    *offset = F::offset ? from_half(m) : 0.0f;
+    if (F::k_type && F::offset && F::sub == 16) { /* Q2_K: nibbles */
+        *scale *= static_cast<float>(factor & 15);
+        *offset *= -static_cast<float>(factor >> 4);
+    } else if (F::k_type) {
+        *scale *= static_cast<float>(static_cast<int8_t>(factor));
+        if (F::offset)
+            *offset *= -static_cast<float>(offset_factor);
+    }
+}
+
+/* Those of a row of a panel for (half of) a record. */
 template <class F>
 __device__ void scale_of(const unsigned char *area, uint32_t record, int half, int row,
                          float *scale, float *offset)
@@ -71,16 +88,8 @@ __device__ void scale_of(const unsigned char *area, uint32_t record, int half, i
         block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + row;
     if (F::k_type && F::sub == 16)
         factor += 16 * half;
-    *scale = from_half(d[row]);
-    *offset = F::offset ? from_half(d[16 + row]) : 0.0f;
-    if (F::k_type && F::offset && F::sub == 16) { /* Q2_K: nibbles */
-        *scale *= static_cast<float>(*factor & 15);
-        *offset *= -static_cast<float>(*factor >> 4);
-    } else if (F::k_type) {
-        *scale *= static_cast<float>(static_cast<int8_t>(*factor));
-        if (F::offset)
-            *offset *= -static_cast<float>(factor[16]);
-    }
+    scale_from<F>(d[row], F::offset ? d[16 + row] : 0, F::k_type ? *factor : 0,
+                  F::k_type && F::offset && F::sub == 32 ? factor[16] : 0, scale, offset);
 }
 
 } // namespace strata

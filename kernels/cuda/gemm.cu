@@ -10,7 +10,7 @@
  * have a panel each and share those records; where the panels are too few to fill a device, several
  * warps take a panel, each a slice of its records, and their sums are added in order at the end. */
 #include "formats.cuh"
-#include "kernels.cuh"
+#include "product.cuh"
 
 #include STRATA_CUDA_MMA /* "mma_ptx.cuh"; the build of the emulator names its own */
 
@@ -26,12 +26,10 @@ const uint32_t RESIDENT = 2;       /* blocks of a multiprocessor */
 const uint32_t ZERO = 0x4b400000u; /* 1.5 * 2^23: integers added to it are those of the float */
 
 struct Work {
-    float *y;
+    Output out;
     const unsigned char *panels;
-    const int8_t *q;
-    const float *q_scale;
-    const int16_t *q_sum;
-    uint32_t ldy, rows, k, m;
+    Prepared in;
+    uint32_t k, m;
     uint32_t each;  /* panels of a block, and records of a slice at a time: a divisor of WARPS */
     uint32_t slice; /* records of a slice: a multiple of each */
 };
@@ -110,7 +108,7 @@ __device__ void stage(Staged &s, const Work &w, uint32_t turn, uint32_t first, u
         uint32_t record = record_of(w, turn, slot);
         uint4 q = {0, 0, 0, 0};
         if (first + token < w.m && record < records)
-            q = *reinterpret_cast<const uint4 *>(w.q + static_cast<size_t>(first + token) * w.k +
+            q = *reinterpret_cast<const uint4 *>(w.in.q + static_cast<size_t>(first + token) * w.k +
                                                  32 * record + 16 * half);
         *reinterpret_cast<uint4 *>(&s.q[slot][12 * token + 4 * half]) = q;
     }
@@ -118,8 +116,8 @@ __device__ void stage(Staged &s, const Work &w, uint32_t turn, uint32_t first, u
         uint32_t slot = i % WARPS, token = i / WARPS, record = record_of(w, turn, slot);
         bool there = first + token < w.m && record < records;
         size_t at = static_cast<size_t>(first + token) * records + record;
-        int low = there ? w.q_sum[2 * at] : 0, high = there ? w.q_sum[2 * at + 1] : 0;
-        s.step[slot][token] = there ? w.q_scale[at] : 0.0f;
+        int low = there ? w.in.sum[2 * at] : 0, high = there ? w.in.sum[2 * at + 1] : 0;
+        s.step[slot][token] = there ? w.in.scale[at] : 0.0f;
         s.sum[slot][0][token] = F::sub == 32 ? low + high : low;
         s.sum[slot][1][token] = high;
     }
@@ -187,12 +185,14 @@ template <class F> __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm
     const uint32_t records = w.k / 32, first = blockIdx.y * TOKENS;
     const size_t area = scale_area<F>(w.k);
     const uint32_t index = blockIdx.x * w.each + warp_of() % w.each;
-    const bool works = index * 16 < w.rows; /* else there is no panel */
+    const bool works = index * 16 < w.out.rows; /* else there is no panel */
     const unsigned char *panel =
         w.panels + index * (area + static_cast<size_t>(records) * F::quant_bytes);
     const int tiles = static_cast<int>(w.m - first < TOKENS ? (w.m - first + 7) / 8 : TILES);
     const uint32_t own = warp_of() / w.each * w.each; /* the first slot of the warp's slice */
     float sums[TILES][4] = {};
+    let_next_start();
+    wait_for_inputs();
     for (uint32_t turn = 0; turn < w.slice / w.each; turn++) {
         __syncthreads();
         stage<F>(staged, w, turn, first, 8 * tiles);
@@ -217,18 +217,17 @@ template <class F> __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm
     for (int i = 0; i < TILES * 4; i++) {
         uint32_t row = index * 16 + lane_of() / 4 + 8 * (i % 4 / 2);
         uint32_t token = first + 8 * (i / 4) + 2 * (lane_of() % 4) + i % 2;
-        if (row < w.rows && token < w.m)
-            w.y[static_cast<size_t>(token) * w.ldy + row] = sums[i / 4][i % 4];
+        bool there = row < w.out.rows && token < w.m;
+        if (there)
+            w.out.store(token, row, sums[i / 4][i % 4]);
     }
 }
 
 template <class F> cudaError_t run(cudaStream_t stream, Work w)
 {
-    const uint32_t panels = (w.rows + 15) / 16, groups = (w.m + TOKENS - 1) / TOKENS;
-    int device, multiprocessors;
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+    const uint32_t panels = (w.out.rows + 15) / 16, groups = (w.m + TOKENS - 1) / TOKENS;
+    int multiprocessors;
+    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &multiprocessors);
     if (error != cudaSuccess)
         return error;
     /* The most panels of a block with which all multiprocessors have work. */
@@ -239,7 +238,7 @@ template <class F> cudaError_t run(cudaStream_t stream, Work w)
     const uint32_t slices = WARPS / w.each, least = (w.k / 32 + slices - 1) / slices;
     w.slice = (least + w.each - 1) / w.each * w.each;
     dim3 grid((panels + w.each - 1) / w.each, groups);
-    return launch(gemm_kernel<F>, grid, WARPS * WARP, SHARED_BYTES, stream, w);
+    return launch_chained(gemm_kernel<F>, grid, WARPS * WARP, SHARED_BYTES, stream, w);
 }
 
 } // namespace
@@ -249,12 +248,7 @@ namespace strata
 
 cudaError_t packed_gemm(cudaStream_t stream, const Product &p)
 {
-    Work w = {p.y,    static_cast<const unsigned char *>(p.weights),
-              p.q,    p.scale,
-              p.sum,  p.ldy,
-              p.rows, p.k,
-              p.m,    0,
-              0};
+    Work w = {Output(p), static_cast<const unsigned char *>(p.weights), p.in, p.k, p.m, 0, 0};
     switch (p.type) {
 #define X(id, ...) \
     case id:       \

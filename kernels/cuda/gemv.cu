@@ -1,260 +1,384 @@
-/* Products of few tokens: each panel of 16 packed rows is read once, 16 bytes a lane.
+/* Products of few tokens: panels of 16 packed rows are read once, as fast as memory gives them.
  *
- * A block has one panel and up to T tokens; its warps share the panel's records of 32 columns.  A
- * vector of a record (packed.h) is 64 bytes, four lanes of 16: lane 4 * i + j of a warp takes the
- * rows 4 * j .. 4 * j + 3 of vector i, so that a warp reads 512 bytes that follow each other: a
- * record of 8 bits, or several of fewer.  Dot products within a record are exact integers (dp4a);
- * every lane scales its own, and the lanes and warps are summed once, at the end. */
+ * A record of 32 columns of a panel is vectors of 64 bytes (packed.h), four lanes of 16: lane
+ * 4 * i + j of a warp takes the rows 4 * j .. 4 * j + 3 of all vectors of record i, of eight that
+ * follow each other (an octet).  So every lane has whole dot products of 32 columns, exact integers
+ * (dp4a), and scales them once; lanes and warps are summed at the end of a panel.
+ *
+ * A multiprocessor keeps its blocks, which take panels in turn: a warp loads the octet to come, of
+ * this panel or the next, before it multiplies the one at hand, and the first one before the kernel
+ * in front of this has ended.  A single token's activations are prepared by each block for itself,
+ * in shared memory. */
 #include "formats.cuh"
-#include "kernels.cuh"
+#include "prepare.cuh"
+#include "product.cuh"
 
 using namespace strata;
 
 namespace
 {
 
-const unsigned WARPS = 4;       /* of products with float rows */
-const uint32_t MOST_WARPS = 16; /* that share a panel */
+const uint32_t WARPS = 8; /* of a block, at most */
+const uint32_t OCTET = 8;
 
-__device__ uint32_t part(const uint4 &words, int row)
+__device__ uint32_t part(const uint4 &words, int i)
 {
-    return row == 0 ? words.x : row == 1 ? words.y : row == 2 ? words.z : words.w;
+    return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w;
 }
 
-/* What a lane reads of a record: quants of its four rows, for the groups of its vector. */
-template <class F> struct Quants {
-    uint4 low, high;
+/* Two bytes of eight, and one of four. */
+__device__ uint16_t half_of(const uint2 &words, int i)
+{
+    return static_cast<uint16_t>((i < 2 ? words.x : words.y) >> 16 * (i % 2));
+}
+__device__ uint32_t byte_of(uint32_t word, int i)
+{
+    return word >> 8 * i & 255;
+}
 
-    __device__ Quants(const unsigned char *record, int vector, int quad)
+/* A lane's part of a record as it lies in memory: quants and scales of four rows. */
+template <class F> struct Record {
+    static const int HIGH = F::bits == 6 ? 2 : F::bits == 5 || F::bits == 3 ? 1 : 0;
+    static const int HALVES = F::sub == 16 ? 2 : 1; /* with scales of their own */
+
+    uint4 low[F::vectors], high[HIGH + 1];
+    uint2 d, m;
+    uint32_t factor[2];
+
+    __device__ void load(const unsigned char *panel, size_t area, uint32_t record, uint32_t quad)
     {
-        const unsigned char *at = record + 16 * quad;
-        low = *reinterpret_cast<const uint4 *>(at + 64 * vector);
-        high = low;
-        if (F::bits == 5)
-            high = *reinterpret_cast<const uint4 *>(at + 256);
-        if (F::bits == 6)
-            high = *reinterpret_cast<const uint4 *>(at + 256 + 64 * (vector / 2));
-        if (F::bits == 3)
-            high = *reinterpret_cast<const uint4 *>(at + 128);
+        const unsigned char *at =
+            panel + area + static_cast<size_t>(record) * F::quant_bytes + 16 * quad;
+        UNROLL
+        for (int i = 0; i < F::vectors; i++)
+            low[i] = *reinterpret_cast<const uint4 *>(at + 64 * i);
+        UNROLL
+        for (int i = 0; i < HIGH; i++)
+            high[i] = *reinterpret_cast<const uint4 *>(at + 64 * (F::vectors + i));
+        const uint32_t records = F::block_elems / 32;
+        const unsigned char *block = panel + record / records * F::scale_bytes;
+        const unsigned char *factors =
+            block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + 4 * quad;
+        d = *reinterpret_cast<const uint2 *>(block + 8 * quad);
+        if (F::offset)
+            m = *reinterpret_cast<const uint2 *>(block + 32 + 8 * quad);
+        UNROLL
+        for (int i = 0; i < F::factor_bytes / 16; i++)
+            factor[i] = *reinterpret_cast<const uint32_t *>(factors + 16 * i);
     }
 
-    /* Four columns of a row: group `g` of the record, group `i` of the vector. */
-    __device__ uint32_t columns(int row, int g, int i) const
+    /* Four columns of a row, of group g. */
+    __device__ uint32_t columns(int row, int g) const
     {
-        uint32_t q = part(low, row);
+        uint32_t q = part(low[g / F::groups], row);
         if (F::low_bits == 4)
-            q = q >> 4 * i & 0x0f0f0f0fu;
+            q = q >> 4 * (g % 2) & 0x0f0f0f0fu;
         if (F::low_bits == 2)
-            q = q >> 2 * i & 0x03030303u;
+            q = q >> 2 * (g % 4) & 0x03030303u;
         if (F::bits == 5)
-            q |= (part(high, row) >> g & 0x01010101u) << 4;
+            q |= (part(high[0], row) >> g & 0x01010101u) << 4;
         if (F::bits == 6)
-            q |= (part(high, row) >> 2 * (g % 4) & 0x03030303u) << 4;
+            q |= (part(high[g / 4 * HIGH / 2], row) >> 2 * (g % 4) & 0x03030303u) << 4;
         if (F::bits == 3)
-            q |= (part(high, row) >> g & 0x01010101u) << 2;
+            q |= (part(high[0], row) >> g & 0x01010101u) << 2;
         return F::table ? table_values(q) : q;
+    }
+
+    __device__ void scale(int half, int row, float *scale, float *offset) const
+    {
+        uint32_t first = byte_of(factor[F::k_type && F::sub == 16 ? half : 0], row);
+        uint32_t second = byte_of(factor[F::k_type && F::offset && F::sub == 32 ? 1 : 0], row);
+        scale_from<F>(half_of(d, row), half_of(m, row), first, second, scale, offset);
     }
 };
 
-/* Scales of a lane's four rows for (half of) a record. */
-template <class F> struct Scales {
-    float scale[4], offset[4];
-
-    __device__ Scales(const unsigned char *area, uint32_t record, int half, int quad)
-    {
-        for (int r = 0; r < 4; r++)
-            scale_of<F>(area, record, half, 4 * quad + r, &scale[r], &offset[r]);
-    }
+struct Matrix {
+    Output out;
+    const unsigned char *panels;
+    uint32_t end; /* panels of it and of those before it */
 };
 
 struct Work {
-    float *y;
-    const unsigned char *panels;
-    const float *x;
-    const int8_t *q;
-    const float *q_scale;
-    uint32_t ldy, rows, k, m;
+    Matrix matrix[GROUP];
+    uint32_t panels, k, m;
+    uint32_t share; /* warps of a panel: a power of two */
+    Prepared in;
+    Prelude prelude; /* x: the block prepares its token's activations in shared memory */
+
+    /* Of these kernels' parameters nothing is indexed by what is not known to the compiler. */
+    __device__ Matrix of(uint32_t panel) const
+    {
+        return panel < matrix[0].end ? matrix[0] : panel < matrix[1].end ? matrix[1] : matrix[2];
+    }
+    __device__ uint32_t before(uint32_t panel) const
+    {
+        return panel < matrix[0].end ? 0 : panel < matrix[1].end ? matrix[0].end : matrix[1].end;
+    }
 };
 
-template <class F, int T>
-__device__ void multiply_q8(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
-                            const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
+/* Blocks of a multiprocessor. */
+template <int T, bool q8> constexpr uint32_t resident()
 {
-    UNROLL
-    for (int t = 0; t < T; t++)
-        if (first + t < w.m) {
-            const int8_t *q = w.q + static_cast<size_t>(first + t) * w.k + 32 * record;
-            int dot[4] = {0, 0, 0, 0}, all = 0;
-            for (int i = 0; i < F::groups; i++) {
-                int g = vector * F::groups + i;
-                uint32_t x = *reinterpret_cast<const uint32_t *>(q + 4 * g);
-                all = dot4(0x01010101u, x, all);
-                for (int r = 0; r < 4; r++)
-                    dot[r] = dot4(quants.columns(r, g, i), x, dot[r]);
-            }
-            float step = w.q_scale[static_cast<size_t>(first + t) * (w.k / 32) + record];
-            for (int r = 0; r < 4; r++)
-                sums[t][r] += step * (scales.scale[r] * static_cast<float>(dot[r] - F::bias * all) +
-                                      scales.offset[r] * static_cast<float>(all));
-        }
+    return T == 1 && q8 ? 2 : 1;
 }
 
-/* Column j of four, as a value. */
+/* ---- A record's products ---- */
+
+/* Adds the products of 16 columns. */
+template <class F, int T>
+__device__ void dot_half(int (&dot)[T][4], const Record<F> &record, int half, const uint4 (&x)[T])
+{
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        UNROLL
+    for (int r = 0; r < 4; r++) {
+        uint32_t columns = record.columns(r, 4 * half + i);
+        UNROLL
+        for (int t = 0; t < T; t++)
+            dot[t][r] = dot4(columns, part(x[t], i), dot[t][r]);
+    }
+}
+
+/* Scales what has been added up, of (half of) a record, whose quants of the token sum to `all`. */
 template <class F>
-__device__ float value_of(uint32_t columns, int j, const Scales<F> &scales, int row)
+__device__ void scale_dots(float (&sums)[4], int (&dot)[4], const Record<F> &record, int half,
+                           float step, int all)
+{
+    UNROLL
+    for (int r = 0; r < 4; r++) {
+        float scale, offset;
+        record.scale(half, r, &scale, &offset);
+        float value = scale * static_cast<float>(dot[r] - F::bias * all);
+        if (F::offset)
+            value += offset * static_cast<float>(all);
+        sums[r] += step * value;
+        dot[r] = 0;
+    }
+}
+
+template <class F, int T>
+__device__ void multiply_q8(float (&sums)[T][4], const Record<F> &record, const Work &w,
+                            const Prepared &in, uint32_t first, uint32_t index)
+{
+    int dot[T][4] = {};
+    UNROLL
+    for (int half = 0; half < 2; half++) {
+        uint4 x[T] = {};
+        UNROLL
+        for (int t = 0; t < T; t++)
+            if (first + t < w.m)
+                x[t] = *reinterpret_cast<const uint4 *>(
+                    in.q + static_cast<size_t>(first + t) * w.k + 32 * index + 16 * half);
+        dot_half<F, T>(dot, record, half, x);
+        if (half + 1 < 2 && Record<F>::HALVES == 1)
+            continue;
+        UNROLL
+        for (int t = 0; t < T; t++)
+            if (first + t < w.m) {
+                size_t at = static_cast<size_t>(first + t) * (w.k / 32) + index;
+                int all = in.sum[2 * at + half];
+                if (Record<F>::HALVES == 1)
+                    all += in.sum[2 * at];
+                scale_dots<F>(sums[t], dot[t], record, Record<F>::HALVES == 1 ? 0 : half,
+                              in.scale[at], all);
+            }
+    }
+}
+
+/* Column j of four, as the integer that is scaled. */
+template <class F> __device__ float quant_of(uint32_t columns, int j)
 {
     int byte = static_cast<int>(columns >> 8 * j & 255);
     if (F::bits == 8 || F::table)
         byte = static_cast<int8_t>(byte);
-    return scales.scale[row] * static_cast<float>(byte - F::bias) + scales.offset[row];
+    return static_cast<float>(byte - F::bias);
 }
 
-template <class F, int T>
-__device__ void multiply_f32(float (&sums)[T][4], const Work &w, const Quants<F> &quants,
-                             const Scales<F> &scales, uint32_t first, uint32_t record, int vector)
+/* With activations as floats, of one token. */
+template <class F>
+__device__ void multiply_f32(float (&sums)[4], const Record<F> &record, const float *x)
 {
+    float dot[4] = {}, all = 0;
     UNROLL
-    for (int i = 0; i < F::groups; i++) {
-        int g = vector * F::groups + i;
+    for (int g = 0; g < 8; g++) {
+        const float4 four = *reinterpret_cast<const float4 *>(x + 4 * g);
+        all += four.x + four.y + four.z + four.w;
         UNROLL
         for (int r = 0; r < 4; r++) {
-            uint32_t columns = quants.columns(r, g, i);
-            UNROLL
-            for (int t = 0; t < T; t++)
-                if (first + t < w.m) {
-                    const float *x =
-                        w.x + static_cast<size_t>(first + t) * w.k + 32 * record + 4 * g;
-                    for (int j = 0; j < 4; j++)
-                        sums[t][r] += value_of<F>(columns, j, scales, r) * x[j];
-                }
+            uint32_t columns = record.columns(r, g);
+            dot[r] += quant_of<F>(columns, 0) * four.x + quant_of<F>(columns, 1) * four.y +
+                      quant_of<F>(columns, 2) * four.z + quant_of<F>(columns, 3) * four.w;
         }
-    }
-}
-
-/* Sums over the lanes of the same rows, and over the warps; shared memory: T * 16 floats a
- * warp.
- */
-template <int T> __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first)
-{
-    float *shared = shared_floats();
-    for (int t = 0; t < T; t++)
+        if (g != 7 && !(g == 3 && Record<F>::HALVES == 2))
+            continue;
+        UNROLL
         for (int r = 0; r < 4; r++) {
-            float sum = sums[t][r];
-            for (int step = 4; step < WARP; step *= 2)
-                sum += __shfl_xor_sync(ALL_LANES, sum, step);
-            if (lane_of() < 4)
-                shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
+            float scale, offset;
+            record.scale(Record<F>::HALVES == 2 ? g / 4 : 0, r, &scale, &offset);
+            sums[r] += scale * dot[r] + offset * all;
+            dot[r] = 0;
         }
+        all = 0;
+    }
+}
+
+/* ---- A block ---- */
+
+/* What a warp reads next: an octet of a panel. */
+template <class F> struct Reader {
+    const Work &w;
+    size_t area;
+    uint32_t panel, octet, octets, first_octet, step;
+    Record<F> next;
+
+    __device__ explicit Reader(const Work &w_) : w(w_)
+    {
+        uint32_t slots = blockDim.x / WARP / w.share;
+        area = scale_area<F>(w.k);
+        octets = (w.k / 32 + OCTET - 1) / OCTET;
+        first_octet = octet = warp_of() % w.share;
+        step = gridDim.x * slots;
+        panel = blockIdx.x * slots + warp_of() / w.share;
+        load();
+    }
+    __device__ uint32_t record() const
+    {
+        return octet * OCTET + lane_of() / 4;
+    }
+    __device__ void load()
+    {
+        if (panel >= w.panels || record() >= w.k / 32)
+            return;
+        size_t bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
+        const unsigned char *at = w.of(panel).panels + (panel - w.before(panel)) * bytes;
+        next.load(at, area, record(), lane_of() % 4);
+    }
+    /* The octet that was loaded; loads the one behind it. */
+    __device__ Record<F> take()
+    {
+        Record<F> taken = next;
+        octet += w.share;
+        if (octet >= octets) {
+            octet = first_octet;
+            panel += step;
+        }
+        load();
+        return taken;
+    }
+};
+
+/* Shared memory of a block: sums of two panels in turn, so that one barrier a panel is enough; and
+ * the activations of its token. */
+template <int T> __device__ uint32_t sums_floats()
+{
+    return blockDim.x / WARP * T * 16;
+}
+
+__device__ Prepared prepare_own(const Work &w, unsigned char *shared)
+{
+    Prepared own = {nullptr, reinterpret_cast<int8_t *>(shared),
+                    reinterpret_cast<float *>(shared + w.k),
+                    reinterpret_cast<int16_t *>(shared + w.k + w.k / 8)};
+    prepare_row(w.prelude, 0, w.k, own, shared_floats());
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < 16 * T; i += blockDim.x) {
-        uint32_t row = blockIdx.x * 16 + i % 16, token = first + i / 16;
+    return own;
+}
+
+/* Adds the lanes' sums of the same rows, and the warps' of a panel, and stores them. */
+template <int T>
+__device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_panel, uint32_t first,
+                           float *shared)
+{
+    UNROLL
+    for (int t = 0; t < T; t++)
+        UNROLL
+    for (int r = 0; r < 4; r++) {
+        float sum = sums[t][r];
+        for (int step = 4; step < WARP; step *= 2)
+            sum += __shfl_xor_sync(ALL_LANES, sum, step);
+        if (lane_of() < 4)
+            shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
+    }
+    __syncthreads();
+    uint32_t slots = blockDim.x / WARP / w.share;
+    for (uint32_t i = threadIdx.x; i < slots * T * 16; i += blockDim.x) {
+        uint32_t slot = i / (T * 16), panel = first_panel + slot, token = first + i / 16 % T;
+        if (panel >= w.panels)
+            return;
+        const Matrix matrix = w.of(panel);
+        uint32_t row = (panel - w.before(panel)) * 16 + i % 16;
         float sum = 0;
-        for (unsigned warp = 0; warp < blockDim.x / WARP; warp++)
-            sum += shared[warp * T * 16 + i];
-        if (row < w.rows && token < w.m)
-            w.y[static_cast<size_t>(token) * w.ldy + row] = sum;
+        for (uint32_t warp = 0; warp < w.share; warp++)
+            sum += shared[(slot * w.share + warp) * T * 16 + i % (T * 16)];
+        bool there = row < matrix.out.rows && token < w.m;
+        if (there)
+            matrix.out.store(token, row, sum);
     }
 }
 
-template <class F, int T, bool q8> __global__ void packed_kernel(Work w)
+template <class F, int T, bool q8>
+__global__ void __launch_bounds__(WARPS *WARP, resident<T, q8>()) packed_kernel(Work w)
 {
-    const uint32_t records = w.k / 32;
-    const size_t area = scale_area<F>(w.k);
-    const unsigned char *panel =
-        w.panels + blockIdx.x * (area + static_cast<size_t>(records) * F::quant_bytes);
-    const int vector = static_cast<int>(lane_of() / 4) % F::vectors;
-    const int quad = static_cast<int>(lane_of() % 4);
+    Reader<F> reader(w);
     const uint32_t first = blockIdx.y * T;
-    const uint32_t at_once = 8 / F::vectors; /* records that a warp reads together */
-    float sums[T][4] = {};
-    for (uint32_t record = warp_of() * at_once + lane_of() / 4 / F::vectors; record < records;
-         record += blockDim.x / WARP * at_once) {
-        Quants<F> quants(panel + area + static_cast<size_t>(record) * F::quant_bytes, vector, quad);
-        Scales<F> scales(panel, record, vector * F::groups / 4, quad);
-        if (q8)
-            multiply_q8<F, T>(sums, w, quants, scales, first, record, vector);
-        else
-            multiply_f32<F, T>(sums, w, quants, scales, first, record, vector);
+    float *shared = shared_floats();
+    let_next_start();
+    wait_for_inputs();
+    const Prepared in =
+        w.prelude.x ? prepare_own(w, shared_bytes + 2 * sums_floats<T>() * sizeof(float)) : w.in;
+    const uint32_t slots = blockDim.x / WARP / w.share;
+    bool odd = false;
+    for (uint32_t panel = blockIdx.x * slots; panel < w.panels; panel += reader.step) {
+        float sums[T][4] = {};
+        bool works = panel + warp_of() / w.share < w.panels;
+        for (uint32_t octet = reader.first_octet; works && octet < reader.octets;
+             octet += w.share) {
+            uint32_t index = octet * OCTET + lane_of() / 4;
+            Record<F> record = reader.take();
+            if (index >= w.k / 32)
+                continue;
+            if (q8)
+                multiply_q8<F, T>(sums, record, w, in, first, index);
+            else
+                multiply_f32<F>(sums[0], record,
+                                in.x + static_cast<size_t>(first) * w.k + 32 * index);
+        }
+        store_sums<T>(sums, w, panel, first, shared + (odd ? sums_floats<T>() : 0));
+        odd = !odd;
     }
-    store_sums<T>(sums, w, first);
 }
 
-template <class F, int T> cudaError_t run_tokens(cudaStream_t stream, const Work &w)
+/* ---- Launches ---- */
+
+template <class F, int T, bool q8> cudaError_t run_tokens(cudaStream_t stream, Work w)
 {
-    dim3 grid((w.rows + 15) / 16, (w.m + T - 1) / T);
-    void (*kernel)(Work) = w.x ? packed_kernel<F, T, false> : packed_kernel<F, T, true>;
-    /* Two turns of each warp, where there are so many records: many loads are under way then, also
-     * where the panels are few. */
-    uint32_t turns = (w.k / 32 * F::vectors / 8 + 1) / 2;
-    uint32_t warps = turns < 1 ? 1 : turns < MOST_WARPS ? turns : MOST_WARPS;
-    return launch(kernel, grid, warps * WARP, warps * T * 16 * sizeof(float), stream, w);
+    const uint32_t octets = (w.k / 32 + OCTET - 1) / OCTET;
+    int multiprocessors;
+    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &multiprocessors);
+    if (error != cudaSuccess)
+        return error;
+    const uint32_t room = static_cast<uint32_t>(multiprocessors) * resident<T, q8>();
+    w.share = 1;
+    while (w.share < octets && w.share < WARPS)
+        w.share *= 2;
+    uint32_t slots = 1; /* panels that a block takes at a time */
+    while (slots * w.share < WARPS && w.panels > slots * room)
+        slots *= 2;
+    const uint32_t blocks = (w.panels + slots - 1) / slots, warps = slots * w.share;
+    dim3 grid(blocks < room ? blocks : room, (w.m + T - 1) / T);
+    size_t shared = 2 * warps * T * 16 * sizeof(float);
+    if (w.prelude.x)
+        shared += w.k + w.k / 32 * sizeof(float) + w.k / 16 * sizeof(int16_t);
+    return launch_chained(packed_kernel<F, T, q8>, grid, warps * WARP, shared, stream, w);
 }
 
 template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
 {
+    if (!w.in.q && !w.prelude.x)
+        return run_tokens<F, 1, false>(stream, w);
     if (w.m == 1)
-        return run_tokens<F, 1>(stream, w);
-    return w.m <= 4 ? run_tokens<F, 4>(stream, w) : run_tokens<F, 8>(stream, w);
-}
-
-/* ---- Float rows ---- */
-
-__device__ float element(const float *row, size_t i)
-{
-    return row[i];
-}
-struct Half {
-    uint16_t bits;
-};
-__device__ float element(const Half *row, size_t i)
-{
-    return from_half(row[i].bits);
-}
-struct Bf16 {
-    uint16_t bits;
-};
-__device__ float element(const Bf16 *row, size_t i)
-{
-    return from_bf16(row[i].bits);
-}
-
-/* A warp for each row and T tokens. */
-template <class W, int T> __global__ void float_kernel(Work w, uint64_t row_bytes)
-{
-    uint32_t row = blockIdx.x * WARPS + warp_of(), first = blockIdx.y * T;
-    if (row >= w.rows)
-        return;
-    const W *weights = reinterpret_cast<const W *>(w.panels + row * row_bytes);
-    float sums[T] = {};
-    for (uint32_t i = lane_of(); i < w.k; i += WARP) {
-        float weight = element(weights, i);
-        UNROLL
-        for (int t = 0; t < T; t++)
-            if (first + t < w.m)
-                sums[t] += weight * w.x[static_cast<size_t>(first + t) * w.k + i];
-    }
-    UNROLL
-    for (int t = 0; t < T; t++) {
-        float sum = warp_sum(sums[t]);
-        bool writes = lane_of() == 0 && first + t < w.m;
-        if (writes)
-            w.y[static_cast<size_t>(first + t) * w.ldy + row] = sum;
-    }
-}
-
-template <class W> cudaError_t run_floats(cudaStream_t stream, const Work &w, uint64_t row_bytes)
-{
-    const int T = 8;
-    dim3 grid((w.rows + WARPS - 1) / WARPS, (w.m + T - 1) / T);
-    return launch(float_kernel<W, T>, grid, WARPS * WARP, 0, stream, w, row_bytes);
-}
-
-Work work_of(const strata::Product &p)
-{
-    Work w = {
-        p.y, static_cast<const unsigned char *>(p.weights), p.x, p.q, p.scale, p.ldy, p.rows, p.k,
-        p.m};
-    return w;
+        return run_tokens<F, 1, true>(stream, w);
+    return w.m <= 4 ? run_tokens<F, 4, true>(stream, w) : run_tokens<F, 8, true>(stream, w);
 }
 
 } // namespace
@@ -262,30 +386,29 @@ Work work_of(const strata::Product &p)
 namespace strata
 {
 
-cudaError_t packed_gemv(cudaStream_t stream, const Product &product)
+cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t count)
 {
-    Work w = work_of(product);
-    switch (product.type) {
+    Work w = {};
+    if (count == 0 || count > GROUP || (products->prelude.x && products->k > GEMV_MOST_OWN))
+        return cudaErrorNotSupported;
+    for (uint32_t i = 0; i < GROUP; i++) {
+        if (i < count) {
+            w.panels += (products[i].rows + 15) / 16;
+            w.matrix[i].out = Output(products[i]);
+            w.matrix[i].panels = static_cast<const unsigned char *>(products[i].weights);
+        }
+        w.matrix[i].end = w.panels;
+    }
+    w.k = products->k;
+    w.m = products->m;
+    w.in = products->in;
+    w.prelude = products->prelude;
+    switch (products->type) {
 #define X(id, ...) \
     case id:       \
         return run<Format<__VA_ARGS__>>(stream, w);
         STRATA_CUDA_FORMATS(X)
 #undef X
-    default:
-        return cudaErrorNotSupported;
-    }
-}
-
-cudaError_t float_gemv(cudaStream_t stream, const Product &product)
-{
-    Work w = work_of(product);
-    switch (product.type) {
-    case 0:
-        return run_floats<float>(stream, w, product.row_bytes); /* F32 */
-    case 1:
-        return run_floats<Half>(stream, w, product.row_bytes); /* F16 */
-    case 30:
-        return run_floats<Bf16>(stream, w, product.row_bytes); /* BF16 */
     default:
         return cudaErrorNotSupported;
     }

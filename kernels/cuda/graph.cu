@@ -35,7 +35,7 @@ struct Key {
     void add_step(const strata_cuda_step &s)
     {
         add_address(s.norm);
-        for (uint32_t word : {s.kind, s.in, s.combine, s.products, s.layer})
+        for (uint32_t word : {s.kind, s.in, s.prelude, s.combine, s.products, s.layer})
             add(word);
         for (uint32_t i = 0; i < s.products; i++)
             add_product(s.product[i]);

@@ -9,35 +9,48 @@
 namespace strata
 {
 
-/* As in kernels.h, of `rows` rows of n floats. */
-cudaError_t rms_norm(cudaStream_t stream, float *y, const float *x, const float *weight,
-                     uint32_t rows, uint32_t n, float eps);
-cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, int16_t *sum, const float *x,
-                        uint32_t rows, uint32_t n);
+/* What products take: rows of n floats, as they are or one of */
+struct Prelude {
+    const float *x;
+    const float *norm; /* rms_norm(x, norm), or NULL */
+    const float *up;   /* silu(x) * up, rows like x, or NULL */
+    float eps;         /* of the norm */
+};
 
-/* y += x, and y = silu(y) * x, of n floats; y[r][i] += bias[i]. */
-cudaError_t add(cudaStream_t stream, float *y, const float *x, uint64_t n);
-cudaError_t silu_mul(cudaStream_t stream, float *y, const float *x, uint64_t n);
-cudaError_t add_bias(cudaStream_t stream, float *y, const float *bias, uint32_t rows, uint32_t n);
+/* As floats, in 8 bits as strata_q8_rows has them (kernels.h), or both; else NULL. */
+struct Prepared {
+    float *x;
+    int8_t *q;
+    float *scale;
+    int16_t *sum; /* of each 16 quants */
+};
 
-/* A product of m tokens: activations as floats, or as 8-bit quants with a scale for 32. */
+cudaError_t prepare_rows(cudaStream_t stream, const Prepared &out, const Prelude &prelude,
+                         uint32_t rows, uint32_t n);
+
+/* A product of m tokens. */
 struct Product {
     float *y;
     uint32_t ldy;
+    bool accumulate;   /* y += instead of y = */
+    const float *bias; /* added to each token's row, or NULL */
     const void *weights;
     uint32_t type; /* GGUF id */
     uint32_t rows, k, m;
     uint64_t row_bytes; /* of float rows */
-    const float *x;     /* [m][k]; NULL: q and scale */
-    const int8_t *q;
-    const float *scale;
-    const int16_t *sum; /* of each 16 quants */
+    Prepared in;        /* [m][k]: q, or x where that is NULL */
+    Prelude prelude;    /* x: in place of `in`, of packed_gemv with one token, in 8 bits */
 };
-/* With the kernel that suits it (product.cu): packed_gemm takes 8-bit activations only.
- * cudaErrorNotSupported for a type that has no kernel. */
-cudaError_t packed_product(cudaStream_t stream, const Product &product);
+
+/* Products of the same type and input are one launch of packed_gemv, up to so many; and columns
+ * that it prepares itself, at most. */
+const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
+
+/* Up to GROUP products of the same input, with the kernels that suit them (product.cu); packed_gemm
+ * takes 8-bit activations only.  cudaErrorNotSupported for a type that has no kernel. */
+cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
-cudaError_t packed_gemv(cudaStream_t stream, const Product &product);
+cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t packed_gemm(cudaStream_t stream, const Product &product);
 cudaError_t float_gemv(cudaStream_t stream, const Product &product);
 
@@ -54,20 +67,24 @@ struct Attention {
     const float *rope;
     const TokenKv *tokens;
     uint32_t n_tokens, heads, kv_heads, head_dim, rope_pairs, rope_neox, window;
-    /* Positions that a token sees are shared out in parts of so many, which blocks of their own
-     * take: parts * part is at least the longest context.  1: not shared out. */
+    /* attend_single shares out the positions that a token sees in parts of so many, which blocks of
+     * their own take: parts * part is at least the longest context.  1: not shared out. */
     uint32_t parts, part;
-    float *partial; /* attention_floats; not used with one part */
+    float *partial;    /* attention_floats; not used with one part */
+    uint32_t *arrived; /* n_tokens * heads zeros before and after; likewise */
 };
 
-/* Floats of `partial`. */
+/* The parts for contexts of up to `longest` positions, and floats of `partial`. */
+uint32_t attention_parts(uint64_t longest);
 uint64_t attention_floats(const Attention &a);
 
 /* Rotates q and k, and stores k and v.  cudaErrorNotSupported: heads wider than 256. */
 cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 
-/* out = softmax(q * keys) * values over the positions that each token sees. */
+/* out = softmax(q * keys) * values over the positions that each token sees, after rope_store; and
+ * both for tokens that are each the only one of its sequence, whose q and k stay as they are. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
+cudaError_t attend_single(cudaStream_t stream, const Attention &a);
 
 } // namespace strata
 

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRATA_CUDA_ABI 2u
+#define STRATA_CUDA_ABI 3u
 #define STRATA_CUDA_LIBRARY "libstrata_cuda.so"
 #define STRATA_CUDA_ENTRY "strata_cuda_entry"
 
@@ -49,7 +49,17 @@ enum strata_cuda_buffer {
     STRATA_CUDA_BUFFERS
 };
 
-enum strata_cuda_combine { STRATA_CUDA_KEEP, STRATA_CUDA_ADD_TO_X, STRATA_CUDA_SILU_GATE };
+/* What becomes of a step's input rows first; `in` itself stays as it is. */
+enum strata_cuda_prelude {
+    STRATA_CUDA_AS_IT_IS,
+    STRATA_CUDA_RMS_NORM,  /* rms_norm(in, norm) */
+    STRATA_CUDA_SILU_GATE, /* silu(in) * UP */
+};
+
+enum strata_cuda_combine {
+    STRATA_CUDA_KEEP,     /* out = product */
+    STRATA_CUDA_ADD_TO_X, /* X += product of the only one, in place of `out`; `in` is not X */
+};
 
 /* out = weights * in: panels of packed weights (packed.h), or float rows as in a file. */
 struct strata_cuda_product {
@@ -63,15 +73,14 @@ struct strata_cuda_product {
 };
 
 enum strata_cuda_kind {
-    STRATA_CUDA_PROJECT,    /* out[i] = product[i] * rms_norm(in), then combine */
+    STRATA_CUDA_PROJECT,    /* out[i] = product[i] * prelude(in), combined */
     STRATA_CUDA_ROPE_STORE, /* rotates Q and K, stores K and V in the cache */
     STRATA_CUDA_ATTEND,     /* MIX = attention of Q over the cache */
 };
 
 struct strata_cuda_step {
-    uint32_t kind, in;
-    const float *norm; /* weights of an RMS norm, or NULL: `in` as it is */
-    uint32_t combine, products;
+    uint32_t kind, in, prelude, combine, products;
+    const float *norm; /* weights of the norm */
     struct strata_cuda_product product[3];
     uint32_t layer; /* of `kv`: the layers of a run are numbered from 0 on */
 };

@@ -66,7 +66,32 @@ __device__ static inline int dot4(uint32_t a, uint32_t b, int sum)
     return __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
 }
 
-/* Launches a kernel; the status is that of the launch alone. */
+/* A kernel that is launched by launch_chained may begin while the one before it ends (programmatic
+ * dependent launch).  Each of its threads calls wait_for_inputs() once, before it reads what other
+ * kernels write or writes anything; what it reads before that are weights.  let_next_start(): the
+ * kernel behind may come as soon as every block of this one has called it. */
+__device__ static inline void wait_for_inputs()
+{
+#if __CUDA_ARCH__ >= 900
+    cudaGridDependencySynchronize();
+#endif
+}
+__device__ static inline void let_next_start()
+{
+#if __CUDA_ARCH__ >= 900
+    cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+/* An attribute of the device at hand. */
+static inline cudaError_t device_attribute(cudaDeviceAttr attribute, int *value)
+{
+    int device = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
+}
+
+/* Launch a kernel; the status is that of the launch alone. */
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared,
                    cudaStream_t stream, Arguments... arguments)
@@ -76,6 +101,26 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, s
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
     config.stream = stream;
+    return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+template <class... Parameters, class... Arguments>
+cudaError_t launch_chained(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                           size_t shared, cudaStream_t stream, Arguments... arguments)
+{
+    cudaLaunchConfig_t config = {};
+    cudaLaunchAttribute attribute = {};
+    int major = 0;
+    cudaError_t error = device_attribute(cudaDevAttrComputeCapabilityMajor, &major);
+    if (error != cudaSuccess)
+        return error;
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = grid;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = major >= 9 ? 1 : 0;
     return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 

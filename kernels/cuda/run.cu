@@ -1,16 +1,9 @@
 /* Runs of a model's steps: the workspace, what is sent there, and what comes back. */
-#include <new>
+#include <stdlib.h>
 
 #include "run.cuh"
 
 using namespace strata;
-
-namespace
-{
-
-const uint64_t PART = 128, MOST_PARTS = 32; /* of a token's positions */
-
-} // namespace
 
 namespace strata
 {
@@ -49,8 +42,7 @@ Attention shape_of(const strata_cuda_run &run)
     a.rope_pairs = run.rope_pairs;
     a.rope_neox = run.rope_neox;
     a.window = run.window;
-    uint64_t parts = run.tokens == run.n_spans ? (longest + PART - 1) / PART : 1;
-    a.parts = static_cast<uint32_t>(parts < MOST_PARTS ? parts : MOST_PARTS);
+    a.parts = run.tokens == run.n_spans ? attention_parts(longest) : 1;
     a.part = static_cast<uint32_t>((longest + a.parts - 1) / a.parts);
     return a;
 }
@@ -85,16 +77,17 @@ Layout lay_out(const strata_cuda_run &run)
     l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
+    l.arrived = place(&l.bytes, tokens * run.heads * sizeof(uint32_t));
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
     return l;
 }
 
-/* Where each token's keys and values are in each layer. */
+/* Where each token's keys and values are in each layer, and zeros behind that (`arrived`). */
 cudaError_t send_tokens(const Runner &r)
 {
     const strata_cuda_run &run = r.run;
-    uint64_t n = static_cast<uint64_t>(run.n_layers) * run.tokens;
-    TokenKv *tokens = new (std::nothrow) TokenKv[n ? n : 1];
+    uint64_t bytes = r.layout.partial - r.layout.tokens;
+    TokenKv *tokens = static_cast<TokenKv *>(calloc(1, bytes ? bytes : 1));
     if (!tokens)
         return cudaErrorMemoryAllocation;
     for (uint32_t l = 0; l < run.n_layers; l++)
@@ -109,11 +102,11 @@ cudaError_t send_tokens(const Runner &r)
                 token.position = run.spans[s].position + t;
                 token.q8_0 = run.spans[s].kv_q8;
             }
-    cudaError_t error = cudaMemcpyAsync(r.base + r.layout.tokens, tokens, n * sizeof *tokens,
-                                        cudaMemcpyHostToDevice, r.stream);
+    cudaError_t error =
+        cudaMemcpyAsync(r.base + r.layout.tokens, tokens, bytes, cudaMemcpyHostToDevice, r.stream);
     if (error == cudaSuccess)
         error = cudaStreamSynchronize(r.stream);
-    delete[] tokens;
+    free(tokens);
     return error;
 }
 

@@ -6,77 +6,102 @@ using namespace strata;
 namespace
 {
 
-/* The step's input as its products take it: normalised, and in 8 bits where one asks for that. */
-cudaError_t prepare(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m,
-                    const float **x)
+/* What a product step's products have in common. */
+struct Projection {
+    const strata_cuda_step &step;
+    uint32_t first, m, k; /* tokens first .. first + m - 1, of k elements */
+    bool floats, quants;  /* how products take them */
+    Prelude prelude;
+    Prepared in;
+};
+
+bool takes_quants(const Runner &r, const strata_cuda_product &product)
 {
-    uint32_t n = static_cast<uint32_t>(width_of(r.run, static_cast<int>(step.in)));
-    float *norm = reinterpret_cast<float *>(r.base + r.layout.norm);
-    cudaError_t error = cudaSuccess;
-    *x = r.rows(step.in) + static_cast<uint64_t>(first) * n;
-    if (step.norm) {
-        error = rms_norm(r.stream, norm, *x, step.norm, m, n, r.run.norm_eps);
-        *x = norm;
-    }
-    bool packed = false;
+    return product.packed && r.run.q8;
+}
+
+Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t first)
+{
+    Projection p = {step, first, r.run.tokens - first, 0, false, false, Prelude(), Prepared()};
+    p.k = static_cast<uint32_t>(width_of(r.run, static_cast<int>(step.in)));
     for (uint32_t i = 0; i < step.products; i++)
-        packed |= step.product[i].packed && r.run.q8;
-    if (error == cudaSuccess && packed)
-        error = quantize_q8(r.stream, reinterpret_cast<int8_t *>(r.base + r.layout.q),
-                            reinterpret_cast<float *>(r.base + r.layout.scale),
-                            reinterpret_cast<int16_t *>(r.base + r.layout.sum), *x, m, n);
-    return error;
+        (takes_quants(r, step.product[i]) ? p.quants : p.floats) = true;
+    size_t at = static_cast<size_t>(first) * p.k;
+    p.prelude.x = r.rows(step.in) + at;
+    p.prelude.norm = step.prelude == STRATA_CUDA_RMS_NORM ? step.norm : nullptr;
+    p.prelude.up = step.prelude == STRATA_CUDA_SILU_GATE ? r.rows(STRATA_CUDA_UP) + at : nullptr;
+    p.prelude.eps = r.run.norm_eps;
+    return p;
 }
 
-cudaError_t multiply(const Runner &r, const strata_cuda_product &product, const float *x,
-                     uint32_t first, uint32_t m)
+/* The input as the products take it, unless they prepare it themselves. */
+cudaError_t prepare(const Runner &r, Projection *p)
 {
-    uint32_t width = static_cast<uint32_t>(width_of(r.run, static_cast<int>(product.out)));
-    bool logits = product.out == STRATA_CUDA_LOGITS;
-    Product p = {};
-    p.y = r.rows(product.out) + (logits ? 0 : static_cast<uint64_t>(first) * width);
-    p.ldy = width;
-    p.weights = product.weights;
-    p.type = product.type;
-    p.rows = product.rows;
-    p.k = product.cols;
-    p.m = m;
-    p.row_bytes = product.row_bytes;
-    if (product.packed && r.run.q8) {
-        p.q = reinterpret_cast<int8_t *>(r.base + r.layout.q);
-        p.scale = reinterpret_cast<float *>(r.base + r.layout.scale);
-        p.sum = reinterpret_cast<int16_t *>(r.base + r.layout.sum);
-    } else {
-        p.x = x;
+    bool as_it_is = p->step.prelude == STRATA_CUDA_AS_IT_IS;
+    if (p->m == 1 && !p->floats && p->k <= GEMV_MOST_OWN)
+        return cudaSuccess;
+    if (p->floats)
+        p->in.x = as_it_is ? const_cast<float *>(p->prelude.x)
+                           : reinterpret_cast<float *>(r.base + r.layout.norm);
+    if (p->quants) {
+        p->in.q = reinterpret_cast<int8_t *>(r.base + r.layout.q);
+        p->in.scale = reinterpret_cast<float *>(r.base + r.layout.scale);
+        p->in.sum = reinterpret_cast<int16_t *>(r.base + r.layout.sum);
     }
-    cudaError_t error = product.packed ? packed_product(r.stream, p) : float_product(r.stream, p);
-    if (error == cudaSuccess && product.bias)
-        error = add_bias(r.stream, p.y, product.bias, m, width);
-    return error;
+    Prelude prelude = p->prelude;
+    p->prelude = Prelude();
+    if (as_it_is && !p->quants)
+        return cudaSuccess;
+    Prepared out = p->in;
+    out.x = as_it_is ? nullptr : p->in.x;
+    return prepare_rows(r.stream, out, prelude, p->m, p->k);
 }
 
-cudaError_t combine(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m)
+Product product_of(const Runner &r, const Projection &p, const strata_cuda_product &product)
 {
-    uint32_t out = step.product[0].out;
-    uint64_t width = width_of(r.run, static_cast<int>(out)), at = first * width, n = m * width;
-    if (step.combine == STRATA_CUDA_ADD_TO_X)
-        return add(r.stream, r.rows(STRATA_CUDA_X) + at, r.rows(out) + at, n);
-    if (step.combine == STRATA_CUDA_SILU_GATE)
-        return silu_mul(r.stream, r.rows(out) + at, r.rows(step.product[1].out) + at, n);
-    return cudaSuccess;
+    bool add = p.step.combine == STRATA_CUDA_ADD_TO_X;
+    uint32_t buffer = add ? static_cast<uint32_t>(STRATA_CUDA_X) : product.out;
+    uint32_t width = static_cast<uint32_t>(width_of(r.run, static_cast<int>(buffer)));
+    bool logits = product.out == STRATA_CUDA_LOGITS;
+    Product out = {};
+    out.y = r.rows(buffer) + (logits ? 0 : static_cast<uint64_t>(p.first) * width);
+    out.ldy = width;
+    out.accumulate = add;
+    out.bias = product.bias;
+    out.weights = product.weights;
+    out.type = product.type;
+    out.rows = product.rows;
+    out.k = product.cols;
+    out.m = p.m;
+    out.row_bytes = product.row_bytes;
+    out.in = p.in;
+    if (takes_quants(r, product))
+        out.in.x = nullptr;
+    else
+        out.in.q = nullptr;
+    out.prelude = p.prelude;
+    return out;
 }
 
 cudaError_t project(const Runner &r, const strata_cuda_step &step)
 {
     bool head = step.products && step.product[0].out == STRATA_CUDA_LOGITS;
-    uint32_t first = head ? r.run.tokens - r.run.logit_rows : 0, m = r.run.tokens - first;
-    const float *x;
-    if (m == 0)
+    Projection p = projection_of(r, step, head ? r.run.tokens - r.run.logit_rows : 0);
+    if (step.combine == STRATA_CUDA_ADD_TO_X && (step.products != 1 || step.in == STRATA_CUDA_X))
+        return cudaErrorNotSupported;
+    if (p.m == 0)
         return cudaSuccess;
-    cudaError_t error = prepare(r, step, first, m, &x);
-    for (uint32_t i = 0; i < step.products && error == cudaSuccess; i++)
-        error = multiply(r, step.product[i], x, first, m);
-    return error == cudaSuccess ? combine(r, step, first, m) : error;
+    cudaError_t error = prepare(r, &p);
+    Product packed[GROUP];
+    uint32_t n_packed = 0;
+    for (uint32_t i = 0; i < step.products && error == cudaSuccess; i++) {
+        Product product = product_of(r, p, step.product[i]);
+        if (step.product[i].packed)
+            packed[n_packed++] = product;
+        else
+            error = float_product(r.stream, product);
+    }
+    return error == cudaSuccess ? packed_products(r.stream, packed, n_packed) : error;
 }
 
 Attention attention_of(const Runner &r, const strata_cuda_step &step)
@@ -90,18 +115,20 @@ Attention attention_of(const Runner &r, const strata_cuda_step &step)
     a.tokens = reinterpret_cast<TokenKv *>(r.base + r.layout.tokens) +
                static_cast<uint64_t>(step.layer) * r.run.tokens;
     a.partial = reinterpret_cast<float *>(r.base + r.layout.partial);
+    a.arrived = reinterpret_cast<uint32_t *>(r.base + r.layout.arrived);
     return a;
 }
 
 cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
 {
+    bool single = r.run.tokens == r.run.n_spans;
     switch (step.kind) {
     case STRATA_CUDA_PROJECT:
         return project(r, step);
-    case STRATA_CUDA_ROPE_STORE:
-        return rope_store(r.stream, attention_of(r, step));
+    case STRATA_CUDA_ROPE_STORE: /* attend_single does it too */
+        return single ? cudaSuccess : rope_store(r.stream, attention_of(r, step));
     case STRATA_CUDA_ATTEND:
-        return attend(r.stream, attention_of(r, step));
+        return (single ? attend_single : attend)(r.stream, attention_of(r, step));
     default:
         return cudaErrorInvalidValue;
     }

@@ -93,8 +93,10 @@ int main(int argc, char **argv)
         }
         check_quantize();
         check_rows();
-        for (int n = 0; n < 4; n++)
+        for (int n = 0; n < 4; n++) {
             check_attention();
+            check_single();
+        }
     }
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);

@@ -76,5 +76,6 @@ void check_float(strata_type type);
 void check_quantize();
 void check_rows();
 void check_attention();
+void check_single();
 
 #endif

@@ -127,6 +127,48 @@ void compare_cache(const char *what, const Heads &h, const std::vector<unsigned 
         }
 }
 
+/* Tokens of a case: of one sequence, or each of its own with caches at `keys` and `values`. */
+Attention attention_of(const Heads &h, float *q, float *k, float *v, float *out, const float *rope,
+                       const TokenKv *tokens)
+{
+    Attention a = {};
+    a.q = q;
+    a.k = k;
+    a.v = v;
+    a.out = out;
+    a.rope = rope;
+    a.tokens = tokens;
+    a.n_tokens = h.tokens;
+    a.heads = h.heads;
+    a.kv_heads = h.kv_heads;
+    a.head_dim = h.dim;
+    a.rope_pairs = h.pairs;
+    a.rope_neox = h.neox;
+    a.window = h.window;
+    a.parts = 1;
+    return a;
+}
+
+std::vector<float> random_rope(const Heads &h)
+{
+    std::vector<float> rope(2 * h.pairs * h.tokens + 1);
+    for (size_t i = 0; i + 1 < rope.size(); i += 2) {
+        float angle = 4 * unit();
+        rope[i] = cosf(angle);
+        rope[i + 1] = sinf(angle);
+    }
+    return rope;
+}
+
+void compare_attention(const char *what, const Heads &h, const std::vector<float> &found,
+                       const std::vector<float> &wanted, float bound)
+{
+    for (size_t i = 0; i < found.size(); i++, checks++)
+        if (!(fabsf(found[i] - wanted[i]) <= bound))
+            report(what, h.q8_0 ? "Q8_0" : "F16", h.dim, h.window,
+                   static_cast<unsigned>(h.position), found[i], wanted[i]);
+}
+
 } // namespace
 
 void check_attention()
@@ -134,12 +176,7 @@ void check_attention()
     Heads h = random_heads();
     std::vector<float> q = floats(static_cast<size_t>(h.tokens) * h.heads * h.dim);
     std::vector<float> k = floats(static_cast<size_t>(h.tokens) * h.kv_heads * h.dim);
-    std::vector<float> v = floats(k.size()), rope(2 * h.pairs * h.tokens + 1);
-    for (size_t i = 0; i + 1 < rope.size(); i += 2) {
-        float angle = 4 * unit();
-        rope[i] = cosf(angle);
-        rope[i + 1] = sinf(angle);
-    }
+    std::vector<float> v = floats(k.size()), rope = random_rope(h);
     std::vector<unsigned char> keys = random_cache(h), values = random_cache(h);
     Device<float> q_there(q), k_there(k), v_there(v), rope_there(rope), out(q.size());
     Device<unsigned char> keys_there(keys), values_there(values);
@@ -147,22 +184,8 @@ void check_attention()
     for (unsigned t = 0; t < h.tokens; t++)
         tokens[t] = TokenKv{keys_there.data, values_there.data, h.context, h.position + t, h.q8_0};
     Device<TokenKv> tokens_there(tokens);
-    Attention a = {q_there.data,
-                   k_there.data,
-                   v_there.data,
-                   out.data,
-                   rope_there.data,
-                   tokens_there.data,
-                   h.tokens,
-                   h.heads,
-                   h.kv_heads,
-                   h.dim,
-                   h.pairs,
-                   h.neox,
-                   h.window,
-                   1,
-                   0,
-                   nullptr};
+    Attention a = attention_of(h, q_there.data, k_there.data, v_there.data, out.data,
+                               rope_there.data, tokens_there.data);
     must(rope_store(stream, a), "rope_store");
     reference_rope_store(h, rope, &q, k, v, &keys, &values);
     std::vector<float> rotated = q_there.host();
@@ -173,14 +196,64 @@ void check_attention()
     compare_cache("keys", h, keys_there.host(), keys, step);
     compare_cache("values", h, values_there.host(), values, 0);
     keys = keys_there.host(); /* from here on the same cache */
-    a.parts = below(2) ? 1 : 1 + below(5);
+    must(attend(stream, a), "attend");
+    compare_attention("attend", h, out.host(), reference_attention(h, rotated, keys, values),
+                      4e-6f);
+}
+
+/* Several sequences of one token each: queries and keys that were not rotated before. */
+void check_single()
+{
+    Heads h = random_heads();
+    const size_t q_row = h.heads * h.dim, kv_row = h.kv_heads * h.dim, pairs = 2 * h.pairs;
+    std::vector<float> q = floats(h.tokens * q_row), k = floats(h.tokens * kv_row);
+    std::vector<float> v = floats(k.size()), rope = random_rope(h), wanted;
+    std::vector<unsigned char> keys, values;
+    std::vector<Heads> each(h.tokens, h);
+    for (Heads &one : each) {
+        one.tokens = 1;
+        one.position = below(h.context);
+        std::vector<unsigned char> more = random_cache(one), others = random_cache(one);
+        keys.insert(keys.end(), more.begin(), more.end());
+        values.insert(values.end(), others.begin(), others.end());
+    }
+    Device<float> q_there(q), k_there(k), v_there(v), rope_there(rope), out(q.size());
+    Device<unsigned char> keys_there(keys), values_there(values);
+    std::vector<TokenKv> tokens(h.tokens);
+    for (unsigned t = 0; t < h.tokens; t++)
+        tokens[t] =
+            TokenKv{keys_there.data + t * h.cache_bytes(), values_there.data + t * h.cache_bytes(),
+                    h.context, each[t].position, h.q8_0};
+    Device<TokenKv> tokens_there(tokens);
+    Attention a = attention_of(h, q_there.data, k_there.data, v_there.data, out.data,
+                               rope_there.data, tokens_there.data);
+    a.parts = below(2) ? attention_parts(h.context) : 1 + below(5);
     a.part = (h.context + a.parts - 1) / a.parts;
     Device<float> partial(attention_floats(a) + 1);
+    Device<uint32_t> arrived(std::vector<uint32_t>(h.tokens * h.heads, 0));
     a.partial = partial.data;
-    must(attend(stream, a), "attend");
-    std::vector<float> found = out.host(), wanted = reference_attention(h, rotated, keys, values);
-    for (size_t i = 0; i < found.size(); i++, checks++)
-        if (!(fabsf(found[i] - wanted[i]) <= 4e-6f))
-            report("attend", h.q8_0 ? "Q8_0" : "F16", h.dim, h.window,
-                   static_cast<unsigned>(h.position), found[i], wanted[i]);
+    a.arrived = arrived.data;
+    must(attend_single(stream, a), "attend_single");
+    std::vector<unsigned char> found_keys = keys_there.host(), found_values = values_there.host();
+    for (unsigned t = 0; t < h.tokens; t++) {
+        auto own = [&](const std::vector<unsigned char> &all) {
+            auto from = all.begin() + static_cast<ptrdiff_t>(t * h.cache_bytes());
+            return std::vector<unsigned char>(from, from + static_cast<ptrdiff_t>(h.cache_bytes()));
+        };
+        std::vector<float> one_q(&q[t * q_row], &q[t * q_row] + q_row);
+        std::vector<float> one_k(&k[t * kv_row], &k[t * kv_row] + kv_row);
+        std::vector<float> one_v(&v[t * kv_row], &v[t * kv_row] + kv_row);
+        std::vector<float> one_rope(&rope[t * pairs], &rope[t * pairs] + pairs);
+        std::vector<unsigned char> own_keys = own(keys), own_values = own(values);
+        reference_rope_store(each[t], one_rope, &one_q, one_k, one_v, &own_keys, &own_values);
+        compare_cache("keys", each[t], own(found_keys), own_keys, h.q8_0 ? 2.0f / 127 : 2e-3f);
+        compare_cache("values", each[t], own(found_values), own_values, 0);
+        std::vector<float> row =
+            reference_attention(each[t], one_q, own(found_keys), own(found_values));
+        wanted.insert(wanted.end(), row.begin(), row.end());
+    }
+    compare_attention("attend_single", h, out.host(), wanted, 4e-6f);
+    for (uint32_t count : arrived.host())
+        if (count != 0)
+            report("attend_single", "a count of parts is left", h.dim, a.parts, 0, count, 0);
 }

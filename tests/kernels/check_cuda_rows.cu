@@ -1,64 +1,92 @@
-/* Checks of operations on rows of floats. */
+/* Checks of how rows are prepared for products. */
 #include "check_cuda.cuh"
 
 using namespace strata;
 
+namespace
+{
+
+const float ODD[] = {INFINITY, -INFINITY, NAN, 0, -0.0f, 1e-31f, 7e-31f, 9e-31f, 3e38f};
+
+struct Quants {
+    std::vector<int8_t> q;
+    std::vector<float> scale, total;
+    std::vector<int16_t> sum;
+
+    explicit Quants(const std::vector<float> &x, unsigned m, unsigned k)
+        : q(x.size()), scale(x.size() / 32), total(x.size() / 32), sum(x.size() / 16)
+    {
+        strata_q8_rows rows = {q.data(), scale.data(), sum.data(), total.data()};
+        reference.quantize_q8(&rows, x.data(), m, k);
+    }
+};
+
+/* The device's quants; of the floats that it prepared, if they were asked for too. */
+void compare_quants(const char *what, unsigned m, unsigned k, const Quants &wanted,
+                    const Device<int8_t> &q, const Device<float> &scale, const Device<int16_t> &sum)
+{
+    std::vector<int8_t> found = q.host();
+    std::vector<float> found_scale = scale.host();
+    std::vector<int16_t> found_sum = sum.host();
+    for (size_t i = 0; i < found_sum.size(); i++, checks++)
+        if (found_sum[i] != wanted.sum[i])
+            report(what, "sum", m, k, static_cast<unsigned>(i), found_sum[i], wanted.sum[i]);
+    for (size_t i = 0; i < found.size(); i++, checks++)
+        if (found[i] != wanted.q[i])
+            report(what, "quant", m, k, static_cast<unsigned>(i), found[i], wanted.q[i]);
+    for (size_t i = 0; i < found_scale.size(); i++, checks++)
+        if (!same_bits(found_scale[i], wanted.scale[i]))
+            report(what, "scale", m, k, static_cast<unsigned>(i), found_scale[i], wanted.scale[i]);
+}
+
+} // namespace
+
+/* Rows as they are: the reference's bytes, of what is not finite or very small too. */
 void check_quantize()
 {
-    static const float odd[] = {INFINITY, -INFINITY, NAN, 0, -0.0f, 1e-31f, 7e-31f, 9e-31f, 3e38f};
     unsigned m = 1 + below(5), k = 32 * (1 + below(40));
     std::vector<float> x = floats(static_cast<size_t>(m) * k);
     for (unsigned i = 0; i < below(20); i++)
-        x[below(m * k)] = odd[below(9)];
+        x[below(m * k)] = ODD[below(9)];
     if (below(2))
         for (unsigned i = 0; i < 32; i++) /* a whole block of small ones */
-            x[i] = odd[3 + below(5)];
-    std::vector<int8_t> q(x.size());
-    std::vector<float> scale(x.size() / 32), total(x.size() / 32);
-    std::vector<int16_t> sum(x.size() / 16);
-    strata_q8_rows rows = {q.data(), scale.data(), sum.data(), total.data()};
-    reference.quantize_q8(&rows, x.data(), m, k);
-    Device<float> x_there(x), scale_there(scale.size());
-    Device<int8_t> q_there(q.size());
-    Device<int16_t> sum_there(sum.size());
-    must(quantize_q8(stream, q_there.data, scale_there.data, sum_there.data, x_there.data, m, k),
-         "quantize_q8");
-    std::vector<int8_t> found = q_there.host();
-    std::vector<float> found_scale = scale_there.host();
-    std::vector<int16_t> found_sum = sum_there.host();
-    for (size_t i = 0; i < sum.size(); i++, checks++)
-        if (found_sum[i] != sum[i])
-            report("quantize_q8", "sum", m, k, static_cast<unsigned>(i), found_sum[i], sum[i]);
-    for (size_t i = 0; i < q.size(); i++, checks++)
-        if (found[i] != q[i])
-            report("quantize_q8", "quant", m, k, static_cast<unsigned>(i), found[i], q[i]);
-    for (size_t i = 0; i < scale.size(); i++, checks++)
-        if (!same_bits(found_scale[i], scale[i]))
-            report("quantize_q8", "scale", m, k, static_cast<unsigned>(i), found_scale[i],
-                   scale[i]);
+            x[i] = ODD[3 + below(5)];
+    Device<float> x_there(x), scale(x.size() / 32);
+    Device<int8_t> q(x.size());
+    Device<int16_t> sum(x.size() / 16);
+    Prelude prelude = {x_there.data, nullptr, nullptr, 0};
+    Prepared out = {nullptr, q.data, scale.data, sum.data};
+    must(prepare_rows(stream, out, prelude, m, k), "prepare_rows");
+    compare_quants("quantize", m, k, Quants(x, m, k), q, scale, sum);
 }
 
+/* Norms and gates, near the reference; and the quants of what was found. */
 void check_rows()
 {
-    unsigned m = 1 + below(4), n = 1 + below(900);
-    std::vector<float> x = floats(static_cast<size_t>(m) * n), y = floats(x.size());
-    std::vector<float> weight = floats(n), wanted(x.size());
-    Device<float> x_there(x), weight_there(weight), out(x.size());
-    for (unsigned t = 0; t < m; t++)
+    bool quants = below(2), norm = below(2);
+    unsigned m = 1 + below(4), n = quants ? 32 * (1 + below(40)) : 1 + below(900);
+    std::vector<float> x = floats(static_cast<size_t>(m) * n), up = floats(x.size());
+    std::vector<float> weight = floats(n), wanted = x;
+    Device<float> x_there(x), weight_there(weight), up_there(up), out(x.size());
+    Device<float> scale(x.size() / 32 + 1);
+    Device<int8_t> q(x.size());
+    Device<int16_t> sum(x.size() / 16 + 1);
+    Prelude prelude = {x_there.data, norm ? weight_there.data : nullptr,
+                       norm ? nullptr : up_there.data, 1e-5f};
+    Prepared prepared = {out.data, quants ? q.data : nullptr, scale.data, sum.data};
+    must(prepare_rows(stream, prepared, prelude, m, n), "prepare_rows");
+    for (unsigned t = 0; t < m && norm; t++)
         reference.rms_norm(&wanted[t * n], &x[t * n], weight.data(), n, 1e-5f);
-    must(rms_norm(stream, out.data, x_there.data, weight_there.data, m, n, 1e-5f), "rms_norm");
-    check_near("rms_norm", out.host(), wanted, 3e-6f);
-    Device<float> sum(y), gated(y), biased(x);
-    wanted = y;
-    reference.add(wanted.data(), x.data(), wanted.size());
-    must(add(stream, sum.data, x_there.data, y.size()), "add");
-    check_near("add", sum.host(), wanted, 0);
-    reference.silu_mul(wanted.data(), y.data(), x.data(), y.size());
-    must(silu_mul(stream, gated.data, x_there.data, y.size()), "silu_mul");
-    check_near("silu_mul", gated.host(), wanted, 3e-6f);
-    wanted = x;
-    for (unsigned t = 0; t < m; t++)
-        reference.add(&wanted[t * n], weight.data(), n);
-    must(add_bias(stream, biased.data, weight_there.data, m, n), "add_bias");
-    check_near("add_bias", biased.host(), wanted, 0);
+    if (!norm)
+        reference.silu_mul(wanted.data(), x.data(), up.data(), x.size());
+    std::vector<float> found = out.host();
+    check_near(norm ? "rms_norm" : "silu_mul", found, wanted, 3e-6f);
+    if (!quants)
+        return;
+    Quants of_found(found, m, n);
+    std::vector<float> scales = scale.host();
+    scales.resize(x.size() / 32);
+    std::vector<int16_t> sums = sum.host();
+    sums.resize(x.size() / 16);
+    compare_quants("prepared", m, n, of_found, q, Device<float>(scales), Device<int16_t>(sums));
 }

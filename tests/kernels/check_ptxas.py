@@ -3,7 +3,8 @@
 
     check_ptxas.py FOLDER
 
-Prints, for each log (FOLDER/*.ptxas) with kernels, how many kernels there are and the most registers that one uses.
+Prints, for each log (FOLDER/*.ptxas) with kernels, how many there are and the most registers that
+one uses.
 """
 
 import re

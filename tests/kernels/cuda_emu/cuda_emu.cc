@@ -62,7 +62,7 @@ struct Warp {
 static unsigned char *stacks;
 static Fibre fibres[THREADS_MOST], scheduler;
 static Warp warps[THREADS_MOST / 32];
-static unsigned current, n_threads;
+static unsigned current, n_threads, waited; /* for the launch before */
 static const EmuBody *body_now;
 static bool broken; /* the launch at hand */
 
@@ -118,6 +118,11 @@ void __syncthreads()
     leave(AT_BLOCK);
 }
 
+void cudaGridDependencySynchronize()
+{
+    waited++;
+}
+
 const uint64_t *emu_exchange(uint32_t mask, uint64_t bits)
 {
     Warp &warp = warps[threadIdx.x / 32];
@@ -167,6 +172,7 @@ static bool release_block()
 static void run_block(bool backwards)
 {
     memset(warps, 0, sizeof warps);
+    waited = 0;
     for (unsigned i = 0; i < n_threads; i++)
         prepare_fibre(i);
     for (bool progress = true; progress;) {
@@ -311,6 +317,7 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body)
         memset(shared_bytes, FRESH, config->dynamicSmemBytes);
         memset(shared_bytes + config->dynamicSmemBytes, MARK, MARK_BYTES);
         run_block(i % 2 == 1);
+        broken |= waited != (config->numAttrs ? n_threads : 0);
         broken |= !shared_holds(config->dynamicSmemBytes);
     }
     if (error == cudaSuccess && (broken || !all_marks_hold()))
@@ -363,7 +370,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     memset(properties, 0, sizeof *properties);
     snprintf(properties->name, sizeof properties->name, "emulated device %d", device);
     properties->pciBusID = device + 1;
-    properties->major = 8;
+    properties->major = 9;
     return cudaSuccess;
 }
 
@@ -381,13 +388,12 @@ cudaError_t cudaGetDevice(int *device)
     return cudaSuccess;
 }
 
-/* So few that small products fill the device. */
+/* So few multiprocessors that small products fill the device. */
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
 {
-    (void)attribute;
     if (device < 0 || static_cast<unsigned>(device) >= n_devices)
         return cudaErrorInvalidDevice;
-    *value = 1;
+    *value = attribute == cudaDevAttrMultiProcessorCount ? 1 : 9;
     return cudaSuccess;
 }
 
@@ -485,6 +491,44 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     return lost[stream->device] ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    *memory = malloc(bytes);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    (void)flags;
+    *event = new EmuStream();
+    (*event)->device = device_now;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    return event && stream && event->device == stream->device ? cudaSuccess
+                                                              : cudaErrorInvalidResourceHandle;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    return lost[event->device] ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
 }
 
 /* ---- Graphs ---- */

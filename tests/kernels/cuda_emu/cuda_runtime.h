@@ -8,7 +8,8 @@
  * stream is captured, launches are kept for the graph instead.
  *
  * What is found: threads that wait for others which never come, writes beyond shared or device
- * memory (by marks around them), launches that ask for too much.  Such a launch fails, and like a
+ * memory (by marks around them), launches that ask for too much, threads of a dependent launch that
+ * do not wait for the one before.  Such a launch fails, and like a
  * real one that does, it makes every later call fail.  What touches more than 15 bytes behind
  * device memory, reading too, ends the program (SIGSEGV). */
 #ifndef STRATA_EMU_CUDA_RUNTIME_H
@@ -21,6 +22,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __shared__
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
@@ -31,9 +33,19 @@ struct dim3 {
     {
     }
 };
+struct uint2 {
+    uint32_t x, y;
+};
 struct uint4 {
     uint32_t x, y, z, w;
 };
+struct float4 {
+    float x, y, z, w;
+};
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+    return {x, y, z, w};
+}
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -60,6 +72,24 @@ static inline int __any_sync(uint32_t mask, bool predicate)
     for (int i = 0; i < 32; i++)
         any |= all[i] != 0;
     return any;
+}
+
+/* Blocks run one after the other: every write is seen by all. */
+static inline void __threadfence()
+{
+}
+static inline uint32_t atomicAdd(uint32_t *at, uint32_t value)
+{
+    uint32_t before = *at;
+    *at += value;
+    return before;
+}
+
+/* Of a launch with the attribute, each thread must wait once. */
+#define __CUDA_ARCH__ 900
+void cudaGridDependencySynchronize();
+static inline void cudaTriggerProgrammaticLaunchCompletion()
+{
 }
 
 /* ---- Arithmetic ---- */
@@ -110,17 +140,26 @@ enum cudaMemcpyKind {
 enum { cudaStreamNonBlocking = 1 };
 typedef struct EmuStream *cudaStream_t;
 
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 
 struct cudaDeviceProp {
     char name[256];
     int pciDomainID, pciBusID, pciDeviceID, major, minor;
 };
 
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+struct cudaLaunchAttribute {
+    cudaLaunchAttributeID id;
+    struct {
+        int programmaticStreamSerializationAllowed;
+    } val;
+};
 struct cudaLaunchConfig_t {
     dim3 gridDim, blockDim;
     size_t dynamicSmemBytes;
     cudaStream_t stream;
+    cudaLaunchAttribute *attrs; /* at most the one above; looked at during the call */
+    unsigned numAttrs;
 };
 
 const char *cudaGetErrorString(cudaError_t error);
@@ -133,6 +172,14 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
+enum { cudaHostAllocDefault = 0, cudaEventDisableTiming = 2 };
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void *memory);
+typedef struct EmuStream *cudaEvent_t; /* copies are finished when they return */
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);

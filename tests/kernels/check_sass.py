@@ -28,18 +28,18 @@ REQUIRED = (
 )
 
 ARCHITECTURE = re.compile(r"^arch = (sm_\w+)", re.MULTILINE)
-FUNCTION = re.compile(r"^\s*Function : (\S+)", re.MULTILINE)
-INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][A-Z0-9_.]+)", re.MULTILINE)
+FUNCTION = re.compile(r"Function : (\S+)")
+BEFORE = r"\*/ +(?:@!?\w+ +)?"  # an instruction: its address as a comment, and a predicate
 
 
 def kernels_of(text):
-    """From what cuobjdump prints: {(architecture, kernel): its instructions, a line each}."""
+    """From what cuobjdump prints: {(architecture, kernel): its lines}."""
     found = {}
     parts = ARCHITECTURE.split(text)
     for architecture, code in zip(parts[1::2], parts[2::2], strict=True):
         functions = FUNCTION.split(code)
         for name, body in zip(functions[1::2], functions[2::2], strict=True):
-            found[architecture, name] = "\n".join(INSTRUCTION.findall(body))
+            found[architecture, name] = body
     return found
 
 
@@ -56,7 +56,7 @@ def faults_of(kernels):
             if not of_it:
                 found.append(f"{architecture}: no kernel is named {pattern}")
             for name, code in of_it.items():
-                if not re.search(f"^({instruction})", code, re.MULTILINE):
+                if not re.search(f"{BEFORE}({instruction})", code):
                     found.append(f"{architecture}: {name}: no {what} ({instruction})")
     return found
 

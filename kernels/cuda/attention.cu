@@ -131,6 +131,8 @@ cudaError_t attend(cudaStream_t stream, const Attention &a)
 {
     if (a.head_dim > MOST_DIM)
         return cudaErrorNotSupported;
+    if (a.n_tiles)
+        return attend_tiled(stream, a);
     size_t shared = WARPS * (a.head_dim + 2) * sizeof(float);
     return launch_chained(attend_kernel, dim3(a.n_tokens, a.heads), WARPS * WARP, shared, stream,
                           a);

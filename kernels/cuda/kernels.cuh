@@ -61,6 +61,12 @@ struct TokenKv {
     uint32_t q8_0; /* else F16 */
 };
 
+/* Query rows that a block of attend_tiled takes: from `row` on, of the span of `count` tokens from
+ * `first` on, each of which has a row for each query head of a key/value head. */
+struct QueryTile {
+    uint32_t first, count, row;
+};
+
 /* A layer's attention; `tokens` has one entry a token. */
 struct Attention {
     float *q, *k, *v, *out; /* rows of heads (kv_heads) * head_dim */
@@ -72,6 +78,10 @@ struct Attention {
     uint32_t parts, part;
     float *partial;    /* attention_floats; not used with one part */
     uint32_t *arrived; /* n_tokens * heads zeros before and after; likewise */
+    /* All query rows in tiles, or none: then there is a block for each token and head. */
+    const QueryTile *tiles;
+    uint32_t n_tiles;
+    uint32_t whole; /* tokens see their whole span (tiles only, no window), else what precedes */
 };
 
 /* The parts for contexts of up to `longest` positions, and floats of `partial`. */
@@ -85,6 +95,13 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a);
  * both for tokens that are each the only one of its sequence, whose q and k stay as they are. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
 cudaError_t attend_single(cudaStream_t stream, const Attention &a);
+
+/* Many tokens of a span: heads that attention_tiles says, of keys and values at multiples of 16.
+ * Writes the tiles of a span unless `tiles` is NULL, and returns how many there are; group: query
+ * heads of a key/value head. */
+bool attention_tiles(uint32_t head_dim);
+uint32_t tiles_of_span(QueryTile *tiles, uint32_t first, uint32_t count, uint32_t group);
+cudaError_t attend_tiled(cudaStream_t stream, const Attention &a);
 
 } // namespace strata
 

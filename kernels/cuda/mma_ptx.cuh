@@ -1,9 +1,14 @@
-/* Integer matrix instructions of a warp (PTX ISA, mma.sync of .s8): c += a * b, where a has 16 rows
- * of 32 (16) columns, b as many rows of 8, and c 16 rows of 8.
+/* Instructions that are written as PTX: matrix products of a warp (mma.sync), c += a * b, where a
+ * has 16 rows of 32 (16) columns, b as many rows of 8, and c 16 rows of 8; and what brings matrices
+ * to where they are needed.
  *
- * Lane 4 * r + j: a[0] has row r, columns 4 * j .. 4 * j + 3, one a byte; a[1] row r + 8; a[2] and
- * a[3] the same 16 columns on.  b[0] has column r, rows 4 * j .. 4 * j + 3; b[1] 16 rows on.  c[0],
- * c[1]: row r, columns 2 * j and 2 * j + 1; c[2], c[3]: row r + 8. */
+ * Bytes, lane 4 * r + j: a[0] has row r, columns 4 * j .. 4 * j + 3, one a byte; a[1] row r + 8;
+ * a[2] and a[3] the same 16 columns on.  b[0] has column r, rows 4 * j .. 4 * j + 3; b[1] 16 rows
+ * on.  c[0], c[1]: row r, columns 2 * j and 2 * j + 1; c[2], c[3]: row r + 8.
+ *
+ * Halves (binary16), two a register: a[0] has row r, columns 2 * j and 2 * j + 1; a[1] row r + 8;
+ * a[2] and a[3] the same 8 columns on.  b0 has column r, rows 2 * j and 2 * j + 1; b1 8 rows on.  c
+ * as above. */
 #ifndef STRATA_CUDA_MMA_PTX_CUH
 #define STRATA_CUDA_MMA_PTX_CUH
 
@@ -24,6 +29,82 @@ __device__ static inline void mma_16_8_16(int (&c)[4], uint32_t a0, uint32_t a1,
         "{%0, %1, %2, %3};"
         : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
         : "r"(a0), "r"(a1), "r"(b));
+}
+
+__device__ static inline void mma_16_8_16_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                              uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ static inline uint32_t shared_address(const void *shared)
+{
+    return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+
+/* Four matrices of 8 rows of 8 halves from shared memory: lane 8 * i + n gives where row n of
+ * matrix i begins, a multiple of 16.  m[i] of lane 4 * r + j: row r, columns 2 * j and 2 * j + 1;
+ * transposed: column r, rows 2 * j and 2 * j + 1. */
+__device__ static inline void load_matrices(uint32_t (&m)[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+__device__ static inline void load_transposed(uint32_t (&m)[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+/* Copies 16 bytes to shared memory, or zeros (`from` is not read then); both addresses are
+ * multiples of 16.  They are there for this thread after wait_copies, for others after a barrier
+ * behind it. */
+__device__ static inline void copy_async(void *shared, const void *from, bool there)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(from)),
+                   "r"(there ? 16 : 0)
+                 : "memory");
+}
+__device__ static inline void wait_copies()
+{
+    asm volatile("cp.async.wait_all;" : : : "memory");
+}
+
+/* Pairs of halves: of two floats, and by element. */
+__device__ static inline uint32_t pack_halves(float low, float high)
+{
+    uint32_t pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+}
+__device__ static inline uint32_t subtract_halves(uint32_t x, uint32_t y)
+{
+    uint32_t pair;
+    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(pair) : "r"(x), "r"(y));
+    return pair;
+}
+__device__ static inline uint32_t multiply_halves(uint32_t x, uint32_t y)
+{
+    uint32_t pair;
+    asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(pair) : "r"(x), "r"(y));
+    return pair;
+}
+
+/* 2^x within 2^-22 of it; 0 below 2^-126. */
+__device__ static inline float exp2_approximate(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 #endif

@@ -5,6 +5,21 @@
 
 using namespace strata;
 
+namespace
+{
+
+/* Writes the tiles of attention of all spans unless `tiles` is NULL, and returns how many. */
+uint32_t tiles_of(const strata_cuda_run &run, QueryTile *tiles)
+{
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < run.n_spans; s++)
+        n += tiles_of_span(tiles ? tiles + n : nullptr, run.spans[s].first, run.spans[s].count,
+                           run.heads / run.kv_heads);
+    return n;
+}
+
+} // namespace
+
 namespace strata
 {
 
@@ -44,6 +59,8 @@ Attention shape_of(const strata_cuda_run &run)
     a.window = run.window;
     a.parts = run.tokens == run.n_spans ? attention_parts(longest) : 1;
     a.part = static_cast<uint32_t>((longest + a.parts - 1) / a.parts);
+    if (run.tokens != run.n_spans && attention_tiles(run.head_dim))
+        a.n_tiles = tiles_of(run, nullptr);
     return a;
 }
 
@@ -77,18 +94,21 @@ Layout lay_out(const strata_cuda_run &run)
     l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
+    l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
     l.arrived = place(&l.bytes, tokens * run.heads * sizeof(uint32_t));
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
     return l;
 }
 
-/* Where each token's keys and values are in each layer, and zeros behind that (`arrived`). */
+/* Where each token's keys and values are in each layer; behind that the tiles of attention, and
+ * zeros (`arrived`). */
 cudaError_t send_tokens(const Runner &r)
 {
     const strata_cuda_run &run = r.run;
     uint64_t bytes = r.layout.partial - r.layout.tokens;
-    TokenKv *tokens = static_cast<TokenKv *>(calloc(1, bytes ? bytes : 1));
-    if (!tokens)
+    unsigned char *sent = static_cast<unsigned char *>(calloc(1, bytes ? bytes : 1));
+    TokenKv *tokens = reinterpret_cast<TokenKv *>(sent);
+    if (!sent)
         return cudaErrorMemoryAllocation;
     for (uint32_t l = 0; l < run.n_layers; l++)
         for (uint32_t s = 0; s < run.n_spans; s++)
@@ -103,10 +123,10 @@ cudaError_t send_tokens(const Runner &r)
                 token.q8_0 = run.spans[s].kv_q8;
             }
     cudaError_t error =
-        cudaMemcpyAsync(r.base + r.layout.tokens, tokens, bytes, cudaMemcpyHostToDevice, r.stream);
+        cudaMemcpyAsync(r.base + r.layout.tokens, sent, bytes, cudaMemcpyHostToDevice, r.stream);
     if (error == cudaSuccess)
         error = cudaStreamSynchronize(r.stream);
-    free(tokens);
+    free(sent);
     return error;
 }
 

@@ -114,6 +114,7 @@ Attention attention_of(const Runner &r, const strata_cuda_step &step)
     a.rope = reinterpret_cast<float *>(r.base + r.layout.rope);
     a.tokens = reinterpret_cast<TokenKv *>(r.base + r.layout.tokens) +
                static_cast<uint64_t>(step.layer) * r.run.tokens;
+    a.tiles = reinterpret_cast<QueryTile *>(r.base + r.layout.tiles);
     a.partial = reinterpret_cast<float *>(r.base + r.layout.partial);
     a.arrived = reinterpret_cast<uint32_t *>(r.base + r.layout.arrived);
     return a;

@@ -97,6 +97,8 @@ int main(int argc, char **argv)
             check_attention();
             check_single();
         }
+        for (int n = 0; n < 2; n++)
+            check_tiled();
     }
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);

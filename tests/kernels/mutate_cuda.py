@@ -15,10 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_for_inputs)\(\);")
+BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies|wait_for_inputs)\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
-BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
-NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < w\.(?:m|rows)\b[^;]*);")
+SIZE = r"(?:n|blocks|dim|w\.rows|w\.m|plan\.dim|WIDTH)"
+BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
+END = r"(?:w\.m|w\.rows|plan\.dim|left)"
+NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {END}\b[^;]*);")
 
 
 def mutants(text):

@@ -133,6 +133,11 @@ const uint64_t *emu_exchange(uint32_t mask, uint64_t bits)
     return warp.shown;
 }
 
+void emu_aligned(const void *address, size_t bytes)
+{
+    broken |= reinterpret_cast<uintptr_t>(address) % bytes != 0;
+}
+
 /* Lets all of a warp go on when all that have not returned wait there. */
 static bool release_warp(unsigned first)
 {
@@ -169,25 +174,30 @@ static bool release_block()
     return true;
 }
 
+/* Runs a warp until its threads wait for others. */
+static void run_warp(unsigned first, bool backwards)
+{
+    unsigned n = n_threads - first < 32 ? n_threads - first : 32;
+    do {
+        for (unsigned lane = 0; lane < n; lane++) {
+            unsigned i = first + (backwards ? n - 1 - lane : lane);
+            if (fibres[i].wait == RUNS)
+                enter(i);
+        }
+    } while (release_warp(first));
+}
+
 static void run_block(bool backwards)
 {
+    unsigned n_warps = (n_threads + 31) / 32;
     memset(warps, 0, sizeof warps);
     waited = 0;
     for (unsigned i = 0; i < n_threads; i++)
         prepare_fibre(i);
-    for (bool progress = true; progress;) {
-        progress = false;
-        for (unsigned n = 0; n < n_threads; n++) {
-            unsigned i = backwards ? n_threads - 1 - n : n;
-            if (fibres[i].wait == RUNS) {
-                enter(i);
-                progress = true;
-            }
-        }
-        for (unsigned first = 0; first < n_threads; first += 32)
-            progress |= release_warp(first);
-        progress |= release_block();
-    }
+    do {
+        for (unsigned warp = 0; warp < n_warps; warp++)
+            run_warp(32 * (backwards ? n_warps - 1 - warp : warp), backwards);
+    } while (release_block());
     for (unsigned i = 0; i < n_threads; i++)
         broken |= fibres[i].wait != RETURNED;
 }

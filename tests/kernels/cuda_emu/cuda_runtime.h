@@ -2,16 +2,17 @@
  *
  * A launch runs its blocks one after the other.  The threads of a block are fibres, which run in
  * turn until they wait: at __syncthreads for all threads of the block that have not returned, at
- * shuffles and votes for those of the warp.  Odd blocks run their threads in the opposite order, so
- * that what is read before it is written shows: shared memory and fresh device memory hold NaNs.
+ * shuffles and votes for those of the warp.  A warp goes on as far as it can before the next one
+ * runs, and odd blocks run their threads in the opposite order, so that what is read before it is
+ * written shows: shared memory and fresh device memory hold NaNs.
  * Launches are finished when they return, and so are copies; streams are only checked.  While a
  * stream is captured, launches are kept for the graph instead.
  *
  * What is found: threads that wait for others which never come, writes beyond shared or device
- * memory (by marks around them), launches that ask for too much, threads of a dependent launch that
- * do not wait for the one before.  Such a launch fails, and like a
- * real one that does, it makes every later call fail.  What touches more than 15 bytes behind
- * device memory, reading too, ends the program (SIGSEGV). */
+ * memory (by marks around them), matrices and copies at odd addresses, launches that ask for too
+ * much, threads of a dependent launch that do not wait for the one before.  Such a launch fails,
+ * and like a real one that does, it makes every later call fail.  What touches more than 15 bytes
+ * behind device memory, reading too, ends the program (SIGSEGV). */
 #ifndef STRATA_EMU_CUDA_RUNTIME_H
 #define STRATA_EMU_CUDA_RUNTIME_H
 
@@ -55,6 +56,9 @@ void __syncthreads();
 
 /* The bits of every lane of the warp; 0 for lanes that have returned. */
 const uint64_t *emu_exchange(uint32_t mask, uint64_t bits);
+
+/* The launch fails unless the address is a multiple of `bytes`. */
+void emu_aligned(const void *address, size_t bytes);
 
 template <class T> T __shfl_xor_sync(uint32_t mask, T value, int lanes)
 {

@@ -3,6 +3,9 @@
 #ifndef STRATA_EMU_MMA_CUH
 #define STRATA_EMU_MMA_CUH
 
+#include <vector>
+
+#include "cuda_fp16.h"
 #include "cuda_runtime.h"
 
 /* c += a * b of k columns, 16 or 32; the registers of both sizes follow each other. */
@@ -40,6 +43,121 @@ static inline void mma_16_8_16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b
 {
     const uint32_t a[2] = {a0, a1};
     emu_mma(c, a, &b, 16);
+}
+
+/* ---- Halves ---- */
+
+struct EmuPair {
+    float low, high;
+};
+
+static inline EmuPair emu_floats(uint32_t pair)
+{
+    EmuPair both = {__half2float(__ushort_as_half(static_cast<uint16_t>(pair))),
+                    __half2float(__ushort_as_half(static_cast<uint16_t>(pair >> 16)))};
+    return both;
+}
+static inline uint32_t pack_halves(float low, float high)
+{
+    return __half_as_ushort(__float2half_rn(low)) |
+           static_cast<uint32_t>(__half_as_ushort(__float2half_rn(high))) << 16;
+}
+static inline uint32_t subtract_halves(uint32_t x, uint32_t y)
+{
+    EmuPair a = emu_floats(x), b = emu_floats(y);
+    return pack_halves(a.low - b.low, a.high - b.high);
+}
+static inline uint32_t multiply_halves(uint32_t x, uint32_t y)
+{
+    EmuPair a = emu_floats(x), b = emu_floats(y);
+    return pack_halves(a.low * b.low, a.high * b.high);
+}
+static inline float exp2_approximate(float x)
+{
+    return exp2f(x);
+}
+
+/* The pairs of all lanes. */
+static inline void emu_gather(EmuPair (&all)[32], uint32_t pair)
+{
+    EmuPair mine = emu_floats(pair);
+    uint64_t bits;
+    memcpy(&bits, &mine, sizeof bits);
+    memcpy(all, emu_exchange(0xffffffffu, bits), sizeof all);
+}
+
+static inline void mma_16_8_16_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    EmuPair all_a[4][32], all_b[2][32];
+    unsigned lane = threadIdx.x % 32;
+    for (int i = 0; i < 4; i++)
+        emu_gather(all_a[i], a[i]);
+    emu_gather(all_b[0], b0);
+    emu_gather(all_b[1], b1);
+    for (int i = 0; i < 4; i++) {
+        unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        for (int n = 0; n < 8; n++) {
+            EmuPair x = all_a[2 * (n / 4) + row / 8][4 * (row % 8) + n % 4];
+            EmuPair y = all_b[n / 4][4 * column + n % 4];
+            c[i] += x.low * y.low + x.high * y.high;
+        }
+    }
+}
+
+/* ---- Bringing them ---- */
+
+static inline void emu_load(uint32_t (&m)[4], const void *row, bool transposed)
+{
+    const unsigned lane = threadIdx.x % 32, r = lane / 4, j = lane % 4;
+    emu_aligned(row, 16);
+    const uint64_t *rows = emu_exchange(0xffffffffu, reinterpret_cast<uintptr_t>(row));
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned n = 0; n < 2; n++) {
+            unsigned at = transposed ? 2 * j + n : r, column = transposed ? r : 2 * j + n;
+            uint16_t half = reinterpret_cast<const uint16_t *>(rows[8 * i + at])[column];
+            m[i] = n ? m[i] | static_cast<uint32_t>(half) << 16 : half;
+        }
+}
+static inline void load_matrices(uint32_t (&m)[4], const void *row)
+{
+    emu_load(m, row, false);
+}
+static inline void load_transposed(uint32_t (&m)[4], const void *row)
+{
+    emu_load(m, row, true);
+}
+
+/* A copy is made at once in some blocks, and as late as allowed in others. */
+struct EmuCopy {
+    void *to;
+    const void *from;
+    bool there;
+
+    void make() const
+    {
+        if (there)
+            memcpy(to, from, 16);
+        else
+            memset(to, 0, 16);
+    }
+};
+inline std::vector<EmuCopy> emu_copies[1024]; /* of each thread */
+
+static inline void copy_async(void *shared, const void *from, bool there)
+{
+    EmuCopy copy = {shared, from, there};
+    emu_aligned(shared, 16);
+    emu_aligned(from, 16);
+    if ((blockIdx.x + blockIdx.y) % 2)
+        copy.make();
+    else
+        emu_copies[threadIdx.x].push_back(copy);
+}
+static inline void wait_copies()
+{
+    for (const EmuCopy &copy : emu_copies[threadIdx.x])
+        copy.make();
+    emu_copies[threadIdx.x].clear();
 }
 
 #endif

@@ -11,7 +11,12 @@ KERNELS = {
     "_Z13packed_kernelINS_6FormatELi1ELb1EEEvNS_4WorkE": ("LDG.E.128.CONSTANT", "IDP.4A.S8.S8"),
     "_Z13packed_kernelINS_6FormatELi1ELb0EEEvNS_4WorkE": ("LDGSTS.E.BYPASS.128", "FFMA"),
     "_Z11gemm_kernelINS_6FormatEEEvNS_4WorkE": ("LDG.E.128", "IMMA.16832.S8.S8"),
-    "_Z13attend_kernelNS_9AttentionE": ("@P0 LDG.E.64", "FADD"),
+    "_Z13single_kernelILi1EEEvNS_9AttentionE": ("@!P0 LD.E.128",),
+    "_Z12tiled_kernelILi64EEEvNS_9AttentionEf": (
+        "LDGSTS.E.BYPASS.128",
+        "LDSM.16.M88.4",
+        "HMMA.16816.F32",
+    ),
 }
 
 
@@ -37,7 +42,7 @@ class Planted(unittest.TestCase):
     def test_each_instruction(self):
         for name, instructions in KERNELS.items():
             for gone in instructions:
-                if gone in ("FFMA", "FADD"):  # no kernel is required to have these
+                if gone == "FFMA":  # no kernel is required to have it
                     continue
                 left = tuple(i.replace(gone, "NOP") for i in instructions)
                 found = faults(KERNELS | {name: left})

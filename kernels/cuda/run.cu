@@ -122,6 +122,8 @@ cudaError_t send_tokens(const Runner &r)
                 token.position = run.spans[s].position + t;
                 token.q8_0 = run.spans[s].kv_q8;
             }
+    if (shape_of(run).n_tiles)
+        tiles_of(run, reinterpret_cast<QueryTile *>(sent + (r.layout.tiles - r.layout.tokens)));
     cudaError_t error =
         cudaMemcpyAsync(r.base + r.layout.tokens, sent, bytes, cudaMemcpyHostToDevice, r.stream);
     if (error == cudaSuccess)

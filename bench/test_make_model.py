@@ -25,6 +25,7 @@ SCRIPT = HERE / "make_model"
 KERNELS = HERE.parent / "kernels"
 # A model with byte-level BPE over 320 tokens.
 SOURCE = HERE.parent / "tests" / "data" / "tiny" / "llama256-Q4_1.gguf"
+ENCODER = HERE.parent / "tests" / "data" / "tiny" / "bert.gguf"  # with WordPiece
 STRATA = sys.argv.pop(1)
 
 sys.dont_write_bytecode = True
@@ -33,6 +34,7 @@ make_model = module_from_spec(spec_from_loader("make_model", loader))
 loader.exec_module(make_model)
 make_model.SHAPES["tiny"] = make_model.Shape("llama", 2, 256, 4, 2, 512, 64, 330, 128, 1e4)
 make_model.SHAPES["narrow"] = make_model.Shape("llama", 1, 96, 3, 3, 256, 32, 320, 128, 1e4)
+make_model.SHAPES["encoder"] = make_model.Shape("bert", 2, 64, 4, 4, 128, 16, 120, 64, 0.0, 1e-12)
 make_model.SHAPES["few"] = make_model.Shape("llama", 1, 64, 1, 1, 64, 64, 319, 128, 1e4)
 
 BLOCKS_OF_256 = ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
@@ -190,6 +192,7 @@ class Shapes(unittest.TestCase):
             "llama-1b": 1_235_814_400,
             "llama-8b": 8_030_261_248 - 128256 * 4096,  # whose output head is not tied
             "openelm-1.1b": 1_079_891_456,
+            "minilm-l6": 22_713_216 - 384 * 385,  # without its pooler, which strata does not use
         }
         for name, parameters in published.items():
             tensors = make_model.tensors_of(make_model.SHAPES[name], "q4_k")
@@ -265,6 +268,18 @@ class Models(InFolder):
                 self.assertEqual(len(values), 330)
                 self.assertTrue(all(map(math.isfinite, values)))
                 self.assertGreater(logits["std"], 0.01)
+
+    def test_strata_makes_vectors(self):
+        self.make("encoder", "q8_0", "--tokenizer-from", ENCODER)
+        found = self.strata("inspect", "--json", str(self.out))
+        kinds = {t["name"]: t["type"] for t in found["tensors"]}
+        self.assertEqual(kinds["blk.1.ffn_up.weight"], "Q8_0")
+        self.assertEqual(kinds["position_embd.weight"], "F32")
+        self.assertEqual(kinds["blk.1.attn_q.bias"], "F32")
+        words = ("-m", str(self.out), "-t", "1", "--no-pack-cache")
+        made = self.strata("embed", *words, text='{"text":"the river"}')
+        self.assertEqual(len(made["embedding"]), 64)
+        self.assertAlmostEqual(sum(x * x for x in made["embedding"]), 1, 4)
 
     def test_rows_that_hold_no_whole_blocks_are_q8_0(self):
         said = self.make("narrow", "q4_k", "--tokenizer-from", SOURCE)

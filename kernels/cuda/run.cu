@@ -125,7 +125,7 @@ cudaError_t send_tokens(const Runner &r)
                 token.q8_0 = run.spans[s].kv_q8;
             }
     if (shape_of(run).n_tiles)
-        tiles_of(run, reinterpret_cast<QueryTile *>(sent + r.layout.tiles - r.layout.tokens));
+        tiles_of(run, reinterpret_cast<QueryTile *>(sent + (r.layout.tiles - r.layout.tokens)));
     cudaError_t error =
         cudaMemcpyAsync(r.base + r.layout.tokens, sent, bytes, cudaMemcpyHostToDevice, r.stream);
     if (error == cudaSuccess)

@@ -178,8 +178,8 @@ __device__ void unpack_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows
         for (uint32_t n = 0; n < batch; n++) {
             const uint32_t at = row + (i + n) * STEP<WIDTH>;
             const bool there = at < left;
-            const uint4 zeros = {0, 0, 0, 0};
-            *reinterpret_cast<uint4 *>(&to[at][column]) = there ? packed[n].unpack() : zeros;
+            uint4 zeros = {0, 0, 0, 0}, *out = reinterpret_cast<uint4 *>(&to[at][column]);
+            *out = there ? packed[n].unpack() : zeros;
         }
     }
 }

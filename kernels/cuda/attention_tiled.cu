@@ -34,8 +34,7 @@ namespace
 
 const uint32_t WARPS = 4, THREADS = WARPS * WARP, ROWS = 16 * WARPS;
 
-/* Positions of a tile, and blocks of a multiprocessor that registers allow, by the width of heads
- * (narrower ones are filled up with zeros). */
+/* Positions of a tile, by the width of heads (narrower ones are filled up with zeros). */
 __host__ __device__ constexpr int positions_of(int width)
 {
     return width > 128 ? 32 : 64;
@@ -44,10 +43,6 @@ __host__ __device__ constexpr int positions_of(int width)
 __host__ __device__ constexpr uint32_t lanes_of(int width)
 {
     return width > 128 ? 32 : width > 64 ? 16 : width / 8;
-}
-constexpr int resident_of(int width)
-{
-    return width > 96 ? 2 : width > 32 ? 3 : 4;
 }
 
 /* What a block does, in shared memory, so that no registers keep it.  Positions count from the
@@ -63,6 +58,7 @@ struct Plan {
 };
 
 template <int WIDTH> struct Staged {
+    static const int resident = WIDTH > 96 ? 2 : WIDTH > 32 ? 3 : 4; /* as registers allow */
     Plan plan;
     __align__(16) uint16_t keys[positions_of(WIDTH)][WIDTH + 8];
     __align__(16) uint16_t values[positions_of(WIDTH)][WIDTH + 8];
@@ -178,8 +174,8 @@ __device__ void unpack_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows
         for (uint32_t n = 0; n < batch; n++) {
             const uint32_t at = row + (i + n) * STEP<WIDTH>;
             const bool there = at < left;
-            const uint4 zeros = {0, 0, 0, 0};
-            *reinterpret_cast<uint4 *>(&to[at][column]) = there ? packed[n].unpack() : zeros;
+            uint4 zeros = {0, 0, 0, 0}, *out = reinterpret_cast<uint4 *>(&to[at][column]);
+            *out = there ? packed[n].unpack() : zeros;
         }
     }
 }
@@ -353,7 +349,7 @@ template <int WIDTH> __device__ void store(const Lane<WIDTH> &lane, const Plan &
 
 /* A block for each tile of query rows and key/value head. */
 template <int WIDTH>
-__global__ void __launch_bounds__(THREADS, resident_of(WIDTH))
+__global__ void __launch_bounds__(THREADS, Staged<WIDTH>::resident)
     tiled_kernel(Attention a, float scale)
 {
     Staged<WIDTH> &staged = *reinterpret_cast<Staged<WIDTH> *>(shared_bytes);

@@ -69,6 +69,13 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 /* out = softmax(q * keys) * values over the positions that each token sees. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
 
+/* The k (1 .. 256) greatest of each of `rows` rows of n logits, in order: greater first, the lower
+ * id first among equals.  The id of a row's first is -1 where one of its logits is not finite.
+ * `entries` has room for best_entries(rows, n, k) of them. */
+uint64_t best_entries(uint32_t rows, uint32_t n, uint32_t k);
+cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint64_t *entries,
+                         const float *logits, uint32_t rows, uint32_t n, uint32_t k);
+
 } // namespace strata
 
 #endif

@@ -9,7 +9,8 @@ namespace strata
 
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
-    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, bytes;
+    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, entries, best,
+        bytes;
 };
 
 struct Runner {
@@ -26,6 +27,9 @@ struct Runner {
 
 /* Elements of a row of a buffer. */
 uint64_t width_of(const strata_cuda_run &run, int buffer);
+
+/* True when one of the steps is the output head, and it has rows to work on. */
+bool has_logits(const strata_cuda_run &run);
 
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);

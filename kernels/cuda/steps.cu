@@ -107,6 +107,17 @@ cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
     }
 }
 
+/* The best logits of each row, where they are asked for. */
+cudaError_t choose_best(const Runner &r)
+{
+    const strata_cuda_run &run = r.run;
+    if (run.n_best == 0 || !has_logits(run))
+        return cudaSuccess;
+    return best_of_rows(r.stream, reinterpret_cast<strata_cuda_candidate *>(r.base + r.layout.best),
+                        reinterpret_cast<uint64_t *>(r.base + r.layout.entries),
+                        r.rows(STRATA_CUDA_LOGITS), run.logit_rows, run.vocab, run.n_best);
+}
+
 } // namespace
 
 namespace strata
@@ -117,7 +128,7 @@ cudaError_t launch_steps(const Runner &r)
     cudaError_t error = cudaSuccess;
     for (uint32_t i = 0; i < r.run.n_steps && error == cudaSuccess; i++)
         error = run_step(r, r.run.steps[i]);
-    return error;
+    return error == cudaSuccess ? choose_best(r) : error;
 }
 
 } // namespace strata

@@ -95,6 +95,7 @@ int main(int argc, char **argv)
         check_rows();
         for (int n = 0; n < 4; n++)
             check_attention();
+        check_best();
     }
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);

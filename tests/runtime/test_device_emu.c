@@ -16,6 +16,7 @@
 #include "engine_fixture.h"
 #include "golden_data.h"
 #include "model.h"
+#include "model_writer.h"
 #include "residency.h"
 
 #define GOLDEN STRATA_SHARED "/golden/tiny/"
@@ -29,7 +30,7 @@ static struct {
     void (*reset)(unsigned devices, size_t memory_bytes);
     void (*set_memory)(size_t memory_bytes);
     void (*fail_call)(int call, unsigned nth);
-    size_t (*used)(void);
+    size_t (*used)(void), (*copied)(int to_host);
     unsigned long (*launches)(void), (*graphs)(void);
 } emu;
 
@@ -55,9 +56,18 @@ static int open_emulator(void **state)
     *(void **)&emu.set_memory = symbol(library, "strata_emu_set_memory");
     *(void **)&emu.fail_call = symbol(library, "strata_emu_fail");
     *(void **)&emu.used = symbol(library, "strata_emu_used");
+    *(void **)&emu.copied = symbol(library, "strata_emu_copied");
     *(void **)&emu.launches = symbol(library, "strata_emu_launches");
     *(void **)&emu.graphs = symbol(library, "strata_emu_graphs");
+    gguf_folder_create();
     return setenv("STRATA_CUDA_PLUGIN", EMU_PLUGIN, 1);
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    gguf_folder_remove();
+    return 0;
 }
 
 /* ---- Running ---- */
@@ -283,6 +293,119 @@ static void batches(void **state)
     free(logits[1]);
 }
 
+/* ---- Generation ---- */
+
+enum { NEW_TOKENS = 24 };
+
+struct tokens {
+    int32_t id[NEW_TOKENS];
+    size_t n;
+};
+
+static bool note_token(void *user, const strata_piece *piece)
+{
+    struct tokens *tokens = user;
+    if (piece->id >= 0)
+        tokens->id[tokens->n++] = piece->id;
+    return true;
+}
+
+/* Greedy, with a penalty, and sampled: the last kind of all logits, the others of candidates. */
+static strata_generate_options kind_of_text(int kind)
+{
+    strata_generate_options options;
+    strata_generate_options_default(&options);
+    options.max_tokens = NEW_TOKENS;
+    options.ignore_eos = true;
+    options.repeat_penalty = kind == 1 ? 1.3f : 1;
+    options.temperature = kind >= 2 ? 0.7f : 0;
+    options.top_k = kind == 2 ? 20 : 0;
+    options.top_p = kind >= 2 ? 0.9f : 1;
+    options.seed = 5;
+    return options;
+}
+
+static void generate(struct engine *engine, int kind, struct tokens *tokens)
+{
+    strata_generate_options options = kind_of_text(kind);
+    int32_t *ids = engine_some_ids(PROMPT, engine_vocab(engine));
+    *tokens = (struct tokens){.n = 0};
+    assert_int_equal(strata_session_truncate(engine->session, 0), STRATA_OK);
+    if (strata_generate(engine->session, ids, PROMPT, &options, note_token, tokens, NULL) !=
+        STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    assert_int_equal(tokens->n, NEW_TOKENS);
+    free(ids);
+}
+
+/* Bytes from devices while so much is generated. */
+static size_t bytes_back(struct engine *engine, int kind, const struct tokens *wanted)
+{
+    struct tokens tokens;
+    size_t before = emu.copied(1);
+    generate(engine, kind, &tokens);
+    assert_memory_equal(tokens.id, wanted->id, sizeof wanted->id);
+    return emu.copied(1) - before;
+}
+
+/* The tokens of the CPU, with the head on a device or on the host, and the first layer likewise.
+ * Where the head is on a device, logits are sent only if all of them are needed. */
+static void generated_text(void **state)
+{
+    (void)state;
+    struct setup setup = {.path = ENGINE_TINY, .compute = STRATA_COMPUTE_F32};
+    static const size_t candidates[] = {1, 65, 20, 0};
+    struct tokens wanted[4];
+    struct engine engine = open_on("cpu", &setup);
+    for (int kind = 0; kind < 4; kind++)
+        generate(&engine, kind, &wanted[kind]);
+    size_t vocab = engine_vocab(&engine), head = strata_model_layers(engine.model) - 1;
+    engine_close(&engine);
+    for (unsigned host = 0; host < 4; host++) {
+        emu.reset(1, 1 << 30);
+        engine = open_on("emu", &setup);
+        if (host & 1)
+            assert_int_equal(strata_model_move(engine.model, 0, STRATA_ON_HOST, NULL), STRATA_OK);
+        if (host & 2)
+            assert_int_equal(strata_model_move(engine.model, head, STRATA_ON_HOST, NULL),
+                             STRATA_OK);
+        for (int kind = 0; kind < 4; kind++) {
+            size_t bytes = bytes_back(&engine, kind, &wanted[kind]);
+            size_t row = candidates[kind] ? candidates[kind] * sizeof(strata_candidate)
+                                          : vocab * sizeof(float);
+            if (!(host & 2))
+                assert_int_equal(bytes, NEW_TOKENS * row);
+        }
+        engine_close(&engine);
+    }
+}
+
+/* Weights that are not finite are named as on the CPU. */
+static void bad_weights(void **state)
+{
+    (void)state;
+    static const char *const tensors[] = {"token_embd.weight", "blk.1.ffn_up.weight",
+                                          "output_norm.weight"};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        struct model_spec spec = {.poisoned = tensors[i]};
+        struct setup setup = {.path = model_write(&spec, "poisoned.gguf")};
+        char said[256] = "";
+        for (int on = 0; on < 2; on++) {
+            emu.reset(1, 1 << 30);
+            struct engine engine = open_on(on ? "emu" : "cpu", &setup);
+            assert_int_equal(on_devices(&engine), on ? strata_model_layers(engine.model) : 0);
+            int32_t id = 3;
+            assert_int_equal(strata_session_set_candidates(engine.session, 4), STRATA_OK);
+            assert_int_equal(strata_session_eval(engine.session, &id, 1, STRATA_LOGITS_LAST),
+                             STRATA_E_FORMAT);
+            if (on)
+                assert_string_equal(said, strata_last_error());
+            snprintf(said, sizeof said, "%s", strata_last_error());
+            engine_close(&engine);
+        }
+    }
+}
+
 /* ---- Moves, memory, faults ---- */
 
 static unsigned seed;
@@ -410,6 +533,7 @@ int main(void)
         cmocka_unit_test(batches),         cmocka_unit_test(layers_move),
         cmocka_unit_test(little_memory),   cmocka_unit_test(lost_devices),
         cmocka_unit_test(refused),         cmocka_unit_test(smollm2),
+        cmocka_unit_test(generated_text),  cmocka_unit_test(bad_weights),
     };
-    return cmocka_run_group_tests(tests, open_emulator, NULL);
+    return cmocka_run_group_tests(tests, open_emulator, remove_files);
 }

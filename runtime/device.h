@@ -21,6 +21,7 @@ struct strata__device {
     const char *name; /* "cuda0"; borrowed from the device */
     _Atomic bool lost;
     bool decoders_only; /* it has no steps of encoders */
+    bool looks_up;      /* it embeds tokens when it is asked to (chunk->look_up) */
 };
 
 struct strata__device_ops {

@@ -242,6 +242,10 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     struct strata_cuda_run run = run_of(d, chunk);
     run.n_steps = (uint32_t)count;
     run.n_layers = (uint32_t)layers;
+    if (chunk->look_up) {
+        run.ids = chunk->ids;
+        run.table = product_of(&chunk->model->steps[chunk->model->n_steps - 1].product[0]);
+    }
     run.x_stays = ends_with(chunk, steps + count);
     STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));
     run.workspace = d->workspace;
@@ -305,7 +309,8 @@ strata_status strata__cuda_device_open(struct strata__device **out,
                             strata_version());
     STRATA_TRY(strata__calloc(&d, 1, sizeof *d, "a device"));
     snprintf(d->name, sizeof d->name, "%s", name);
-    d->device = (struct strata__device){.ops = &ops, .name = d->name, .decoders_only = true};
+    d->device = (struct strata__device){
+        .ops = &ops, .name = d->name, .decoders_only = true, .looks_up = true};
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);

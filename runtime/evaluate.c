@@ -85,6 +85,17 @@ static void run_stretch_on_host(struct strata__chunk *chunk, struct part *part, 
         strata__stream_out(chunk->model, layer);
 }
 
+/* True when the device has the table of embeddings, with the bits of the file: as the weights of a
+ * head that is tied to it, whether packed or not.  Other tables stay on the host, and so do their
+ * look-ups: a row of X is sent then. */
+static bool can_look_up(const struct strata_model *model, const struct strata__device *device)
+{
+    const struct strata__product *head = &model->steps[model->n_steps - 1].product[0];
+    return device && device->looks_up && head->weight == model->embedding &&
+           head->type == model->embedding->type &&
+           strata__place_now(model, strata__placed_layers(model) - 1).device == device;
+}
+
 /* All layers, in stretches that live in one place.  *failed is the device that gave the error. */
 static strata_status walk(struct strata__chunk *chunk, struct strata__device **failed)
 {
@@ -101,6 +112,7 @@ static strata_status walk(struct strata__chunk *chunk, struct strata__device **f
         size_t most = device && chunk->find_bad_layer ? one : stretch.steps;
         size_t steps = most < all - i ? most : all - i;
         struct part part = {chunk, &model->steps[i], device ? 0 : steps, embeds};
+        chunk->look_up = embeds && !chunk->find_bad_layer && can_look_up(model, device);
         if (!device || embeds)
             run_stretch_on_host(chunk, &part, stretch.on_disk);
         if (device && layer < model->hp.layers)

@@ -77,7 +77,9 @@ struct strata__chunk {
     double *const *column_sums; /* or NULL: the squared inputs of each step's columns are added to
                                  * it (imatrix.c), of all tokens, the output head's too, which is
                                  * not computed; logit_rows is 0 */
-    bool find_bad_layer;        /* check the residual stream after every layer */
+    bool look_up; /* the device that runs the first layer embeds the tokens: the table of embeddings
+                   * is the output head's weights, which it has; X has nothing before */
+    bool find_bad_layer;       /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
 

@@ -564,10 +564,10 @@ typedef struct strata_generate_result {
 } strata_generate_result;
 
 /* Evaluates `count` prompt ids after what the session holds, then generates.  on_piece and result
- * may be NULL.  It leaves no logits.  Cancelled generations return STRATA_OK with stop = cancelled.  Afterwards the
- * session holds the prompt and all new tokens but the last; an end token is not among them.
- * E_INVALID: as
- * strata_session_eval, or an option out of its range, named; E_NOMEM. */
+ * may be NULL.  Cancelled generations return STRATA_OK with stop = cancelled.  Afterwards the
+ * session holds the prompt and all new tokens but the last, and logits or some candidates; an end
+ * token is not among the tokens.  E_INVALID: as strata_session_eval, or an option out of its range,
+ * named; E_NOMEM. */
 STRATA_API strata_status strata_generate(strata_session *session, const int32_t *ids, size_t count,
                                          const strata_generate_options *options,
                                          strata_piece_fn *on_piece, void *user,

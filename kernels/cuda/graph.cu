@@ -55,6 +55,9 @@ uint64_t key_of(const strata_cuda_run &run)
     key.add(shape.parts);
     key.add(shape.part);
     key.add_address(run.workspace);
+    key.add(run.ids != nullptr);
+    if (run.ids)
+        key.add_product(run.table);
     for (uint32_t i = 0; i < run.n_steps; i++)
         key.add_step(run.steps[i]);
     return key.value ? key.value : 1;

@@ -69,6 +69,11 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 /* out = softmax(q * keys) * values over the positions that each token sees. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
 
+/* y[t] = row ids[t] of the table, packed or of floats; rows that exist.  cudaErrorNotSupported: a
+ * type that has no kernel. */
+cudaError_t look_up(cudaStream_t stream, float *y, const int32_t *ids, uint32_t tokens,
+                    const strata_cuda_product &table);
+
 /* The k (1 .. 256) greatest of each of `rows` rows of n logits, in order: greater first, the lower
  * id first among equals.  The id of a row's first is -1 where one of its logits is not finite.
  * `entries` has room for best_entries(rows, n, k) of them. */

@@ -114,7 +114,10 @@ struct strata_cuda_run {
      * of its logits is not finite */
     struct strata_cuda_candidate *best;
     uint32_t n_best;
-    uint32_t x_stays; /* nobody needs X after the run: it is not copied to `x` */
+    /* host: tokens, whose rows of the table (`embedding` columns) X begins with; NULL: `x` */
+    const int32_t *ids;
+    struct strata_cuda_product table; /* `bias` and `out` are not looked at */
+    uint32_t x_stays;                 /* nobody needs X after the run: it is not copied to `x` */
 };
 
 struct strata_cuda_context; /* a device in use */

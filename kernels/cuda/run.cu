@@ -88,6 +88,7 @@ Layout lay_out(const strata_cuda_run &run)
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
     l.entries =
         place(&l.bytes, best_entries(run.logit_rows, run.vocab, run.n_best) * sizeof(uint64_t));
+    l.ids = place(&l.bytes, tokens * sizeof(int32_t));
     l.best = place(&l.bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                  sizeof(strata_cuda_candidate));
     return l;
@@ -163,7 +164,12 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     uint64_t x_bytes = static_cast<uint64_t>(run->tokens) * run->embedding * sizeof(float);
     uint64_t rope_bytes = static_cast<uint64_t>(run->tokens) * 2 * run->rope_pairs * sizeof(float);
     TRY(cudaSetDevice(context->device));
-    TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_X), run->x, x_bytes, cudaMemcpyHostToDevice, r.stream));
+    if (run->ids)
+        TRY(cudaMemcpyAsync(r.base + r.layout.ids, run->ids, run->tokens * sizeof *run->ids,
+                            cudaMemcpyHostToDevice, r.stream));
+    else
+        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_X), run->x, x_bytes, cudaMemcpyHostToDevice,
+                            r.stream));
     if (rope_bytes)
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));

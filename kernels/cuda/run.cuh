@@ -10,7 +10,7 @@ namespace strata
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, entries, best,
-        bytes;
+        ids, bytes;
 };
 
 struct Runner {

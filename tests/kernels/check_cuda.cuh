@@ -70,12 +70,14 @@ template <class T> struct Device {
     }
 };
 
-/* One case of each at random: products of a type, rows, attention, the best of rows of logits. */
+/* One case of each at random: products of a type, rows, attention, rows of a table, the best
+ * of rows of logits. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
 void check_rows();
 void check_attention();
+void check_look_up(strata_type type);
 void check_best();
 
 #endif

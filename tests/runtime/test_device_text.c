@@ -108,6 +108,62 @@ static void generated_text(void **state)
     }
 }
 
+/* Sequences that decode together: each goes on with its own best token. */
+static void batches_of_text(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 5, STEPS = 6, BEST = 3 };
+    struct setup setup = {.path = ENGINE_TINY, .compute = STRATA_COMPUTE_F32};
+    int32_t found[2][STEPS][SESSIONS];
+    for (int on = 0; on < 2; on++) {
+        emu.reset(1, 1 << 30);
+        struct engine engine = open_on(on ? "emu" : "cpu", &setup);
+        strata_session *sessions[SESSIONS] = {engine.session};
+        int32_t ids[SESSIONS] = {1, 30, 60, 90, 120};
+        for (int i = 1; i < SESSIONS; i++)
+            assert_int_equal(strata_session_open(engine.model, NULL, &sessions[i]), STRATA_OK);
+        assert_int_equal(strata_session_set_candidates(engine.session, BEST), STRATA_OK);
+        for (int step = 0; step < STEPS; step++) {
+            size_t n, before = emu.copied(1);
+            if (strata_batch_eval(sessions, ids, SESSIONS) != STRATA_OK)
+                fail_msg("%s", strata_last_error());
+            assert_int_equal(emu.copied(1) - before,
+                             on ? SESSIONS * BEST * sizeof(strata_candidate) : 0);
+            for (size_t i = 0; i < SESSIONS; i++) {
+                ids[i] = strata_session_candidates(sessions[0], i, &n)[0].id;
+                assert_int_equal(n, BEST);
+            }
+            memcpy(found[on][step], ids, sizeof ids);
+        }
+        for (int i = 1; i < SESSIONS; i++)
+            strata_session_close(&sessions[i]);
+        engine_close(&engine);
+    }
+    assert_memory_equal(found[0], found[1], sizeof found[0]);
+}
+
+/* A device that is lost meanwhile: the CPU chooses the rest. */
+static void lost_devices(void **state)
+{
+    (void)state;
+    struct setup setup = {.path = ENGINE_TINY, .compute = STRATA_COMPUTE_F32};
+    struct tokens wanted, tokens;
+    struct engine engine = open_on("cpu", &setup);
+    generate(&engine, 1, &wanted);
+    engine_close(&engine);
+    for (unsigned nth = 1; nth < 160; nth += 13)
+        for (int call = EMU_COPY; call <= EMU_LAUNCH; call++) {
+            emu.reset(1, 1 << 30);
+            engine = open_on("emu", &setup);
+            assert_true(on_devices(&engine) > 0);
+            emu.fail_call(call, nth);
+            generate(&engine, 1, &tokens);
+            assert_memory_equal(tokens.id, wanted.id, sizeof wanted.id);
+            assert_true(nth > 80 || on_devices(&engine) == 0);
+            engine_close(&engine);
+        }
+}
+
 /* The same steps with and without the embedding of their tokens, one token at a time: a graph of
  * the one kind is not used for the other. */
 static void the_head_comes_and_goes(void **state)
@@ -183,8 +239,8 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generated_text),
-        cmocka_unit_test(the_head_comes_and_goes),
+        cmocka_unit_test(generated_text), cmocka_unit_test(batches_of_text),
+        cmocka_unit_test(lost_devices),   cmocka_unit_test(the_head_comes_and_goes),
         cmocka_unit_test(bad_weights),
     };
     return cmocka_run_group_tests(tests, open_all, remove_files);

@@ -2,6 +2,7 @@
 #include "device_cuda_run.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -175,6 +176,11 @@ static strata_status describe_spans(struct cuda_device *d, const struct strata__
     return STRATA_OK;
 }
 
+_Static_assert(sizeof(strata_candidate) == sizeof(struct strata_cuda_candidate) &&
+                   offsetof(strata_candidate, logit) ==
+                       offsetof(struct strata_cuda_candidate, logit),
+               "the device writes candidates where the runtime has them");
+
 static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
@@ -199,6 +205,8 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .rope = chunk->workspace->rope,
         .logits = chunk->logits,
         .logit_rows = (uint32_t)chunk->logit_rows,
+        .best = (struct strata_cuda_candidate *)chunk->candidates,
+        .n_best = (uint32_t)chunk->n_candidates,
     };
 }
 
@@ -221,6 +229,13 @@ static strata_status reserve_workspace(struct cuda_device *d, const struct strat
     return STRATA_OK;
 }
 
+/* True when the steps end with the last one that the chunk needs. */
+static bool ends_with(const struct strata__chunk *chunk, const struct strata__step *end)
+{
+    const struct strata_model *model = chunk->model;
+    return end == model->steps + model->n_steps - !strata__needs_head(chunk);
+}
+
 static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chunk,
                                 const struct strata__step *steps, size_t count)
 {
@@ -234,9 +249,16 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     struct strata_cuda_run run = run_of(d, chunk);
     run.n_steps = (uint32_t)count;
     run.n_layers = (uint32_t)layers;
+    if (chunk->look_up) {
+        run.ids = chunk->ids;
+        run.table = product_of(&chunk->model->steps[chunk->model->n_steps - 1].product[0]);
+    }
+    run.x_stays = ends_with(chunk, steps + count);
     STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));
     run.workspace = d->workspace;
-    return status_of(d, d->plugin->run(d->context, &run, message, sizeof message), message);
+    STRATA_TRY(status_of(d, d->plugin->run(d->context, &run, message, sizeof message), message));
+    chunk->chosen = run.x_stays && chunk->n_candidates;
+    return STRATA_OK;
 }
 
 static strata_status cuda_run(struct strata__device *device, struct strata__chunk *chunk,
@@ -294,7 +316,8 @@ strata_status strata__cuda_device_open(struct strata__device **out,
                             strata_version());
     STRATA_TRY(strata__calloc(&d, 1, sizeof *d, "a device"));
     snprintf(d->name, sizeof d->name, "%s", name);
-    d->device = (struct strata__device){.ops = &ops, .name = d->name, .decoders_only = true};
+    d->device = (struct strata__device){
+        .ops = &ops, .name = d->name, .decoders_only = true, .looks_up = true};
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);

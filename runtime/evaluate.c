@@ -85,18 +85,24 @@ static void run_stretch_on_host(struct strata__chunk *chunk, struct part *part, 
         strata__stream_out(chunk->model, layer);
 }
 
-/* True when the last step, the output head, has something to do. */
-static bool needs_head(const struct strata__chunk *chunk)
+/* True when the device has the table of embeddings, with the bits of the file: as the weights of a
+ * head that is tied to it, whether packed or not.  Other tables stay on the host, and so do their
+ * look-ups: a row of X is sent then. */
+static bool can_look_up(const struct strata_model *model, const struct strata__device *device)
 {
-    return chunk->model->hp.encoder || chunk->column_sums || chunk->logit_rows;
+    const struct strata__product *head = &model->steps[model->n_steps - 1].product[0];
+    return device && device->looks_up && head->weight == model->embedding &&
+           head->type == model->embedding->type &&
+           strata__place_now(model, strata__placed_layers(model) - 1).device == device;
 }
 
 /* All layers, in stretches that live in one place.  *failed is the device that gave the error. */
 static strata_status walk(struct strata__chunk *chunk, struct strata__device **failed)
 {
     const struct strata_model *model = chunk->model;
-    size_t all = needs_head(chunk) ? model->n_steps : model->n_steps - 1;
+    size_t all = strata__needs_head(chunk) ? model->n_steps : model->n_steps - 1;
     bool embeds = true;
+    chunk->chosen = false;
     for (size_t i = 0; i < all && model->steps[i].layer < atomic_load(&chunk->stop_layer);) {
         struct strata__stretch stretch = strata__stretch_at(model, i);
         struct strata__device *device = stretch.device;
@@ -106,6 +112,7 @@ static strata_status walk(struct strata__chunk *chunk, struct strata__device **f
         size_t most = device && chunk->find_bad_layer ? one : stretch.steps;
         size_t steps = most < all - i ? most : all - i;
         struct part part = {chunk, &model->steps[i], device ? 0 : steps, embeds};
+        chunk->look_up = embeds && !chunk->find_bad_layer && can_look_up(model, device);
         if (!device || embeds)
             run_stretch_on_host(chunk, &part, stretch.on_disk);
         if (device && layer < model->hp.layers)
@@ -154,17 +161,47 @@ static strata_status not_finite(const struct strata__chunk *chunk)
                         path, bad - 2);
 }
 
-static strata_status evaluate(struct strata__chunk *chunk, struct strata__device **failed)
+static bool results_are_finite(const struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
+    if (hp->encoder)
+        return all_finite(chunk->pooled, chunk->n_spans * hp->embedding);
+    if (!chunk->chosen)
+        return all_finite(chunk->logits, chunk->logit_rows * hp->vocab);
+    bool finite = true;
+    for (size_t i = 0; i < chunk->logit_rows; i++)
+        finite &= chunk->candidates[i * chunk->n_candidates].id >= 0;
+    return finite;
+}
+
+/* The candidates that are wanted, of logits. */
+static void choose(const struct strata__chunk *chunk)
+{
+    size_t vocab = chunk->model->hp.vocab, n = chunk->n_candidates;
+    int32_t best[STRATA_CANDIDATES_MAX];
+    for (size_t i = 0; n && i < chunk->logit_rows; i++) {
+        const float *row = chunk->logits + i * vocab;
+        if (n == 1)
+            best[0] = (int32_t)chunk->model->runtime->kernels.argmax(row, vocab);
+        else
+            chunk->model->runtime->kernels.top_k(best, row, vocab, n);
+        for (size_t c = 0; c < n; c++)
+            chunk->candidates[i * n + c] = (strata_candidate){best[c], row[best[c]]};
+    }
+}
+
+static strata_status evaluate(struct strata__chunk *chunk, struct strata__device **failed)
+{
     chunk->find_bad_layer = false;
     atomic_store(&chunk->stop_layer, SIZE_MAX);
     STRATA_TRY(walk(chunk, failed));
     if (is_cancelled(chunk))
         return strata__fail(STRATA_E_CANCELLED, "evaluation cancelled");
-    if (hp->encoder ? all_finite(chunk->pooled, chunk->n_spans * hp->embedding)
-                    : all_finite(chunk->logits, chunk->logit_rows * hp->vocab))
+    if (results_are_finite(chunk)) {
+        if (!chunk->chosen)
+            choose(chunk);
         return STRATA_OK;
+    }
     chunk->find_bad_layer = true;
     STRATA_TRY(walk(chunk, failed));
     return not_finite(chunk);

@@ -61,7 +61,8 @@ void strata__embed_tokens(struct strata__chunk *chunk, unsigned thread)
     for (size_t t = begin; t < end; t++) {
         const char *row = (const char *)table->data + (size_t)chunk->ids[t] * table->row_bytes;
         float *x = strata__row_of(chunk, STRATA__BUF_X, t);
-        kernels->dequantize[table->type](x, row, model->hp.embedding);
+        if (!chunk->look_up)
+            kernels->dequantize[table->type](x, row, model->hp.embedding);
         if (model->position_embedding)
             add_position(chunk, t, x);
         for (size_t i = 0; i < pairs; i++) {

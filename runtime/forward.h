@@ -65,17 +65,29 @@ struct strata__chunk {
     struct strata__workspace *workspace;
     const struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
-    const int32_t *ids;         /* checked by the caller */
-    size_t count;               /* 1 .. workspace->tokens */
-    float *logits;              /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;          /* 0 .. count */
-    float *pooled;              /* of an encoder instead: a row of embedding floats for each span */
+    const int32_t *ids;           /* checked by the caller */
+    size_t count;                 /* 1 .. workspace->tokens */
+    float *logits;                /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;            /* 0 .. count */
+    strata_candidate *candidates; /* [logit_rows][n_candidates]: what is wanted of the logits, */
+    size_t n_candidates;          /* if not 0; `logits` are then only where they may be */
+    bool chosen;   /* set by a device that has filled in the candidates, and no logits: the id of a
+                    * row's first is -1 where one of its logits is not finite */
+    float *pooled; /* of an encoder instead: a row of embedding floats for each span */
     double *const *column_sums; /* or NULL: the squared inputs of each step's columns are added to
                                  * it (imatrix.c), of all tokens, the output head's too, which is
                                  * not computed; logit_rows is 0 */
-    bool find_bad_layer;        /* check the residual stream after every layer */
+    bool look_up; /* the device that runs the first layer embeds the tokens: the table of embeddings
+                   * is the output head's weights, which it has; X has nothing before */
+    bool find_bad_layer;       /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
+
+/* True when the last step, the output head, has something to do. */
+static inline bool strata__needs_head(const struct strata__chunk *chunk)
+{
+    return chunk->model->hp.encoder || chunk->column_sums || chunk->logit_rows;
+}
 
 /* Those for decoding when every sequence of the chunk has one token. */
 static inline const struct strata_kernels *strata__kernels_of(const struct strata__chunk *chunk)
@@ -122,14 +134,14 @@ void strata__run_step(struct strata__chunk *chunk, const struct strata__step *st
 /* Runs steps of whole layers on the CPU's threads; the tokens are embedded (evaluate.c). */
 void strata__run_steps(struct strata__chunk *chunk, const struct strata__step *steps, size_t count);
 
-/* Stores keys and values of the tokens and computes the logits; of an encoder, computes the pooled
- * vectors.  Every key/value cache of the spans is where the model's layers are (residency.h).
- * E_CANCELLED when a span's *cancel became true (within two layers; nothing is to be used then);
- * E_FORMAT naming the first layer whose result is not finite when the logits (vectors) are not;
- * E_DEVICE (without a message) when caches of the spans were on a device that was lost, now or
- * before: its layers are on the host, and those caches (kv.lost) are to be settled (residency.h)
- * and evaluated again.  A device that lacks room for a run, or that is lost without a cache, only
- * has its layers moved. */
+/* Stores keys and values of the tokens and computes the logits or candidates; of an encoder,
+ * computes the pooled vectors.  Every key/value cache of the spans is where the model's layers are
+ * (residency.h). E_CANCELLED when a span's *cancel became true (within two layers; nothing is to be
+ * used then); E_FORMAT naming the first layer whose result is not finite when the logits (vectors)
+ * are not; E_DEVICE (without a message) when caches of the spans were on a device that was lost,
+ * now or before: its layers are on the host, and those caches (kv.lost) are to be settled
+ * (residency.h) and evaluated again.  A device that lacks room for a run, or that is lost without a
+ * cache, only has its layers moved. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

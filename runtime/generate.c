@@ -118,6 +118,19 @@ static strata_status check_options(const strata_generate_options *options)
     return STRATA_OK;
 }
 
+/* Of the logits of the last evaluation, or the candidates. */
+static int32_t next_token(strata_session *session, struct strata__sampler *sampler)
+{
+    size_t position = session->position, n, window = sampler->options->repeat_window;
+    if (window > position)
+        window = position;
+    const int32_t *recent = session->history + position - window;
+    const strata_candidate *candidates = strata_session_candidates(session, 0, &n);
+    if (candidates)
+        return strata__sampler_choose(sampler, candidates, n, recent, window);
+    return strata__sampler_next(sampler, strata_session_logits(session, 0), recent, window);
+}
+
 /* Decodes until something ends it; result->stop says what. */
 static strata_status decode(strata_session *session, struct strata__sampler *sampler,
                             struct outlet *out, strata_generate_result *result)
@@ -125,9 +138,7 @@ static strata_status decode(strata_session *session, struct strata__sampler *sam
     const strata_generate_options *o = sampler->options;
     const strata_tokenizer *tokenizer = session->model->tokenizer;
     for (;;) {
-        size_t window = o->repeat_window < session->position ? o->repeat_window : session->position;
-        int32_t id = strata__sampler_next(sampler, strata_session_logits(session, 0),
-                                          session->history + session->position - window, window);
+        int32_t id = next_token(session, sampler);
         result->stop = STRATA_STOP_EOS;
         if (!o->ignore_eos && strata_token_is_end(tokenizer, id))
             return STRATA_OK;
@@ -186,7 +197,10 @@ strata_status strata_generate(strata_session *session, const int32_t *ids, size_
     STRATA_TRY(strata__sampler_open(&sampler, options, &session->model->runtime->kernels,
                                     session->model->hp.vocab));
     struct outlet out = {.options = options, .on_piece = on_piece, .user = user};
+    size_t before = session->wanted;
+    session->wanted = strata__sampler_wants(&sampler);
     strata_status status = run(session, ids, count, &sampler, &out, result);
+    session->wanted = before;
     strata__free(out.pending);
     strata__sampler_close(&sampler);
     return status;

@@ -119,6 +119,22 @@ static size_t narrow(struct strata__sampler *sampler, double best)
     }
 }
 
+/* One of k candidates. */
+static int32_t draw(struct strata__sampler *sampler, size_t k, double best)
+{
+    float temperature = sampler->options->temperature;
+    double sum = 0;
+    for (size_t i = 0; i < k; i++)
+        sum += exp((sampler->logits[sampler->candidates[i]] - best) / temperature);
+    double left = draw_uniform(&sampler->random) * sum;
+    for (size_t i = 0; i + 1 < k; i++) {
+        left -= exp((sampler->logits[sampler->candidates[i]] - best) / temperature);
+        if (left < 0)
+            return sampler->candidates[i];
+    }
+    return sampler->candidates[k - 1];
+}
+
 int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logits,
                              const int32_t *recent, size_t n_recent)
 {
@@ -133,15 +149,57 @@ int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logit
         return (int32_t)sampler->kernels->argmax(logits, n);
     if (logits != sampler->logits)
         memcpy(sampler->logits, logits, n * sizeof *logits);
-    double best = sampler->logits[sampler->kernels->argmax(sampler->logits, n)], sum = 0;
-    size_t k = narrow(sampler, best);
-    for (size_t i = 0; i < k; i++)
-        sum += exp((sampler->logits[sampler->candidates[i]] - best) / o->temperature);
-    double left = draw_uniform(&sampler->random) * sum;
-    for (size_t i = 0; i + 1 < k; i++) {
-        left -= exp((sampler->logits[sampler->candidates[i]] - best) / o->temperature);
-        if (left < 0)
-            return sampler->candidates[i];
+    double best = sampler->logits[sampler->kernels->argmax(sampler->logits, n)];
+    return draw(sampler, narrow(sampler, best), best);
+}
+
+/* ---- From the greatest logits alone ---- */
+
+/* A penalty of at least 1 lowers what was taken lately, and nothing comes up from below the
+ * candidates, if there are as many more of them. */
+size_t strata__sampler_wants(const struct strata__sampler *sampler)
+{
+    const strata_generate_options *o = sampler->options;
+    size_t k = o->temperature == 0 ? 1 : o->top_k;
+    size_t lowered = o->repeat_penalty == 1 ? 0 : o->repeat_window;
+    bool enough = k && k < sampler->vocab && o->repeat_penalty >= 1 && k <= STRATA_CANDIDATES_MAX &&
+                  lowered <= STRATA_CANDIDATES_MAX - k;
+    return enough ? k + lowered : 0;
+}
+
+/* Puts the candidates in order again: insertion, since few are out of it. */
+static void sort(struct strata__sampler *sampler, size_t n)
+{
+    const float *logits = sampler->logits;
+    for (size_t i = 1; i < n; i++) {
+        int32_t id = sampler->candidates[i];
+        size_t at = i;
+        for (; at > 0; at--) {
+            int32_t before = sampler->candidates[at - 1];
+            if (logits[before] > logits[id] || (logits[before] == logits[id] && before < id))
+                break;
+            sampler->candidates[at] = before;
+        }
+        sampler->candidates[at] = id;
     }
-    return sampler->candidates[k - 1];
+}
+
+int32_t strata__sampler_choose(struct strata__sampler *sampler, const strata_candidate *candidates,
+                               size_t n, const int32_t *recent, size_t n_recent)
+{
+    const strata_generate_options *o = sampler->options;
+    for (size_t i = 0; i < n; i++)
+        sampler->logits[candidates[i].id] = candidates[i].logit;
+    if (o->repeat_penalty != 1)
+        penalise(sampler->logits, recent, n_recent, o->repeat_penalty, sampler->candidates);
+    for (size_t i = 0; i < n; i++)
+        sampler->candidates[i] = candidates[i].id;
+    if (o->repeat_penalty != 1)
+        sort(sampler, n);
+    if (o->temperature == 0)
+        return sampler->candidates[0];
+    size_t k = o->top_k < n ? o->top_k : n;
+    double best = sampler->logits[sampler->candidates[0]];
+    double sum = weight_sum(sampler->logits, sampler->candidates, k, best);
+    return draw(sampler, keep(sampler, k, best, sum), best);
 }

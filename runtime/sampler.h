@@ -29,4 +29,11 @@ void strata__sampler_close(struct strata__sampler *sampler);
 int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logits,
                              const int32_t *recent, size_t n_recent);
 
+/* So many of the greatest logits (strata_session_candidates) are enough for the same token, at most
+ * STRATA_CANDIDATES_MAX; 0: all are needed.  strata__sampler_choose then takes n of them, that
+ * number or more. */
+size_t strata__sampler_wants(const struct strata__sampler *sampler);
+int32_t strata__sampler_choose(struct strata__sampler *sampler, const strata_candidate *candidates,
+                               size_t n, const int32_t *recent, size_t n_recent);
+
 #endif

@@ -87,6 +87,7 @@ void strata_session_close(strata_session **handle)
     strata__free(session->history);
     strata__free(session->begins);
     strata__free(session->logits);
+    strata__free(session->candidates);
     strata_model_unref(&session->model);
     strata__free(session);
     *handle = NULL;
@@ -137,17 +138,54 @@ static strata_status check_tokens(const strata_session *session, const int32_t *
     return STRATA_OK;
 }
 
-static strata_status reserve_logits(strata_session *session, size_t rows)
+/* What an evaluation is to leave of its last tokens: `rows` rows of logits, or of n candidates
+ * (then the logits are room for making them).  None: zeros. */
+struct results {
+    size_t rows;
+    float *logits;
+    strata_candidate *candidates;
+    size_t n;
+};
+
+/* Room for items of an array of the session that only grows. */
+static strata_status reserve(const strata_session *session, void *array, size_t *capacity,
+                             size_t wanted, size_t size)
 {
-    if (rows <= session->logit_capacity)
+    if (wanted <= *capacity)
         return STRATA_OK;
     struct strata__scope before = strata__scope_set(session->model->for_context);
-    strata_status status =
-        strata__resize(&session->logits, rows, session->model->hp.vocab * sizeof(float), "logits");
+    strata_status status = strata__resize(array, wanted, size, "logits");
     strata__scope_set(before);
     STRATA_TRY(status);
-    session->logit_capacity = rows;
+    *capacity = wanted;
     return STRATA_OK;
+}
+
+/* Room for `rows` rows of logits, and of candidates if they are wanted (`choose`). */
+static strata_status reserve_results(strata_session *session, size_t rows, bool choose,
+                                     struct results *out)
+{
+    size_t vocab = session->model->hp.vocab;
+    size_t n = !choose ? 0 : session->wanted < vocab ? session->wanted : vocab;
+    STRATA_TRY(reserve(session, &session->logits, &session->logit_capacity, rows,
+                       vocab * sizeof *session->logits));
+    STRATA_TRY(reserve(session, &session->candidates, &session->candidate_capacity, rows * n,
+                       sizeof *session->candidates));
+    session->n_candidates = n;
+    *out = (struct results){rows, session->logits, session->candidates, n};
+    return STRATA_OK;
+}
+
+/* Those of the tokens from number `first` on, whose results come first. */
+static struct results results_from(const struct results *all, const strata_model *model,
+                                   size_t first, size_t rows)
+{
+    struct results part = {.rows = rows, .n = all->n};
+    if (rows) {
+        part.logits = all->logits + first * model->hp.vocab;
+        part.candidates = all->n ? all->candidates + first * all->n : NULL;
+    }
+    return part;
 }
 
 static void mark_chunk(strata_session *session, size_t position, size_t count)
@@ -156,10 +194,9 @@ static void mark_chunk(strata_session *session, size_t position, size_t count)
     session->begins[position] = true;
 }
 
-/* Evaluates `count` tokens of the history from `position` on, one chunk; logits of the last
- * `rows`. */
+/* Evaluates `count` tokens of the history from `position` on, one chunk. */
 static strata_status eval_chunk(strata_session *session, size_t position, size_t count,
-                                float *logits, size_t rows)
+                                struct results results)
 {
     struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = count,
                                 .position = position};
@@ -170,8 +207,10 @@ static strata_status eval_chunk(strata_session *session, size_t position, size_t
         .n_spans = 1,
         .ids = session->history + position,
         .count = count,
-        .logits = logits,
-        .logit_rows = rows,
+        .logits = results.logits,
+        .logit_rows = results.rows,
+        .candidates = results.candidates,
+        .n_candidates = results.n,
         .column_sums = session->column_sums,
     };
     return strata__forward(&chunk);
@@ -192,7 +231,7 @@ static strata_status restore(strata_session *session, size_t end)
             size_t next = at + 1;
             while (next < end && !session->begins[next])
                 next++;
-            status = eval_chunk(session, at, next - at, NULL, 0);
+            status = eval_chunk(session, at, next - at, (struct results){0});
             at = next;
         }
         if (status != STRATA_OK) {
@@ -207,11 +246,11 @@ static strata_status restore(strata_session *session, size_t end)
 
 /* The same as eval_chunk, also when devices are lost before or meanwhile. */
 static strata_status eval_chunk_safely(strata_session *session, size_t position, size_t count,
-                                       float *logits, size_t rows)
+                                       struct results results)
 {
     for (;;) {
         STRATA_TRY(restore(session, position));
-        strata_status status = eval_chunk(session, position, count, logits, rows);
+        strata_status status = eval_chunk(session, position, count, results);
         if (status != STRATA_E_DEVICE)
             return status;
     }
@@ -223,18 +262,19 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     session->logit_rows = 0;
     STRATA_TRY(check_tokens(session, ids, count));
     size_t rows = logits == STRATA_LOGITS_ALL ? count : logits == STRATA_LOGITS_LAST ? 1 : 0;
-    STRATA_TRY(reserve_logits(session, rows));
+    struct results all;
+    STRATA_TRY(reserve_results(session, rows, logits == STRATA_LOGITS_LAST, &all));
     memcpy(session->history + session->position, ids, count * sizeof *ids);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) {
         size_t left = count - done, position = session->position + done;
         size_t m = left < session->workspace.tokens ? left : session->workspace.tokens;
         size_t chunk_rows = logits == STRATA_LOGITS_ALL || m == left ? rows : 0;
-        float *out = session->logits;
-        if (logits == STRATA_LOGITS_ALL)
-            out += done * session->model->hp.vocab;
+        struct results part =
+            results_from(&all, session->model, logits == STRATA_LOGITS_ALL ? done : 0,
+                         chunk_rows < m ? chunk_rows : m);
         mark_chunk(session, position, m);
-        status = eval_chunk_safely(session, position, m, out, chunk_rows < m ? chunk_rows : m);
+        status = eval_chunk_safely(session, position, m, part);
         done += m;
     }
     if (status == STRATA_E_CANCELLED)
@@ -278,7 +318,7 @@ static strata_session *lender_of(strata_session *const *sessions, size_t count)
 }
 
 static strata_status eval_batch(strata_session *lender, strata_session *const *sessions,
-                                const int32_t *ids, size_t count, float *logits)
+                                const int32_t *ids, size_t count, struct results results)
 {
     struct strata__span spans[STRATA_BATCH_MAX];
     for (size_t i = 0; i < count; i++)
@@ -291,20 +331,22 @@ static strata_status eval_batch(strata_session *lender, strata_session *const *s
         .n_spans = count,
         .ids = ids,
         .count = count,
-        .logits = logits,
-        .logit_rows = count,
+        .logits = results.logits,
+        .logit_rows = results.rows,
+        .candidates = results.candidates,
+        .n_candidates = results.n,
     };
     return strata__forward(&chunk);
 }
 
 /* The same, also when devices are lost before or meanwhile. */
 static strata_status eval_batch_safely(strata_session *lender, strata_session *const *sessions,
-                                       const int32_t *ids, size_t count, float *logits)
+                                       const int32_t *ids, size_t count, struct results results)
 {
     for (;;) {
         for (size_t i = 0; i < count; i++)
             STRATA_TRY(restore(sessions[i], sessions[i]->position));
-        strata_status status = eval_batch(lender, sessions, ids, count, logits);
+        strata_status status = eval_batch(lender, sessions, ids, count, results);
         if (status != STRATA_E_DEVICE)
             return status;
     }
@@ -316,14 +358,15 @@ strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *
     for (size_t i = 0; i < count; i++)
         sessions[i]->logit_rows = 0;
     strata_session *first = sessions[0];
-    STRATA_TRY(reserve_logits(first, count));
+    struct results all;
+    STRATA_TRY(reserve_results(first, count, true, &all));
     strata_session *lender = lender_of(sessions, count);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) { /* in parts: tiny contexts only */
         size_t left = count - done, most = lender->workspace.tokens;
         size_t m = left < most ? left : most;
         status = eval_batch_safely(lender, sessions + done, ids + done, m,
-                                   first->logits + done * first->model->hp.vocab);
+                                   results_from(&all, first->model, done, m));
         done += m;
     }
     if (status == STRATA_E_CANCELLED)
@@ -340,5 +383,22 @@ strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *
 
 const float *strata_session_logits(const strata_session *session, size_t index)
 {
-    return index < session->logit_rows ? session->logits + index * session->model->hp.vocab : NULL;
+    bool there = index < session->logit_rows && session->n_candidates == 0;
+    return there ? session->logits + index * session->model->hp.vocab : NULL;
+}
+
+strata_status strata_session_set_candidates(strata_session *session, size_t count)
+{
+    if (count > STRATA_CANDIDATES_MAX)
+        return strata__fail(STRATA_E_INVALID, "%zu candidates, must be 0 (all logits) to %d", count,
+                            STRATA_CANDIDATES_MAX);
+    session->wanted = count;
+    return STRATA_OK;
+}
+
+const strata_candidate *strata_session_candidates(const strata_session *session, size_t index,
+                                                  size_t *count)
+{
+    *count = index < session->logit_rows ? session->n_candidates : 0;
+    return *count ? session->candidates + index * *count : NULL;
 }

@@ -11,8 +11,12 @@ struct strata_session {
     size_t position;
     float *logits; /* logit_rows rows of vocab floats */
     size_t logit_rows, logit_capacity;
-    int32_t *history; /* ids at positions 0 .. position - 1; for the repetition penalty */
-    bool *begins;     /* of each position: a chunk began there, so that it can be repeated */
+    strata_candidate *candidates; /* logit_rows rows of n_candidates; */
+    size_t candidate_capacity;
+    size_t n_candidates; /* of the last evaluation; 0: it left logits */
+    size_t wanted;       /* candidates of those to come; 0: logits */
+    int32_t *history;    /* ids at positions 0 .. position - 1; for the repetition penalty */
+    bool *begins;        /* of each position: a chunk began there, so that it can be repeated */
     struct strata_session *next_of_model; /* kept by residency.c */
     _Atomic bool cancel;
     double *const *column_sums; /* as in struct strata__chunk, or NULL */

@@ -486,6 +486,26 @@ STRATA_API strata_status strata_session_eval(strata_session *session, const int3
 STRATA_API strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids,
                                            size_t count);
 
+#define STRATA_CANDIDATES_MAX 256
+
+/* A token, and its logit. */
+typedef struct strata_candidate {
+    int32_t id;
+    float logit;
+} strata_candidate;
+
+/* From now on evaluations that would leave the logits after the last token (STRATA_LOGITS_LAST, and
+ * strata_batch_eval where this is sessions[0]) leave the `count` greatest of each row instead, as
+ * strata_session_candidates has them: a device then sends no others.  0: all logits (the default);
+ * E_INVALID: above STRATA_CANDIDATES_MAX. */
+STRATA_API strata_status strata_session_set_candidates(strata_session *session, size_t count);
+
+/* Row `index` of the candidates of the last evaluation, or NULL when there is none: *count of them
+ * (no more than the vocabulary has), the greater logit first, the lower id first among equals: the
+ * first of the logits in that order.  Borrowed until the next call on the session. */
+STRATA_API const strata_candidate *strata_session_candidates(const strata_session *session,
+                                                             size_t index, size_t *count);
+
 /* Row `index` of the logits of the last strata_session_eval (vocab floats; 0 for
  * STRATA_LOGITS_LAST) or strata_batch_eval, or NULL when there is none.  Borrowed until the next
  * call on the session. */
@@ -545,9 +565,9 @@ typedef struct strata_generate_result {
 
 /* Evaluates `count` prompt ids after what the session holds, then generates.  on_piece and result
  * may be NULL.  Cancelled generations return STRATA_OK with stop = cancelled.  Afterwards the
- * session holds the prompt and all new tokens but the last; an end token is not among them.
- * E_INVALID: as
- * strata_session_eval, or an option out of its range, named; E_NOMEM. */
+ * session holds the prompt and all new tokens but the last, and logits or some candidates; an end
+ * token is not among the tokens.  E_INVALID: as strata_session_eval, or an option out of its range,
+ * named; E_NOMEM. */
 STRATA_API strata_status strata_generate(strata_session *session, const int32_t *ids, size_t count,
                                          const strata_generate_options *options,
                                          strata_piece_fn *on_piece, void *user,

@@ -250,6 +250,8 @@ static int open_sessions(struct bench *bench, unsigned context)
             strata_session_open(bench->engine.model, &options, &bench->sessions[i]);
         status = opened == STRATA_OK ? CLI_DONE : cli_fail(opened);
     }
+    for (size_t i = 0; status == CLI_DONE && i < bench->options->batch; i++)
+        strata_session_set_candidates(bench->sessions[i], 1); /* as greedy generation does */
     return status;
 }
 

@@ -110,6 +110,18 @@ bool attention_tiles(uint32_t head_dim);
 uint32_t tiles_of_span(QueryTile *tiles, uint32_t first, uint32_t count, uint32_t group);
 cudaError_t attend_tiled(cudaStream_t stream, const Attention &a);
 
+/* y[t] = row ids[t] of the table, packed or of floats; rows that exist.  cudaErrorNotSupported: a
+ * type that has no kernel. */
+cudaError_t look_up(cudaStream_t stream, float *y, const int32_t *ids, uint32_t tokens,
+                    const strata_cuda_product &table);
+
+/* The k (1 .. 256) greatest of each of `rows` rows of n logits, in order: greater first, the lower
+ * id first among equals.  The id of a row's first is -1 where one of its logits is not finite.
+ * `entries` has room for best_entries(rows, n, k) of them. */
+uint64_t best_entries(uint32_t rows, uint32_t n, uint32_t k);
+cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint64_t *entries,
+                         const float *logits, uint32_t rows, uint32_t n, uint32_t k);
+
 } // namespace strata
 
 #endif

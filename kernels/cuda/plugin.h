@@ -96,6 +96,12 @@ struct strata_cuda_kv {
     void *keys, *values;
 };
 
+/* One of the greatest logits of a row. */
+struct strata_cuda_candidate {
+    int32_t id;
+    float logit;
+};
+
 struct strata_cuda_run {
     uint32_t tokens, embedding, ffn, heads, kv_heads, head_dim, vocab;
     uint32_t rope_pairs, rope_neox; /* rotated dimensions / 2; else adjacent pairs */
@@ -112,6 +118,15 @@ struct strata_cuda_run {
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;
     void *workspace; /* of workspace_bytes */
+    /* host: instead of the logits the n_best (1 .. 256, at most vocab; 0: logits) greatest of each
+     * row, greater first, the lower id first among equals; the id of a row's first is -1 where one
+     * of its logits is not finite */
+    struct strata_cuda_candidate *best;
+    uint32_t n_best;
+    /* host: tokens, whose rows of the table (`embedding` columns) X begins with; NULL: `x` */
+    const int32_t *ids;
+    struct strata_cuda_product table; /* `bias` and `out` are not looked at */
+    uint32_t x_stays;                 /* nobody needs X after the run: it is not copied to `x` */
 };
 
 struct strata_cuda_context; /* a device in use */

@@ -99,6 +99,11 @@ Layout lay_out(const strata_cuda_run &run)
     l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
     l.arrived = place(&l.bytes, tokens * run.heads * sizeof(uint32_t));
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
+    l.entries =
+        place(&l.bytes, best_entries(run.logit_rows, run.vocab, run.n_best) * sizeof(uint64_t));
+    l.ids = place(&l.bytes, tokens * sizeof(int32_t));
+    l.best = place(&l.bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
+                                 sizeof(strata_cuda_candidate));
     return l;
 }
 
@@ -134,20 +139,33 @@ cudaError_t send_tokens(const Runner &r)
     return error;
 }
 
+/* The logits, or the best of them. */
+cudaError_t fetch_logits(const Runner &r)
+{
+    const strata_cuda_run &run = r.run;
+    uint64_t rows = run.logit_rows;
+    if (run.n_best)
+        return cudaMemcpyAsync(run.best, r.base + r.layout.best,
+                               rows * run.n_best * sizeof *run.best, cudaMemcpyDeviceToHost,
+                               r.stream);
+    return cudaMemcpyAsync(run.logits, r.rows(STRATA_CUDA_LOGITS), rows * run.vocab * sizeof(float),
+                           cudaMemcpyDeviceToHost, r.stream);
+}
+
+} // namespace
+
 /* ---- A run, whole ---- */
+
+namespace strata
+{
 
 bool has_logits(const strata_cuda_run &run)
 {
     for (uint32_t i = 0; i < run.n_steps; i++)
         if (run.steps[i].products && run.steps[i].product[0].out == STRATA_CUDA_LOGITS)
-            return true;
+            return run.logit_rows != 0;
     return false;
 }
-
-} // namespace
-
-namespace strata
-{
 
 uint64_t workspace_bytes(const strata_cuda_run *run)
 {
@@ -162,18 +180,23 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
                 lay_out(*run)};
     uint64_t x_bytes = static_cast<uint64_t>(run->tokens) * run->embedding * sizeof(float);
     uint64_t rope_bytes = static_cast<uint64_t>(run->tokens) * 2 * run->rope_pairs * sizeof(float);
-    uint64_t logit_bytes = static_cast<uint64_t>(run->logit_rows) * run->vocab * sizeof(float);
     TRY(cudaSetDevice(context->device));
-    TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_X), run->x, x_bytes, cudaMemcpyHostToDevice, r.stream));
+    if (run->ids)
+        TRY(cudaMemcpyAsync(r.base + r.layout.ids, run->ids, run->tokens * sizeof *run->ids,
+                            cudaMemcpyHostToDevice, r.stream));
+    else
+        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_X), run->x, x_bytes, cudaMemcpyHostToDevice,
+                            r.stream));
     if (rope_bytes)
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));
     TRY(send_tokens(r));
     TRY(launch_run(context, r));
-    TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost, r.stream));
-    if (has_logits(*run) && logit_bytes)
-        TRY(cudaMemcpyAsync(run->logits, r.rows(STRATA_CUDA_LOGITS), logit_bytes,
-                            cudaMemcpyDeviceToHost, r.stream));
+    if (!run->x_stays)
+        TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost,
+                            r.stream));
+    if (has_logits(*run))
+        TRY(fetch_logits(r));
     TRY(cudaStreamSynchronize(r.stream));
     return STRATA_CUDA_OK;
 }

@@ -10,7 +10,7 @@ namespace strata
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, rope, tokens,
-        tiles, arrived, partial, bytes;
+        tiles, arrived, partial, entries, best, ids, bytes;
 };
 
 struct Runner {
@@ -27,6 +27,9 @@ struct Runner {
 
 /* Elements of a row of a buffer. */
 uint64_t width_of(const strata_cuda_run &run, int buffer);
+
+/* True when one of the steps is the output head, and it has rows to work on. */
+bool has_logits(const strata_cuda_run &run);
 
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);

@@ -138,6 +138,26 @@ cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
     }
 }
 
+/* The first rows of X, where the device has them to make. */
+cudaError_t embed(const Runner &r)
+{
+    if (!r.run.ids)
+        return cudaSuccess;
+    return look_up(r.stream, r.rows(STRATA_CUDA_X),
+                   reinterpret_cast<int32_t *>(r.base + r.layout.ids), r.run.tokens, r.run.table);
+}
+
+/* The best logits of each row, where they are asked for. */
+cudaError_t choose_best(const Runner &r)
+{
+    const strata_cuda_run &run = r.run;
+    if (run.n_best == 0 || !has_logits(run))
+        return cudaSuccess;
+    return best_of_rows(r.stream, reinterpret_cast<strata_cuda_candidate *>(r.base + r.layout.best),
+                        reinterpret_cast<uint64_t *>(r.base + r.layout.entries),
+                        r.rows(STRATA_CUDA_LOGITS), run.logit_rows, run.vocab, run.n_best);
+}
+
 } // namespace
 
 namespace strata
@@ -145,10 +165,10 @@ namespace strata
 
 cudaError_t launch_steps(const Runner &r)
 {
-    cudaError_t error = cudaSuccess;
+    cudaError_t error = embed(r);
     for (uint32_t i = 0; i < r.run.n_steps && error == cudaSuccess; i++)
         error = run_step(r, r.run.steps[i]);
-    return error;
+    return error == cudaSuccess ? choose_best(r) : error;
 }
 
 } // namespace strata

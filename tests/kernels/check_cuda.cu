@@ -90,6 +90,8 @@ int main(int argc, char **argv)
                 check_packed(static_cast<strata_type>(t));
             if (reference.gemv_f32[t])
                 check_float(static_cast<strata_type>(t));
+            if (reference.packed_q8[t] || reference.gemv_f32[t])
+                check_look_up(static_cast<strata_type>(t));
         }
         check_quantize();
         check_rows();
@@ -100,6 +102,7 @@ int main(int argc, char **argv)
         }
         for (int n = 0; n < 2; n++)
             check_tiled();
+        check_best();
     }
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);

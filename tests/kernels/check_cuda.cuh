@@ -70,7 +70,8 @@ template <class T> struct Device {
     }
 };
 
-/* One case of each at random: products of a type, rows, attention (of many tokens). */
+/* One case of each at random: products of a type, rows, attention, rows of a table, the best of
+ * rows of logits. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
@@ -79,5 +80,7 @@ void check_halves();
 void check_attention();
 void check_single();
 void check_tiled();
+void check_look_up(strata_type type);
+void check_best();
 
 #endif

@@ -1,8 +1,6 @@
 /* Models on the emulated CUDA devices: the logits of the CPU within what other orders of summation
  * change, for all types of weights; while layers move; with little memory; when allocations fail or
  * a device is lost. */
-#include <dlfcn.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +11,7 @@
 #include <cmocka.h>
 
 #include "device_cuda_run.h"
-#include "engine_fixture.h"
+#include "emu_fixture.h"
 #include "golden_data.h"
 #include "model.h"
 #include "residency.h"
@@ -21,85 +19,8 @@
 #define GOLDEN STRATA_SHARED "/golden/tiny/"
 
 enum { PROMPT = 11, DECODED = 6, ROWS = 1 + DECODED };
-enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH };
-
-/* ---- The emulator ---- */
-
-static struct {
-    void (*reset)(unsigned devices, size_t memory_bytes);
-    void (*set_memory)(size_t memory_bytes);
-    void (*fail_call)(int call, unsigned nth);
-    size_t (*used)(void);
-    unsigned long (*launches)(void), (*graphs)(void);
-} emu;
-
-static void *symbol(void *library, const char *name)
-{
-    void *found = dlsym(library, name);
-    if (!found) {
-        fprintf(stderr, "%s lacks %s\n", EMU_PLUGIN, name);
-        exit(1);
-    }
-    return found;
-}
-
-static int open_emulator(void **state)
-{
-    (void)state;
-    void *library = dlopen(EMU_PLUGIN, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    *(void **)&emu.reset = symbol(library, "strata_emu_reset");
-    *(void **)&emu.set_memory = symbol(library, "strata_emu_set_memory");
-    *(void **)&emu.fail_call = symbol(library, "strata_emu_fail");
-    *(void **)&emu.used = symbol(library, "strata_emu_used");
-    *(void **)&emu.launches = symbol(library, "strata_emu_launches");
-    *(void **)&emu.graphs = symbol(library, "strata_emu_graphs");
-    return setenv("STRATA_CUDA_PLUGIN", EMU_PLUGIN, 1);
-}
 
 /* ---- Running ---- */
-
-struct setup {
-    const char *path;
-    strata_compute compute;
-    strata_kv_type kv_type;
-    unsigned context; /* 0: 64 */
-    bool deep;        /* a real model, of many layers */
-};
-
-static struct engine open_on(const char *device, const struct setup *setup)
-{
-    struct engine engine = {0};
-    strata_config config;
-    strata_config_default(&config);
-    config.threads = 2;
-    config.no_tuning = config.fixed_placement = true;
-    config.device = device;
-    config.blas = "off";
-    strata_model_options model;
-    strata_model_options_default(&model);
-    model.compute = setup->compute;
-    strata_session_options session;
-    strata_session_options_default(&session);
-    session.context = setup->context ? setup->context : 64;
-    session.kv_type = setup->kv_type;
-    if (strata_runtime_open(&engine.runtime, &config) != STRATA_OK ||
-        strata_model_load(engine.runtime, setup->path, &model, &engine.model) != STRATA_OK ||
-        strata_session_open(engine.model, &session, &engine.session) != STRATA_OK)
-        fail_msg("%s: %s", setup->path, strata_last_error());
-    return engine;
-}
-
-static size_t on_devices(const struct engine *engine)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < strata_model_layers(engine->model); i++)
-        n += strata_model_layer(engine->model, i).residency == STRATA_ON_DEVICE;
-    return n;
-}
 
 /* Called before each evaluation. */
 typedef void hook_fn(struct engine *engine, unsigned evaluation);
@@ -122,30 +43,6 @@ static float *run(struct engine *engine, hook_fn *hook)
     }
     free(ids);
     return logits;
-}
-
-/* The root mean square of the difference, by the standard deviation of what is wanted. */
-static double distance(const float *found, const float *wanted, size_t n)
-{
-    double squares = 0, sum = 0, own = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)found[i] - (double)wanted[i];
-        squares += d * d;
-        sum += (double)wanted[i];
-        own += (double)wanted[i] * (double)wanted[i];
-    }
-    double variance = own / (double)n - sum / (double)n * (sum / (double)n);
-    return sqrt(squares / (double)n / variance);
-}
-
-/* With float activations only the order of sums differs; 8-bit ones now and then round otherwise
- * because of it, and so do the keys and values of many layers, which are kept in 16 bits: the CPU's
- * levels differ by 3e-4 on SmolLM2. */
-static double bound_of(const struct setup *setup)
-{
-    if (setup->compute != STRATA_COMPUTE_F32)
-        return 0.02;
-    return setup->deep ? 5e-3 : 1e-3;
 }
 
 /* Frees the logits. */

@@ -171,6 +171,74 @@ static void bad_options_are_named(void **state)
     }
 }
 
+/* From candidates alone the token is that of all logits, draw by draw, also where the penalty puts
+ * them in another order and logits are equal. */
+static void candidates_are_enough(void **state)
+{
+    (void)state;
+    enum { N = 700 };
+    float logits[N];
+    unsigned random = 1, tried = 0;
+    for (unsigned i = 0; i < 400; i++) {
+        int32_t best[STRATA_CANDIDATES_MAX], recent[64];
+        strata_candidate candidates[STRATA_CANDIDATES_MAX];
+        for (unsigned t = 0; t < N; t++) {
+            random = random * 1664525u + 1013904223u;
+            logits[t] = (float)((int)(random >> 20) - 2048) / (i % 2 ? 256 : 1);
+            if (i % 3 == 0)
+                logits[t] = floorf(logits[t] / 512);
+        }
+        strata_generate_options options = options_with(i % 4 ? 0.8f : 0);
+        options.top_k = i % 5 ? 1 + random % 190 : 0;
+        options.top_p = i % 7 ? 1 : 0.7f;
+        options.min_p = i % 11 ? 0 : 0.01f;
+        options.repeat_penalty = i % 6 < 2 ? 1.0f + 0.1f * (float)(i % 6) : 1.5f;
+        options.seed = i;
+        struct strata__sampler all, few;
+        assert_int_equal(strata__sampler_open(&all, &options, &kernels, N), STRATA_OK);
+        assert_int_equal(strata__sampler_open(&few, &options, &kernels, N), STRATA_OK);
+        size_t n = strata__sampler_wants(&few);
+        kernels.top_k(best, logits, N, n ? n : 1);
+        for (size_t c = 0; c < n; c++)
+            candidates[c] = (strata_candidate){best[c], logits[best[c]]};
+        for (unsigned r = 0; r < 64; r++) /* some of the best, some of all */
+            recent[r] = r % 2 && n ? best[(r * 7 + i) % n] : (int32_t)((r * 131 + i) % N);
+        for (int draw = 0; n && draw < 20; draw++, tried++)
+            assert_int_equal(strata__sampler_choose(&few, candidates, n, recent, 64),
+                             strata__sampler_next(&all, logits, recent, 64));
+        strata__sampler_close(&all);
+        strata__sampler_close(&few);
+    }
+    assert_true(tried > 3000);
+}
+
+/* How many are wanted, and where all are. */
+static void what_is_wanted(void **state)
+{
+    (void)state;
+    static const struct {
+        float temperature;
+        unsigned top_k;
+        float penalty;
+        unsigned window;
+        size_t wanted;
+    } cases[] = {{0, 0, 1, 64, 1},     {0, 0, 1.1f, 64, 65},  {0, 0, 0.9f, 64, 0},
+                 {0, 0, 1.1f, 256, 0}, {1, 0, 1, 64, 0},      {1, 40, 1, 64, 40},
+                 {1, 256, 1, 64, 256}, {1, 257, 1, 64, 0},    {1, 192, 1.1f, 64, 256},
+                 {1, 999, 1, 64, 0},   {1, 193, 1.1f, 64, 0}, {0, 999, 1, 64, 1},
+                 {1, 40, 1.1f, ~0u, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        strata_generate_options options = options_with(cases[i].temperature);
+        struct strata__sampler sampler;
+        options.top_k = cases[i].top_k;
+        options.repeat_penalty = cases[i].penalty;
+        options.repeat_window = cases[i].window;
+        assert_int_equal(strata__sampler_open(&sampler, &options, &kernels, 999), STRATA_OK);
+        assert_int_equal(strata__sampler_wants(&sampler), cases[i].wanted);
+        strata__sampler_close(&sampler);
+    }
+}
+
 int main(void)
 {
     strata_kernels_select(&kernels, STRATA_LEVEL_ref);
@@ -178,7 +246,8 @@ int main(void)
         cmocka_unit_test(greedy_takes_the_best), cmocka_unit_test(draws_follow_the_probabilities),
         cmocka_unit_test(filters_cut),           cmocka_unit_test(wide_top_p),
         cmocka_unit_test(penalty_moves_away),    cmocka_unit_test(seeds_repeat),
-        cmocka_unit_test(bad_options_are_named),
+        cmocka_unit_test(bad_options_are_named), cmocka_unit_test(candidates_are_enough),
+        cmocka_unit_test(what_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

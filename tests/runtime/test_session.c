@@ -66,6 +66,74 @@ static void long_prompts_go_in_chunks(void **state)
     engine_close(&engine);
 }
 
+/* The candidates of a row are the n first of logits in their order. */
+static void are_best_of(const strata_session *session, size_t row, const float *logits,
+                        size_t vocab, size_t wanted)
+{
+    size_t n;
+    const strata_candidate *found = strata_session_candidates(session, row, &n);
+    assert_non_null(found);
+    assert_int_equal(n, wanted < vocab ? wanted : vocab);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = 0;
+        int32_t id = found[i].id;
+        for (size_t t = 0; t < vocab; t++)
+            before += logits[t] > logits[id] || (logits[t] == logits[id] && t < (size_t)id);
+        assert_int_equal(before, i);
+        assert_true(found[i].logit == logits[id]);
+    }
+}
+
+static void candidates_are_the_best_logits(void **state)
+{
+    (void)state;
+    static const size_t wanted[] = {1, 2, 40, STRATA_CANDIDATES_MAX};
+    struct engine engine = engine_open_tiny_f32();
+    strata_session *both[2] = {engine.session};
+    size_t vocab = engine_vocab(&engine), n = 1;
+    int32_t *ids = engine_some_ids(12, vocab);
+    float *logits = malloc(2 * vocab * sizeof *logits);
+    assert_int_equal(strata_session_open(engine.model, NULL, &both[1]), STRATA_OK);
+    assert_null(strata_session_candidates(engine.session, 0, &n));
+    assert_int_equal(n, 0);
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t k = 0; k <= wanted[i]; k += wanted[i]) {
+            strata_session_truncate(both[0], 0);
+            strata_session_truncate(both[1], 0);
+            assert_int_equal(strata_session_set_candidates(both[0], k), STRATA_OK);
+            assert_int_equal(strata_session_eval(both[0], ids, 9, STRATA_LOGITS_LAST), STRATA_OK);
+            if (k)
+                are_best_of(both[0], 0, logits, vocab, k);
+            else
+                memcpy(logits, strata_session_logits(both[0], 0), vocab * sizeof *logits);
+            assert_true(k == 0 || !strata_session_logits(both[0], 0));
+            assert_null(strata_session_candidates(both[0], k ? 1 : 0, &n));
+        }
+        for (size_t k = 0; k <= wanted[i]; k += wanted[i]) {
+            strata_session_truncate(both[0], 9);
+            strata_session_truncate(both[1], 0);
+            assert_int_equal(strata_session_set_candidates(both[0], k), STRATA_OK);
+            assert_int_equal(strata_batch_eval(both, ids + 9, 2), STRATA_OK);
+            for (size_t r = 0; r < 2; r++)
+                if (k)
+                    are_best_of(both[0], r, logits + r * vocab, vocab, k);
+                else
+                    memcpy(logits + r * vocab, strata_session_logits(both[0], r),
+                           vocab * sizeof *logits);
+        }
+    }
+    /* All logits of all tokens are what they are. */
+    assert_int_equal(strata_session_eval(both[0], ids, 2, STRATA_LOGITS_ALL), STRATA_OK);
+    assert_non_null(strata_session_logits(both[0], 1));
+    assert_null(strata_session_candidates(both[0], 0, &n));
+    assert_int_equal(strata_session_set_candidates(both[0], STRATA_CANDIDATES_MAX + 1),
+                     STRATA_E_INVALID);
+    strata_session_close(&both[1]);
+    free(logits);
+    free(ids);
+    engine_close(&engine);
+}
+
 static void truncation_forgets(void **state)
 {
     (void)state;
@@ -412,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_by_one_equals_at_once),
         cmocka_unit_test(long_prompts_go_in_chunks),
+        cmocka_unit_test(candidates_are_the_best_logits),
         cmocka_unit_test(truncation_forgets),
         cmocka_unit_test(bad_tokens_are_refused),
         cmocka_unit_test(no_weights_no_session),

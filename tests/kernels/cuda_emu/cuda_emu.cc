@@ -225,6 +225,7 @@ static size_t limit = static_cast<size_t>(8) << 30, used[DEVICES_MOST];
 static bool lost[DEVICES_MOST];
 static unsigned n_devices = 1, fail_at[EMU_CALLS];
 static unsigned long launches, graphs_launched;
+static size_t copied[2]; /* bytes to devices, and from them */
 static __thread int device_now;
 
 struct EmuGraph {
@@ -474,10 +475,12 @@ cudaError_t cudaFree(void *memory)
     return hold ? cudaSuccess : lose();
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t)
 {
     pthread_mutex_lock(&lock);
     bool fail = lost[device_now] || fails(EMU_COPY);
+    copied[kind == cudaMemcpyDeviceToHost] += bytes;
     pthread_mutex_unlock(&lock);
     if (fail)
         return lose();
@@ -625,6 +628,14 @@ EXPORTED size_t strata_emu_used(void)
         all += used[i];
     pthread_mutex_unlock(&lock);
     return all;
+}
+
+EXPORTED size_t strata_emu_copied(int to_host)
+{
+    pthread_mutex_lock(&lock);
+    size_t bytes = copied[to_host];
+    pthread_mutex_unlock(&lock);
+    return bytes;
 }
 
 EXPORTED unsigned long strata_emu_launches(void)

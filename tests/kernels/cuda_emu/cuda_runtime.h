@@ -116,6 +116,12 @@ static inline int __float2int_rn(float x)
 {
     return static_cast<int>(lrintf(x));
 }
+static inline uint32_t __float_as_uint(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
 static inline float __uint_as_float(uint32_t bits)
 {
     float value;
@@ -251,6 +257,7 @@ extern "C" void strata_emu_reset(unsigned devices, size_t memory_bytes);
 extern "C" void strata_emu_set_memory(size_t memory_bytes);
 extern "C" void strata_emu_fail(int call, unsigned nth);
 extern "C" size_t strata_emu_used(void);
+extern "C" size_t strata_emu_copied(int to_host); /* bytes to devices, or from them */
 extern "C" unsigned long strata_emu_launches(void);
 extern "C" unsigned long strata_emu_graphs(void); /* launches of graphs */
 

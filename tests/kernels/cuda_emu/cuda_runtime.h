@@ -116,13 +116,7 @@ static inline int __float2int_rn(float x)
 {
     return static_cast<int>(lrintf(x));
 }
-static inline uint32_t __float_as_uint(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-static inline float __uint_as_float(uint32_t bits)
+tatic inline float __uint_as_float(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);

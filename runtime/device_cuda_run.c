@@ -192,6 +192,7 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .rope = chunk->workspace->rope,
         .logits = chunk->logits,
         .logit_rows = (uint32_t)chunk->logit_rows,
+        .blas_from = chunk->model->runtime->blas == STRATA__BLAS_OFF ? UINT32_MAX : 0,
     };
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "kernels.cuh"
+#include "blas.cuh"
 
 /* A run's launches as one: of a list of steps and shapes that came again. */
 struct DecodeGraph {
@@ -18,6 +18,7 @@ static const int GRAPHS = 16;
 struct strata_cuda_context {
     int device;
     cudaStream_t compute, copies;
+    strata::Blas blas; /* on `compute` */
     DecodeGraph graphs[GRAPHS];
     uint64_t runs;
 };

@@ -49,7 +49,18 @@ int device_info(uint32_t index, struct strata_cuda_device *device, char *message
     TRY(cudaMemGetInfo(&free_bytes, &total));
     device->memory_bytes = total;
     device->memory_free_bytes = free_bytes;
+    blas_found(device->blas, sizeof device->blas);
     return STRATA_CUDA_OK;
+}
+
+void close_device(struct strata_cuda_context *context)
+{
+    cudaSetDevice(context->device);
+    close_graphs(context);
+    blas_close(&context->blas);
+    cudaStreamDestroy(context->compute);
+    cudaStreamDestroy(context->copies);
+    delete context;
 }
 
 int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
@@ -71,17 +82,13 @@ int open_device(uint32_t index, struct strata_cuda_context **opened, char *messa
         delete context;
         return failed(out, "cudaStreamCreateWithFlags", error);
     }
+    if (blas_open(&context->blas, context->compute) != cudaSuccess) {
+        blas_explain(context->blas, message, capacity);
+        close_device(context);
+        return STRATA_CUDA_FAILED;
+    }
     *opened = context;
     return STRATA_CUDA_OK;
-}
-
-void close_device(struct strata_cuda_context *context)
-{
-    cudaSetDevice(context->device);
-    close_graphs(context);
-    cudaStreamDestroy(context->compute);
-    cudaStreamDestroy(context->copies);
-    delete context;
 }
 
 /* ---- Memory ---- */

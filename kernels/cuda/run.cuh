@@ -10,6 +10,7 @@ namespace strata
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, bytes;
+    uint64_t blas, halves, of_token, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */
 };
 
 struct Runner {
@@ -17,6 +18,7 @@ struct Runner {
     cudaStream_t stream;
     unsigned char *base;
     Layout layout;
+    Blas &blas;
 
     float *rows(uint32_t buffer) const
     {
@@ -26,6 +28,9 @@ struct Runner {
 
 /* Elements of a row of a buffer. */
 uint64_t width_of(const strata_cuda_run &run, int buffer);
+
+/* Whether a product of m tokens goes through cuBLAS, where that is (product.cu). */
+bool blas_serves(const strata_cuda_run &run, bool packed, uint32_t m);
 
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);

@@ -70,11 +70,23 @@ template <class T> struct Device {
     }
 };
 
-/* One case of each at random: products of a type, rows, attention. */
+/* Panels of blocks of a type (packed.h), with zeros behind the last row. */
+std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigned char> &blocks,
+                                     unsigned rows, unsigned k);
+
+/* Before the checks of cuBLAS: prints which library does it; and after them. */
+void open_blas();
+void close_blas();
+
+/* One case of each at random: products of a type, rows, attention, what goes through cuBLAS. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
 void check_rows();
 void check_attention();
+void check_unpack(strata_type type);
+void check_narrow();
+void check_blas_packed(strata_type type);
+void check_blas_float(strata_type type);
 
 #endif

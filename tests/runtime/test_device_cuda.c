@@ -90,8 +90,8 @@ static void not_opened(void **state)
     expect_none(file, "", false, "CUDA plug-in cannot be opened: ");
     expect_none(FAKE_NO_ENTRY, "", false, "has no function strata_cuda_entry");
     expect_none(FAKE_CUDA, "table", false, "gives no table");
-    expect_none(FAKE_CUDA, "abi", false, "is of another version: ABI 3");
-    expect_none(FAKE_CUDA, "size", false, "is of another version: ABI 2 of ");
+    expect_none(FAKE_CUDA, "abi", false, "is of another version: ABI 4");
+    expect_none(FAKE_CUDA, "size", false, "is of another version: ABI 3 of ");
     expect_none(FAKE_CUDA, "function", false, "lacks a function");
 }
 
@@ -135,8 +135,9 @@ static void usable(void **state)
         const strata_gpu_info *first = find(t, FIRST), *second = find(t, SECOND);
         assert_true(first->usable);
         assert_string_equal(first->name, "Made Up 4090");
-        assert_string_equal(first->reason,
-                            "CUDA device 0, compute capability 9.0, self-test passed");
+        assert_memory_equal(first->reason,
+                            "CUDA device 0, compute capability 9.0, self-test passed, yyy", 60);
+        assert_int_equal(strlen(first->reason), 57 + 63);
         assert_int_equal(first->memory_bytes, 80000000000);
         assert_int_equal(first->memory_free_bytes, 79000000000);
         assert_true(second->usable);

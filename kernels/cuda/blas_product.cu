@@ -1,0 +1,103 @@
+/* Products through cuBLAS: weights in a form that it takes, slice by slice (blas.cuh). */
+#include "blas.cuh"
+
+using namespace strata;
+
+namespace
+{
+
+/* Weights of a matrix that is not much larger are unpacked at once.  On an H200 cuBLAS works best
+ * on many rows, and what was just written is partly still in the cache of 50 MB. */
+const uint64_t SLICE_BYTES = 64u << 20;
+
+enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_BF16 = 30 }; /* GGUF ids */
+
+uint32_t bytes_of(BlasType type)
+{
+    return type == BLAS_FLOAT ? 4 : 2;
+}
+
+BlasType stored_as(uint32_t type)
+{
+    return type == TYPE_F32 ? BLAS_FLOAT : type == TYPE_F16 ? BLAS_HALF : BLAS_BF16;
+}
+
+/* The form of both sides. */
+BlasType form_of(const Product &product, bool packed, bool exact)
+{
+    if (exact)
+        return BLAS_FLOAT;
+    return packed ? BLAS_HALF : stored_as(product.type);
+}
+
+bool known(uint32_t type)
+{
+    return type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16;
+}
+
+/* All slices: rows as they are stored, or made so in the scratch. */
+cudaError_t multiply(Blas &blas, cudaStream_t stream, const Product &p, bool packed,
+                     BlasProduct product, const BlasScratch &scratch)
+{
+    const bool ready = !packed && stored_as(p.type) == product.type;
+    const uint32_t each = ready ? p.rows : blas_scratch_rows(scratch.w_bytes, p.k, product.type);
+    product.w = ready ? p.weights : scratch.w;
+    product.ldw = ready ? p.row_bytes / bytes_of(product.type) : p.k;
+    cudaError_t error = each ? cudaSuccess : cudaErrorInvalidValue;
+    for (uint32_t first = 0; first < p.rows && error == cudaSuccess; first += each) {
+        product.y = p.y + first;
+        product.rows = p.rows - first < each ? p.rows - first : each;
+        if (packed)
+            error = unpack(stream, scratch.w, scratch.of_row, product.type, p, first, product.rows);
+        else if (!ready)
+            error = widen(stream, static_cast<float *>(scratch.w), p, first, product.rows);
+        if (error == cudaSuccess)
+            error = blas_multiply(blas, product);
+        if (error == cudaSuccess && product.type == BLAS_HALF)
+            error = scale_back(stream, product.y, p.ldy, scratch.of_token,
+                               packed ? scratch.of_row : nullptr, p.m, product.rows);
+    }
+    return error;
+}
+
+} // namespace
+
+namespace strata
+{
+
+uint32_t blas_scratch_rows(uint64_t w_bytes, uint32_t k, BlasType type)
+{
+    uint64_t rows = w_bytes / (static_cast<uint64_t>(k) * bytes_of(type)) / 16 * 16;
+    return rows < 0x7ffffff0u ? static_cast<uint32_t>(rows) : 0x7ffffff0u;
+}
+
+uint64_t blas_scratch_bytes(uint32_t rows, uint32_t k)
+{
+    const uint64_t panel = static_cast<uint64_t>(16) * k * sizeof(float);
+    const uint64_t all = (static_cast<uint64_t>(rows) + 15) / 16 * panel;
+    const uint64_t most = panel > SLICE_BYTES ? panel : SLICE_BYTES;
+    return all < most ? all : most;
+}
+
+cudaError_t blas_product(Blas &blas, cudaStream_t stream, const Product &p, bool packed, bool exact,
+                         BlasScratch &scratch)
+{
+    BlasProduct product = {};
+    if (!packed && !known(p.type))
+        return cudaErrorNotSupported;
+    product.type = form_of(p, packed, exact);
+    product.x = p.x;
+    product.ldy = p.ldy;
+    product.ldx = product.k = p.k;
+    product.m = p.m;
+    cudaError_t error = cudaSuccess;
+    if (product.type != BLAS_FLOAT) {
+        if (scratch.held != product.type)
+            error = narrow(stream, scratch.x, scratch.of_token, product.type, p.x, p.m, p.k);
+        scratch.held = product.type;
+        product.x = scratch.x;
+    }
+    return error == cudaSuccess ? multiply(blas, stream, p, packed, product, scratch) : error;
+}
+
+} // namespace strata

@@ -17,7 +17,7 @@ from pathlib import Path
 
 BARRIER = re.compile(r"^\s*__syncthreads\(\);")
 # A comparison with the size of what is read or written, in a condition of its own.
-BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|w\.rows|w\.m)[^()]*)\)")
+BOUND = re.compile(r"^\s*if \((?P<test>[^()]*(?:<|>=) (?:n|blocks|dim|rows|w\.rows|w\.m)[^()]*)\)")
 NAMED = re.compile(r"^\s*(?:const )?bool \w+ = (?P<test>.* < w\.(?:m|rows)\b[^;]*);")
 
 

@@ -229,8 +229,9 @@ struct BlasBench {
         must(cudaFree(w), "cudaFree");
     }
 
-    /* As a run does it: with activations to convert and weights to unpack. */
-    void packed(const Type &type, uint32_t m, double copy)
+    /* As a run does it: with activations to convert and weights to unpack, in slices of so many
+     * bytes at most. */
+    void packed(const Type &type, uint32_t m, uint64_t slice, double copy)
     {
         uint64_t bytes = matrix_bytes(type.type, rows, k);
         int copies = quick ? 2 : 8;
@@ -243,14 +244,19 @@ struct BlasBench {
         p.m = m;
         p.x = reinterpret_cast<float *>(x);
         double s = measure(repeat_of(m), [&](int i) {
-            BlasScratch scratch = {
-                reinterpret_cast<uint16_t *>(halves), reinterpret_cast<int *>(of_token),
-                reinterpret_cast<int *>(of_row),      unpacked,
-                blas_scratch_bytes(rows, k),          BLAS_FLOAT};
+            BlasScratch scratch = {reinterpret_cast<uint16_t *>(halves),
+                                   reinterpret_cast<int *>(of_token),
+                                   reinterpret_cast<int *>(of_row),
+                                   unpacked,
+                                   std::min(slice, blas_scratch_bytes(rows, k)),
+                                   BLAS_FLOAT};
             p.weights = w + static_cast<uint64_t>(i % copies) * bytes;
             must(blas_product(blas, stream, p, true, false, scratch), "cuBLAS");
         });
-        print_product("unpack+cublas", type.name, rows, k, m, bytes, s, copy);
+        char name[48] = "unpack+cublas";
+        if (slice != UINT64_MAX)
+            snprintf(name, sizeof name, "unpack+cublas/%u MiB", static_cast<unsigned>(slice >> 20));
+        print_product(name, type.name, rows, k, m, bytes, s, copy);
         must(cudaFree(w), "cudaFree");
     }
 };
@@ -269,8 +275,11 @@ void bench_blas(double copy)
         for (uint32_t tokens : {64u, 96u, 128u, 512u, 4096u}) {
             uint32_t m = quick ? tokens / 32 : tokens;
             bench.halves_alone(m, copy);
-            bench.packed(types[4], m, copy);
-            bench.packed(types[7], m, copy);
+            bench.packed(types[4], m, UINT64_MAX, copy);
+            bench.packed(types[7], m, UINT64_MAX, copy);
+            for (uint64_t mebibytes : {32u, 64u})
+                if (tokens >= 512)
+                    bench.packed(types[7], m, mebibytes << 20, copy);
             bench_product("gemm", packed_gemm, types[7], bench.rows, bench.k, m, copy);
         }
     }

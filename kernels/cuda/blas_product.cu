@@ -6,9 +6,9 @@ using namespace strata;
 namespace
 {
 
-/* Weights of a matrix that is not much larger are unpacked at once.  On an H200 cuBLAS works best
- * on many rows, and what was just written is partly still in the cache of 50 MB. */
-const uint64_t SLICE_BYTES = 64u << 20;
+/* Larger ones are unpacked in slices.  At 512 tokens 4096 rows are 128 tiles of cuBLAS, as many as
+ * an H200 has multiprocessors; all of them with 14336 columns fit. */
+const uint64_t SLICE_BYTES = 128u << 20;
 
 enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_BF16 = 30 }; /* GGUF ids */
 
@@ -35,12 +35,20 @@ bool known(uint32_t type)
     return type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16;
 }
 
+/* Rows of a slice: multiples of panels, in as few slices of one size as the scratch allows. */
+uint32_t slice_rows(uint32_t rows, uint32_t most)
+{
+    uint32_t slices = most ? (rows + most - 1) / most : 0;
+    return slices ? ((rows + slices - 1) / slices + 15) / 16 * 16 : 0;
+}
+
 /* All slices: rows as they are stored, or made so in the scratch. */
 cudaError_t multiply(Blas &blas, cudaStream_t stream, const Product &p, bool packed,
                      BlasProduct product, const BlasScratch &scratch)
 {
     const bool ready = !packed && stored_as(p.type) == product.type;
-    const uint32_t each = ready ? p.rows : blas_scratch_rows(scratch.w_bytes, p.k, product.type);
+    const uint32_t each =
+        ready ? p.rows : slice_rows(p.rows, blas_scratch_rows(scratch.w_bytes, p.k, product.type));
     product.w = ready ? p.weights : scratch.w;
     product.ldw = ready ? p.row_bytes / bytes_of(product.type) : p.k;
     cudaError_t error = each ? cudaSuccess : cudaErrorInvalidValue;

@@ -1,9 +1,9 @@
 /* Weights and activations as floats that cuBLAS multiplies (blas.cuh).
  *
- * unpack: a block has a panel of 16 packed rows.  A thread takes eight columns of four rows of a
- * record at a time: 16 bytes of a plane hold them (twice 16 with 8 bits), and they are 16 bytes in
- * each of four rows of binary16, so that 16 threads read a record and write 64 bytes in each row.
- * Arithmetic is a small part of the time that memory takes.
+ * unpack: a block has up to RECORDS records of a panel of 16 packed rows.  A thread takes eight
+ * columns of four rows of a record at a time: 16 bytes of a plane hold them (twice 16 with 8 bits),
+ * and they are 16 bytes in each of four rows of binary16, so that 16 threads read a record and
+ * write 64 bytes in each row. Arithmetic is a small part of the time that memory takes.
  *
  * binary16 ends at 65504 and has all its bits from 2^-14 on.  So that no finite weight or
  * activation overflows, or vanishes, a row whose largest element is not in [2^-8, 2^15) is divided
@@ -19,7 +19,8 @@ namespace
 {
 
 const unsigned THREADS = 256;
-const uint32_t TOKENS = 16; /* of a block of scale_back */
+const uint32_t RECORDS = 32; /* of a block of unpack: so few that small matrices fill a device */
+const uint32_t TOKENS = 16;  /* of a block of scale_back */
 
 /* ---- Exponents ---- */
 
@@ -168,7 +169,8 @@ template <class F, class T>
 __global__ void __launch_bounds__(THREADS)
     unpack_kernel(T *out, int *exponents, const unsigned char *panels, uint32_t k, uint32_t rows)
 {
-    const uint32_t records = k / 32, first = 16 * blockIdx.x;
+    const uint32_t records = k / 32, first = 16 * blockIdx.x, begin = RECORDS * blockIdx.y;
+    const uint32_t end = records - begin < RECORDS ? records : begin + RECORDS;
     const size_t area = scale_area<F>(k);
     const unsigned char *panel =
         panels + blockIdx.x * (area + static_cast<size_t>(records) * F::quant_bytes);
@@ -177,14 +179,14 @@ __global__ void __launch_bounds__(THREADS)
     float factor[4];
     if (exponents) {
         find_exponents<F>(exponent, panel, k, quad);
-        if (threadIdx.x < 4)
+        if (threadIdx.x < 4 && blockIdx.y == 0)
             for (uint32_t r = 0; r < 4; r++)
                 if (first + 4 * threadIdx.x + r < rows)
                     exponents[first + 4 * threadIdx.x + r] = exponent[r];
     }
     for (int r = 0; r < 4; r++)
         factor[r] = power_of_two(-exponent[r]);
-    for (uint32_t record = threadIdx.x / 16; record < records; record += THREADS / 16)
+    for (uint32_t record = begin + threadIdx.x / 16; record < end; record += THREADS / 16)
         unpack_eight<F>(out + static_cast<size_t>(first) * k, panel,
                         panel + area + static_cast<size_t>(record) * F::quant_bytes, record, c,
                         quad, factor, k, rows - first);
@@ -198,7 +200,7 @@ cudaError_t run(cudaStream_t stream, void *out, int *exponents, BlasType type, c
     const unsigned char *panels =
         static_cast<const unsigned char *>(p.weights) +
         first / 16 * (area + static_cast<size_t>(p.k / 32) * F::quant_bytes);
-    const dim3 grid((rows + 15) / 16);
+    const dim3 grid((rows + 15) / 16, (p.k / 32 + RECORDS - 1) / RECORDS);
     if (type == BLAS_HALF)
         return launch(unpack_kernel<F, uint16_t>, grid, THREADS,
                       THREADS / WARP * 16 * sizeof(float), stream, static_cast<uint16_t *>(out),

@@ -63,7 +63,9 @@ void close_device(struct strata_cuda_context *context)
     delete context;
 }
 
-int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
+/* Without cuBLAS. */
+int open_streams(uint32_t index, struct strata_cuda_context **opened, char *message,
+                 size_t capacity)
 {
     Out out = {message, capacity};
     *opened = nullptr;
@@ -82,13 +84,19 @@ int open_device(uint32_t index, struct strata_cuda_context **opened, char *messa
         delete context;
         return failed(out, "cudaStreamCreateWithFlags", error);
     }
-    if (blas_open(&context->blas, context->compute) != cudaSuccess) {
-        blas_explain(context->blas, message, capacity);
-        close_device(context);
-        return STRATA_CUDA_FAILED;
-    }
     *opened = context;
     return STRATA_CUDA_OK;
+}
+
+int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
+{
+    int status = open_streams(index, opened, message, capacity);
+    if (status != STRATA_CUDA_OK || blas_open(&(*opened)->blas, (*opened)->compute) == cudaSuccess)
+        return status;
+    blas_explain((*opened)->blas, message, capacity);
+    close_device(*opened);
+    *opened = nullptr;
+    return STRATA_CUDA_FAILED;
 }
 
 /* ---- Memory ---- */
@@ -153,7 +161,7 @@ int self_test(uint32_t index, char *message, size_t capacity)
     float host[2 * n] = {};
     strata_cuda_context *context = nullptr;
     void *memory = nullptr;
-    int status = open_device(index, &context, message, capacity);
+    int status = open_streams(index, &context, message, capacity);
     if (status != STRATA_CUDA_OK)
         return status;
     host[0] = 3;

@@ -367,9 +367,13 @@ void check_blas_float(strata_type type)
         memcpy(&stored[i * bytes], bytes == 4 ? static_cast<void *>(&bits) : &half, bytes);
     }
     reference.dequantize[type](weights.data(), stored.data(), weights.size());
-    Device<unsigned char> there(stored);
+    const size_t row = static_cast<size_t>(s.k) * bytes, apart = row + below(3) * bytes;
+    std::vector<unsigned char> spread((s.rows - 1) * apart + row);
+    for (unsigned r = 0; r < s.rows; r++)
+        memcpy(&spread[r * apart], &stored[r * row], row);
+    Device<unsigned char> there(spread);
     Product p = product_of(type, there.data, s.rows, s.k);
-    p.row_bytes = static_cast<uint64_t>(s.k) * bytes;
+    p.row_bytes = apart;
     s.w = exactly(weights);
     s.x = exactly(x);
     compare("cuBLAS in floats", name, s, multiply(p, false, true, x, s.m, s.ldy, 1 + below(4)));

@@ -208,6 +208,7 @@ static bool find_device(const struct strata__cuda *cuda, const char *pci, uint32
         int error = cuda->plugin->device_info(*index, device, told.text, sizeof told.text);
         if (has_address(device, pci)) {
             device->name[sizeof device->name - 1] = '\0';
+            device->blas[sizeof device->blas - 1] = '\0';
             return error ? refuse_device(reason, &told, error) : true;
         }
         if (error && !unknown_error && has_address(device, "0:0:0.0")) {
@@ -239,7 +240,7 @@ bool strata__cuda_use(const struct strata__cuda *cuda, const char *pci, uint32_t
                       "see nvidia-smi and the kernel's log",
                       show(&told), error);
     snprintf(reason, STRATA__CUDA_REASON,
-             "CUDA device %u, compute capability %u.%u, self-test passed", *index,
-             device->compute_major, device->compute_minor);
+             "CUDA device %u, compute capability %u.%u, self-test passed, %s", *index,
+             device->compute_major, device->compute_minor, device->blas);
     return true;
 }

@@ -181,6 +181,14 @@ _Static_assert(sizeof(strata_candidate) == sizeof(struct strata_cuda_candidate) 
                        offsetof(struct strata_cuda_candidate, logit),
                "the device writes candidates where the runtime has them");
 
+/* As in plugin.h. */
+static uint32_t blas_from(const strata_runtime *runtime)
+{
+    return runtime->blas == STRATA__BLAS_OFF  ? UINT32_MAX
+           : runtime->blas == STRATA__BLAS_ON ? 2
+                                              : 0;
+}
+
 static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
@@ -207,6 +215,7 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .logit_rows = (uint32_t)chunk->logit_rows,
         .best = (struct strata_cuda_candidate *)chunk->candidates,
         .n_best = (uint32_t)chunk->n_candidates,
+        .blas_from = blas_from(chunk->model->runtime),
     };
 }
 

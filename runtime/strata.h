@@ -116,7 +116,7 @@ typedef struct strata_config {
                               what the host has */
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
                             * serves, OpenBLAS is loaded and set to one thread a call, in the whole
-                            * process */
+                            * process.  "off" also keeps cuBLAS from computing on GPUs */
     const char *device;    /* "auto": GPUs that can be used (strata_topology.h) are, for what is
                             * faster there; "cpu": none; "cuda": at least one must be; "emu": all
                             * layers go to the devices of the plug-in that $STRATA_CUDA_PLUGIN

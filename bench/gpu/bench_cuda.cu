@@ -15,7 +15,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels.cuh"
+#include "blas.cuh"
 
 #define _Static_assert static_assert
 extern "C" {
@@ -66,10 +66,15 @@ template <class F> double measure(int repeat, F call)
     return times[RUNS / 2];
 }
 
+int repeat_of(uint32_t tokens)
+{
+    return quick ? 2 : tokens < 512 ? 200 : 20;
+}
+
 /* Memory of the device with random bytes whose 16-bit words are halves of moderate size. */
 unsigned char *random_memory(size_t bytes)
 {
-    std::vector<uint16_t> host(std::min(bytes, static_cast<size_t>(64) << 20) / 2 + 1);
+    std::vector<uint16_t> host(std::min(bytes, static_cast<size_t>(16) << 20) / 2 + 1);
     for (uint16_t &word : host) {
         seed ^= seed << 13;
         seed ^= seed >> 7;
@@ -126,6 +131,17 @@ cudaError_t gemv(cudaStream_t stream, const Product &product)
     return packed_gemv(stream, &product, 1);
 }
 
+/* A product of so many bytes of weights, in s seconds. */
+void print_product(const char *name, const char *type, uint32_t rows, uint32_t k, uint32_t m,
+                   uint64_t bytes, double s, double copy)
+{
+    printf("{\"kernel\":\"%s\",\"type\":\"%s\",\"rows\":%u,\"k\":%u,\"tokens\":%u,\"us\":%.3f,"
+           "\"gb_per_s\":%.1f,\"of_copy\":%.3f,\"tops\":%.3f}\n",
+           name, type, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
+           static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
+    fflush(stdout);
+}
+
 void bench_product(const char *name, ProductKernel kernel, const Type &type, uint32_t rows,
                    uint32_t k, uint32_t m, double copy)
 {
@@ -151,15 +167,11 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
         p.in.scale = reinterpret_cast<float *>(scale);
         p.in.sum = reinterpret_cast<int16_t *>(scale);
     }
-    double s = measure(quick ? 2 : 200, [&](int i) {
+    double s = measure(repeat_of(m), [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
         must(kernel(stream, p), name);
     });
-    printf("{\"kernel\":\"%s\",\"type\":\"%s\",\"rows\":%u,\"k\":%u,\"tokens\":%u,\"us\":%.3f,"
-           "\"gb_per_s\":%.1f,\"of_copy\":%.3f,\"tops\":%.3f}\n",
-           name, type.name, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
-           static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
-    fflush(stdout);
+    print_product(name, type.name, rows, k, m, bytes, s, copy);
     for (unsigned char *memory : {weights, x, scale, y})
         must(cudaFree(memory), "cudaFree");
 }
@@ -177,6 +189,104 @@ void bench_products(const Type &type, double copy)
     }
     for (uint32_t m : {16u, 64u, 512u})
         bench_product("gemm", packed_gemm, type, rows, k, m, copy);
+}
+
+/* ---- cuBLAS ---- */
+
+/* What cuBLAS needs for products of up to so many tokens, with F16 weights and with packed ones. */
+struct BlasBench {
+    uint32_t rows, k;
+    Blas blas;
+    unsigned char *workspace, *y, *halves, *token_scale, *of_row, *unpacked;
+
+    BlasBench(uint32_t rows_, uint32_t k_, uint32_t m)
+        : rows(rows_), k(k_), workspace(random_memory(BLAS_WORKSPACE)),
+          y(random_memory(static_cast<uint64_t>(m) * rows * 4)),
+          halves(random_memory(static_cast<uint64_t>(m) * k * 2)),
+          token_scale(random_memory(m * 4)), of_row(random_memory(rows * 4)),
+          unpacked(random_memory(blas_scratch_bytes(rows, k)))
+    {
+        must(blas_open(&blas, stream), "cublasCreate");
+        must(blas_set_workspace(blas, workspace), "cublasSetWorkspace");
+    }
+    ~BlasBench()
+    {
+        blas_close(&blas);
+        for (unsigned char *memory : {workspace, y, halves, token_scale, of_row, unpacked})
+            must(cudaFree(memory), "cudaFree");
+    }
+
+    /* F16 on both sides: nothing is converted. */
+    void halves_alone(uint32_t m, double copy)
+    {
+        uint64_t bytes = static_cast<uint64_t>(rows) * k * 2;
+        int copies = quick ? 2 : 8;
+        unsigned char *w = random_memory(static_cast<uint64_t>(copies) * bytes);
+        BlasProduct p = {};
+        p.y = reinterpret_cast<float *>(y);
+        p.x = halves;
+        p.type = BLAS_HALF;
+        p.ldy = p.rows = rows;
+        p.ldw = p.ldx = p.k = k;
+        p.m = m;
+        double s = measure(repeat_of(m), [&](int i) {
+            p.w = w + static_cast<uint64_t>(i % copies) * bytes;
+            must(blas_multiply(blas, p), "cublasGemmEx");
+        });
+        print_product("cublas", "F16", rows, k, m, bytes, s, copy);
+        must(cudaFree(w), "cudaFree");
+    }
+
+    /* As a run does it: with weights to unpack, in slices of so many bytes at most. */
+    void packed(const Type &type, uint32_t m, uint64_t slice, double copy)
+    {
+        uint64_t bytes = matrix_bytes(type.type, rows, k);
+        int copies = quick ? 2 : 8;
+        unsigned char *w = random_memory(static_cast<uint64_t>(copies) * bytes);
+        Product p = {};
+        p.y = reinterpret_cast<float *>(y);
+        p.ldy = p.rows = rows;
+        p.type = type.id;
+        p.k = k;
+        p.m = m;
+        p.in.halves = reinterpret_cast<uint16_t *>(halves);
+        p.in.token_scale = reinterpret_cast<float *>(token_scale);
+        BlasScratch scratch = {nullptr, p.y, reinterpret_cast<int *>(of_row), unpacked,
+                               std::min(slice, blas_scratch_bytes(rows, k))};
+        double s = measure(repeat_of(m), [&](int i) {
+            p.weights = w + static_cast<uint64_t>(i % copies) * bytes;
+            must(blas_product(blas, stream, p, true, false, scratch), "cuBLAS");
+        });
+        char name[48] = "unpack+cublas";
+        if (slice != UINT64_MAX)
+            snprintf(name, sizeof name, "unpack+cublas/%u MiB", static_cast<unsigned>(slice >> 20));
+        print_product(name, type.name, rows, k, m, bytes, s, copy);
+        must(cudaFree(w), "cudaFree");
+    }
+};
+
+/* Prefill's products: cuBLAS alone is the yardstick of our own kernel and of both together; at 64
+ * to 128 tokens, to see from where on it pays. */
+void bench_blas(double copy)
+{
+    char text[64];
+    if (!blas_found(text, sizeof text)) {
+        fprintf(stderr, "bench_cuda: %s\n", text);
+        return;
+    }
+    for (uint32_t rows : {4096u, 14336u}) {
+        BlasBench bench(quick ? rows / 64 : rows, quick ? 256 : 4096, quick ? 128 : 4096);
+        for (uint32_t tokens : {64u, 96u, 128u, 512u, 4096u}) {
+            uint32_t m = quick ? tokens / 32 : tokens;
+            bench.halves_alone(m, copy);
+            bench.packed(types[4], m, UINT64_MAX, copy);
+            bench.packed(types[7], m, UINT64_MAX, copy);
+            for (uint64_t mebibytes : {32u, 64u})
+                if (tokens >= 512)
+                    bench.packed(types[7], m, mebibytes << 20, copy);
+            bench_product("gemm", packed_gemm, types[7], bench.rows, bench.k, m, copy);
+        }
+    }
 }
 
 /* ---- Decoders ---- */
@@ -369,6 +479,7 @@ int main(int argc, char **argv)
            properties.major, properties.minor, copy / 1e9);
     for (const Type &type : types)
         bench_products(type, copy);
+    bench_blas(copy);
     const Type q4_0 = types[0], q8_0 = types[4], q4_k = types[7];
     std::vector<Model> models = {
         {"1.7b", q4_0, 24, 2048, 8192, 32, 32, 64, 49152},

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "kernels.cuh"
+#include "blas.cuh"
 
 /* A run's launches as one: of a list of steps and shapes that came again. */
 struct DecodeGraph {
@@ -39,6 +39,7 @@ struct strata_cuda_context {
     int device;
     cudaStream_t compute, copies;
     strata::Staging staging; /* of `copies` */
+    strata::Blas blas;       /* on `compute` */
     DecodeGraph graphs[GRAPHS];
     uint64_t runs;
 };

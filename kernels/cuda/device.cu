@@ -49,6 +49,7 @@ int device_info(uint32_t index, struct strata_cuda_device *device, char *message
     TRY(cudaMemGetInfo(&free_bytes, &total));
     device->memory_bytes = total;
     device->memory_free_bytes = free_bytes;
+    blas_found(device->blas, sizeof device->blas);
     return STRATA_CUDA_OK;
 }
 
@@ -58,6 +59,7 @@ void close_device(struct strata_cuda_context *context)
     cudaSetDevice(context->device);
     close_graphs(context);
     context->staging.close();
+    blas_close(&context->blas);
     if (context->compute)
         cudaStreamDestroy(context->compute);
     if (context->copies)
@@ -65,7 +67,9 @@ void close_device(struct strata_cuda_context *context)
     delete context;
 }
 
-int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
+/* Without cuBLAS. */
+int open_streams(uint32_t index, struct strata_cuda_context **opened, char *message,
+                 size_t capacity)
 {
     Out out = {message, capacity};
     *opened = nullptr;
@@ -85,6 +89,17 @@ int open_device(uint32_t index, struct strata_cuda_context **opened, char *messa
     }
     *opened = context;
     return STRATA_CUDA_OK;
+}
+
+int open_device(uint32_t index, struct strata_cuda_context **opened, char *message, size_t capacity)
+{
+    int status = open_streams(index, opened, message, capacity);
+    if (status != STRATA_CUDA_OK || blas_open(&(*opened)->blas, (*opened)->compute) == cudaSuccess)
+        return status;
+    blas_explain((*opened)->blas, message, capacity);
+    close_device(*opened);
+    *opened = nullptr;
+    return STRATA_CUDA_FAILED;
 }
 
 /* ---- Memory ---- */
@@ -148,7 +163,7 @@ int self_test(uint32_t index, char *message, size_t capacity)
     float host[2 * n] = {};
     strata_cuda_context *context = nullptr;
     void *memory = nullptr;
-    int status = open_device(index, &context, message, capacity);
+    int status = open_streams(index, &context, message, capacity);
     if (status != STRATA_CUDA_OK)
         return status;
     host[0] = 3;

@@ -49,7 +49,7 @@ uint64_t key_of(const strata_cuda_run &run)
     memcpy(&eps, &run.norm_eps, sizeof eps);
     for (uint32_t word : {run.tokens, run.embedding, run.ffn, run.heads, run.kv_heads, run.head_dim,
                           run.vocab, run.rope_pairs, run.rope_neox, run.window, run.q8, eps,
-                          run.n_steps, run.n_layers, run.logit_rows, run.n_best})
+                          run.n_steps, run.n_layers, run.logit_rows, run.n_best, run.blas_from})
         key.add(word);
     Attention shape = shape_of(run);
     key.add(shape.parts);

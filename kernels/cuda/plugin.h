@@ -25,6 +25,7 @@ struct strata_cuda_device {
     uint32_t pci_domain, pci_bus, pci_device, pci_function;
     uint32_t compute_major, compute_minor; /* compute capability */
     uint64_t memory_bytes, memory_free_bytes;
+    char blas[64]; /* terminated: the library of products of many tokens, or that there is none */
 };
 
 enum strata_cuda_status {
@@ -117,6 +118,9 @@ struct strata_cuda_run {
     const float *rope;               /* host: [tokens][2 * rope_pairs], cos and sin */
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;
+    /* Tokens from which a product goes through cuBLAS, where it is; 0: as the plug-in thinks best,
+     * UINT32_MAX: none does. */
+    uint32_t blas_from;
     void *workspace; /* of workspace_bytes */
     /* host: instead of the logits the n_best (1 .. 256, at most vocab; 0: logits) greatest of each
      * row, greater first, the lower id first among equals; the id of a row's first is -1 where one

@@ -78,6 +78,29 @@ uint64_t place(uint64_t *at, uint64_t bytes)
     return here;
 }
 
+/* Unpacked weights of the largest product, its rows, and activations as bfloat16. */
+void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
+{
+    uint64_t rows = 0;
+    bool serves = false;
+    for (uint32_t s = 0; s < run.n_steps; s++)
+        for (uint32_t i = 0; i < run.steps[s].products; i++) {
+            const strata_cuda_product &product = run.steps[s].product[i];
+            if (!blas_serves(run, product, run.tokens))
+                continue;
+            uint64_t bytes = blas_scratch_bytes(product.rows, product.cols);
+            serves = true;
+            rows = product.rows > rows ? product.rows : rows;
+            l->unpacked_bytes = bytes > l->unpacked_bytes ? bytes : l->unpacked_bytes;
+        }
+    if (!serves || !blas_found(nullptr, 0))
+        return;
+    l->blas = place(&l->bytes, BLAS_WORKSPACE);
+    l->narrow = place(&l->bytes, run.tokens * widest * sizeof(uint16_t));
+    l->of_row = place(&l->bytes, rows * sizeof(int));
+    l->unpacked = place(&l->bytes, l->unpacked_bytes);
+}
+
 Layout lay_out(const strata_cuda_run &run)
 {
     Layout l = {};
@@ -104,6 +127,7 @@ Layout lay_out(const strata_cuda_run &run)
     l.ids = place(&l.bytes, tokens * sizeof(int32_t));
     l.best = place(&l.bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                  sizeof(strata_cuda_candidate));
+    place_blas(run, widest, &l);
     return l;
 }
 
@@ -176,8 +200,8 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
               size_t capacity)
 {
     Out out = {message, capacity};
-    Runner r = {*run, context->compute, static_cast<unsigned char *>(run->workspace),
-                lay_out(*run)};
+    Runner r = {*run, context->compute, static_cast<unsigned char *>(run->workspace), lay_out(*run),
+                context->blas};
     uint64_t x_bytes = static_cast<uint64_t>(run->tokens) * run->embedding * sizeof(float);
     uint64_t rope_bytes = static_cast<uint64_t>(run->tokens) * 2 * run->rope_pairs * sizeof(float);
     TRY(cudaSetDevice(context->device));
@@ -191,7 +215,13 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));
     TRY(send_tokens(r));
-    TRY(launch_run(context, r));
+    cudaError_t error = launch_run(context, r);
+    if (error != cudaSuccess && context->blas.status) {
+        blas_explain(context->blas, message, capacity);
+        return STRATA_CUDA_FAILED;
+    }
+    if (error != cudaSuccess)
+        return failed(out, "launching", error);
     if (!run->x_stays)
         TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost,
                             r.stream));

@@ -11,6 +11,7 @@ namespace strata
 struct Layout {
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, rope, tokens,
         tiles, arrived, partial, entries, best, ids, bytes;
+    uint64_t blas, narrow, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */
 };
 
 struct Runner {
@@ -18,10 +19,15 @@ struct Runner {
     cudaStream_t stream;
     unsigned char *base;
     Layout layout;
+    Blas &blas;
 
+    template <class T> T *at(uint64_t offset) const
+    {
+        return reinterpret_cast<T *>(base + offset);
+    }
     float *rows(uint32_t buffer) const
     {
-        return reinterpret_cast<float *>(base + layout.buffer[buffer]);
+        return at<float>(layout.buffer[buffer]);
     }
 };
 
@@ -30,6 +36,9 @@ uint64_t width_of(const strata_cuda_run &run, int buffer);
 
 /* True when one of the steps is the output head, and it has rows to work on. */
 bool has_logits(const strata_cuda_run &run);
+
+/* Whether a product of m tokens goes through cuBLAS, where that is (product.cu). */
+bool blas_serves(const strata_cuda_run &run, const strata_cuda_product &product, uint32_t m);
 
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);

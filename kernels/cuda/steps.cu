@@ -6,26 +6,38 @@ using namespace strata;
 namespace
 {
 
+/* How a product takes its activations. */
+enum Input { FLOATS, QUANTS, HALVES, INPUTS };
+
+bool by_blas(const Runner &r, const strata_cuda_product &product, uint32_t m)
+{
+    return r.blas.handle && blas_serves(r.run, product, m);
+}
+
+Input input_of(const Runner &r, const strata_cuda_product &product, uint32_t m)
+{
+    if (by_blas(r, product, m))
+        return blas_takes_halves(product.type, product.packed, !r.run.q8) ? HALVES : FLOATS;
+    if (!product.packed || !r.run.q8)
+        return FLOATS;
+    return takes_halves(m) ? HALVES : QUANTS;
+}
+
 /* What a product step's products have in common. */
 struct Projection {
     const strata_cuda_step &step;
     uint32_t first, m, k; /* tokens first .. first + m - 1, of k elements */
-    bool floats, quants;  /* how products take them */
+    bool takes[INPUTS];
     Prelude prelude;
     Prepared in;
 };
 
-bool takes_quants(const Runner &r, const strata_cuda_product &product)
-{
-    return product.packed && r.run.q8;
-}
-
 Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t first)
 {
-    Projection p = {step, first, r.run.tokens - first, 0, false, false, Prelude(), Prepared()};
+    Projection p = {step, first, r.run.tokens - first, 0, {}, Prelude(), Prepared()};
     p.k = static_cast<uint32_t>(width_of(r.run, static_cast<int>(step.in)));
     for (uint32_t i = 0; i < step.products; i++)
-        (takes_quants(r, step.product[i]) ? p.quants : p.floats) = true;
+        p.takes[input_of(r, step.product[i], p.m)] = true;
     size_t at = static_cast<size_t>(first) * p.k;
     p.prelude.x = r.rows(step.in) + at;
     p.prelude.norm = step.prelude == STRATA_CUDA_RMS_NORM ? step.norm : nullptr;
@@ -37,39 +49,44 @@ Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t
 /* The input as the products take it, unless they prepare it themselves. */
 cudaError_t prepare(const Runner &r, Projection *p)
 {
-    bool as_it_is = p->step.prelude == STRATA_CUDA_AS_IT_IS;
-    if (p->m == 1 && !p->floats && p->k <= GEMV_MOST_OWN)
+    const bool as_it_is = p->step.prelude == STRATA_CUDA_AS_IT_IS;
+    if (p->m == 1 && !p->takes[FLOATS] && !p->takes[HALVES] && p->k <= GEMV_MOST_OWN)
         return cudaSuccess;
-    if (p->floats)
-        p->in.x = as_it_is ? const_cast<float *>(p->prelude.x)
-                           : reinterpret_cast<float *>(r.base + r.layout.norm);
-    bool halves = p->quants && takes_halves(p->m);
-    if (halves) {
-        p->in.halves = reinterpret_cast<uint16_t *>(r.base + r.layout.halves);
-        p->in.token_scale = reinterpret_cast<float *>(r.base + r.layout.token_scale);
-    } else if (p->quants) {
-        p->in.q = reinterpret_cast<int8_t *>(r.base + r.layout.q);
-        p->in.scale = reinterpret_cast<float *>(r.base + r.layout.scale);
-        p->in.sum = reinterpret_cast<int16_t *>(r.base + r.layout.sum);
-    }
-    Prelude prelude = p->prelude;
+    const Prelude prelude = p->prelude;
     p->prelude = Prelude();
-    if (as_it_is && !p->quants)
-        return cudaSuccess;
+    if (p->takes[FLOATS])
+        p->in.x = as_it_is ? const_cast<float *>(prelude.x) : r.at<float>(r.layout.norm);
+    if (p->takes[QUANTS]) {
+        p->in.q = r.at<int8_t>(r.layout.q);
+        p->in.scale = r.at<float>(r.layout.scale);
+        p->in.sum = r.at<int16_t>(r.layout.sum);
+    }
+    if (p->takes[HALVES]) {
+        p->in.halves = r.at<uint16_t>(r.layout.halves);
+        p->in.token_scale = r.at<float>(r.layout.token_scale);
+    }
     Prepared out = p->in;
-    out.x = as_it_is ? nullptr : p->in.x;
+    if (as_it_is)
+        out.x = nullptr;
+    if (!out.x && !out.q && !out.halves)
+        return cudaSuccess;
     return prepare_rows(r.stream, out, prelude, p->m, p->k);
+}
+
+/* Rows of a buffer for the projection's tokens. */
+float *rows_for(const Runner &r, const Projection &p, uint32_t buffer)
+{
+    bool logits = buffer == STRATA_CUDA_LOGITS; /* these have no rows before `first` */
+    return r.rows(buffer) + (logits ? 0 : p.first * width_of(r.run, static_cast<int>(buffer)));
 }
 
 Product product_of(const Runner &r, const Projection &p, const strata_cuda_product &product)
 {
     bool add = p.step.combine == STRATA_CUDA_ADD_TO_X;
     uint32_t buffer = add ? static_cast<uint32_t>(STRATA_CUDA_X) : product.out;
-    uint32_t width = static_cast<uint32_t>(width_of(r.run, static_cast<int>(buffer)));
-    bool logits = product.out == STRATA_CUDA_LOGITS;
     Product out = {};
-    out.y = r.rows(buffer) + (logits ? 0 : static_cast<uint64_t>(p.first) * width);
-    out.ldy = width;
+    out.y = rows_for(r, p, buffer);
+    out.ldy = static_cast<uint32_t>(width_of(r.run, static_cast<int>(buffer)));
     out.accumulate = add;
     out.bias = product.bias;
     out.weights = product.weights;
@@ -78,12 +95,29 @@ Product product_of(const Runner &r, const Projection &p, const strata_cuda_produ
     out.k = product.cols;
     out.m = p.m;
     out.row_bytes = product.row_bytes;
-    if (takes_quants(r, product))
-        out.in = p.in;
-    else
-        out.in.x = p.in.x;
+    out.in = p.in;
+    Input input = input_of(r, product, p.m);
+    if (input != FLOATS)
+        out.in.x = nullptr;
+    if (input != QUANTS)
+        out.in.q = nullptr;
+    if (input != HALVES)
+        out.in.halves = nullptr;
     out.prelude = p.prelude;
     return out;
+}
+
+cudaError_t multiply_by_blas(const Runner &r, const Projection &p,
+                             const strata_cuda_product &product)
+{
+    BlasScratch scratch = {};
+    scratch.x = r.at<uint16_t>(r.layout.narrow);
+    scratch.raw = rows_for(r, p, product.out);
+    scratch.of_row = r.at<int>(r.layout.of_row);
+    scratch.w = r.at<unsigned char>(r.layout.unpacked);
+    scratch.w_bytes = r.layout.unpacked_bytes;
+    return blas_product(r.blas, r.stream, product_of(r, p, product), product.packed, !r.run.q8,
+                        scratch);
 }
 
 cudaError_t project(const Runner &r, const strata_cuda_step &step)
@@ -98,11 +132,13 @@ cudaError_t project(const Runner &r, const strata_cuda_step &step)
     Product packed[GROUP];
     uint32_t n_packed = 0;
     for (uint32_t i = 0; i < step.products && error == cudaSuccess; i++) {
-        Product product = product_of(r, p, step.product[i]);
-        if (step.product[i].packed)
-            packed[n_packed++] = product;
+        const strata_cuda_product &product = step.product[i];
+        if (by_blas(r, product, p.m))
+            error = multiply_by_blas(r, p, product);
+        else if (product.packed)
+            packed[n_packed++] = product_of(r, p, product);
         else
-            error = float_product(r.stream, product);
+            error = float_product(r.stream, product_of(r, p, product));
     }
     return error == cudaSuccess ? packed_products(r.stream, packed, n_packed) : error;
 }
@@ -114,12 +150,11 @@ Attention attention_of(const Runner &r, const strata_cuda_step &step)
     a.k = r.rows(STRATA_CUDA_K);
     a.v = r.rows(STRATA_CUDA_V);
     a.out = r.rows(STRATA_CUDA_MIX);
-    a.rope = reinterpret_cast<float *>(r.base + r.layout.rope);
-    a.tokens = reinterpret_cast<TokenKv *>(r.base + r.layout.tokens) +
-               static_cast<uint64_t>(step.layer) * r.run.tokens;
-    a.tiles = reinterpret_cast<QueryTile *>(r.base + r.layout.tiles);
-    a.partial = reinterpret_cast<float *>(r.base + r.layout.partial);
-    a.arrived = reinterpret_cast<uint32_t *>(r.base + r.layout.arrived);
+    a.rope = r.at<float>(r.layout.rope);
+    a.tokens = r.at<TokenKv>(r.layout.tokens) + static_cast<uint64_t>(step.layer) * r.run.tokens;
+    a.tiles = r.at<QueryTile>(r.layout.tiles);
+    a.partial = r.at<float>(r.layout.partial);
+    a.arrived = r.at<uint32_t>(r.layout.arrived);
     return a;
 }
 
@@ -166,6 +201,8 @@ namespace strata
 cudaError_t launch_steps(const Runner &r)
 {
     cudaError_t error = embed(r);
+    if (error == cudaSuccess && r.layout.blas && r.blas.handle)
+        error = blas_set_workspace(r.blas, r.base + r.layout.blas);
     for (uint32_t i = 0; i < r.run.n_steps && error == cudaSuccess; i++)
         error = run_step(r, r.run.steps[i]);
     return error == cudaSuccess ? choose_best(r) : error;

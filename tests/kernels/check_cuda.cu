@@ -84,15 +84,23 @@ int main(int argc, char **argv)
     strata_kernels_select(&reference, STRATA_LEVEL_ref);
     must(cudaSetDevice(0), "cudaSetDevice");
     must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+    open_blas();
     for (unsigned i = 0; i < iterations; i++) {
         for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
-            if (reference.packed_q8[t])
-                check_packed(static_cast<strata_type>(t));
-            if (reference.gemv_f32[t])
-                check_float(static_cast<strata_type>(t));
+            strata_type type = static_cast<strata_type>(t);
+            if (reference.packed_q8[t]) {
+                check_packed(type);
+                check_unpack(type);
+                check_blas_packed(type);
+            }
+            if (reference.gemv_f32[t]) {
+                check_float(type);
+                check_blas_float(type);
+            }
             if (reference.packed_q8[t] || reference.gemv_f32[t])
-                check_look_up(static_cast<strata_type>(t));
+                check_look_up(type);
         }
+        check_narrow();
         check_quantize();
         check_rows();
         check_halves();
@@ -104,6 +112,7 @@ int main(int argc, char **argv)
             check_tiled();
         check_best();
     }
+    close_blas();
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);
     return failures || !checks;

@@ -70,8 +70,16 @@ template <class T> struct Device {
     }
 };
 
+/* Panels of blocks of a type (packed.h), with zeros behind the last row. */
+std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigned char> &blocks,
+                                     unsigned rows, unsigned k);
+
+/* Before the checks of cuBLAS: prints which library does it; and after them. */
+void open_blas();
+void close_blas();
+
 /* One case of each at random: products of a type, rows, attention, rows of a table, the best of
- * rows of logits. */
+ * rows of logits, what goes through cuBLAS. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
@@ -82,5 +90,9 @@ void check_single();
 void check_tiled();
 void check_look_up(strata_type type);
 void check_best();
+void check_unpack(strata_type type);
+void check_narrow();
+void check_blas_packed(strata_type type);
+void check_blas_float(strata_type type);
 
 #endif

@@ -96,22 +96,32 @@ struct Ends {
 
 } // namespace
 
+std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigned char> &blocks,
+                                     unsigned rows, unsigned k)
+{
+    const struct strata_block_format *format = strata_block_format(type);
+    size_t row_bytes = k / format->block_elems * format->block_bytes;
+    size_t panels = (rows + 15) / 16, panel_bytes = strata_panel_bytes(type, k);
+    std::vector<unsigned char> room(panels * panel_bytes + 64);
+    unsigned char *aligned = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64);
+    for (size_t p = 0; p < panels; p++)
+        strata_pack_panel(type, aligned + p * panel_bytes, blocks.data() + 16 * p * row_bytes,
+                          row_bytes, p + 1 < panels ? 16 : rows - 16 * p, k);
+    return std::vector<unsigned char>(aligned, aligned + panels * panel_bytes);
+}
+
 void check_packed(strata_type type)
 {
     const struct strata_block_format *format = strata_block_format(type);
     Shape s = random_shape(format->block_elems);
     size_t row_bytes = s.k / format->block_elems * format->block_bytes;
-    size_t panels = (s.rows + 15) / 16, panel_bytes = strata_panel_bytes(type, s.k);
     std::vector<float> source = floats(static_cast<size_t>(s.rows) * s.k), weights(source.size());
     std::vector<float> x = floats(static_cast<size_t>(s.m) * s.k);
-    std::vector<unsigned char> blocks(s.rows * row_bytes), packed(panels * panel_bytes + 64);
+    std::vector<unsigned char> blocks(s.rows * row_bytes);
     strata_quantize_blocks(STRATA_LEVEL_ref, type, blocks.data(), source.data(), nullptr,
                            source.size());
     reference.dequantize[type](weights.data(), blocks.data(), weights.size());
-    unsigned char *aligned = packed.data() + (64 - reinterpret_cast<uintptr_t>(packed.data()) % 64);
-    for (size_t p = 0; p < panels; p++)
-        strata_pack_panel(type, aligned + p * panel_bytes, blocks.data() + 16 * p * row_bytes,
-                          row_bytes, p + 1 < panels ? 16 : s.rows - 16 * p, s.k);
+    std::vector<unsigned char> panels = panels_of(type, blocks, s.rows, s.k);
     std::vector<int8_t> q(x.size());
     std::vector<float> scale(x.size() / 32), total(x.size() / 32), wanted(s.m * s.ldy, 7);
     std::vector<int16_t> sum(x.size() / 16);
@@ -120,15 +130,14 @@ void check_packed(strata_type type)
     strata_matmul a = {};
     a.y = wanted.data();
     a.ldy = s.ldy;
-    a.w = aligned;
+    a.w = panels.data();
     a.rows = s.rows;
     a.x = x.data();
     a.ldx = s.k;
     a.xq = rows;
     a.m = s.m;
     a.k = s.k;
-    Device<unsigned char> panels_there(
-        std::vector<unsigned char>(aligned, aligned + panels * panel_bytes));
+    Device<unsigned char> panels_there(panels);
     Device<float> x_there(x), scale_there(scale);
     Device<int8_t> q_there(q);
     Device<int16_t> sum_there(sum);

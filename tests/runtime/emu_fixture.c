@@ -47,7 +47,7 @@ struct engine open_on(const char *device, const struct setup *setup)
     config.threads = 2;
     config.no_tuning = config.fixed_placement = true;
     config.device = device;
-    config.blas = "off";
+    config.blas = setup->blas ? setup->blas : "off";
     strata_model_options model;
     strata_model_options_default(&model);
     model.compute = setup->compute;

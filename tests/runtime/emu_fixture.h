@@ -4,7 +4,7 @@
 
 #include "engine_fixture.h"
 
-enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH };
+enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH, EMU_BLAS };
 
 /* The emulator's functions for tests, from open_emulator on. */
 extern struct emu {
@@ -24,6 +24,7 @@ struct setup {
     strata_kv_type kv_type;
     unsigned context; /* 0: 64 */
     bool deep;        /* a real model, of many layers */
+    const char *blas; /* strata_config; NULL: "off" */
 };
 
 /* An engine whose layers are all there ("cpu", "emu"), and how many of them are on devices. */

@@ -55,6 +55,7 @@ static int device_info(uint32_t index, struct strata_cuda_device *device, char *
     if (is("device") && index == 0)
         return tell(message, capacity, "compute capability 2.0 is too old");
     memset(device->name, 'x', sizeof device->name); /* not terminated */
+    memset(device->blas, 'y', sizeof device->blas); /* likewise */
     device->compute_major = 9;
     device->memory_bytes = 80000000000;
     device->memory_free_bytes = 79000000000;

@@ -135,8 +135,9 @@ static void usable(void **state)
         const strata_gpu_info *first = find(t, FIRST), *second = find(t, SECOND);
         assert_true(first->usable);
         assert_string_equal(first->name, "Made Up 4090");
-        assert_string_equal(first->reason,
-                            "CUDA device 0, compute capability 9.0, self-test passed");
+        assert_memory_equal(first->reason,
+                            "CUDA device 0, compute capability 9.0, self-test passed, yyy", 60);
+        assert_int_equal(strlen(first->reason), 57 + 63);
         assert_int_equal(first->memory_bytes, 80000000000);
         assert_int_equal(first->memory_free_bytes, 79000000000);
         assert_true(second->usable);

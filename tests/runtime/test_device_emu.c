@@ -58,9 +58,13 @@ static void is_near(const struct engine *engine, const struct setup *setup, floa
     free(found);
 }
 
+/* Of the CPU with activations in floats: many tokens are products of halves on a device, which are
+ * nearer to that than to the CPU's of 8 bits. */
 static float *wanted_of(const struct setup *setup)
 {
-    struct engine engine = open_on("cpu", setup);
+    struct setup exact = *setup;
+    exact.compute = STRATA_COMPUTE_F32;
+    struct engine engine = open_on("cpu", &exact);
     float *wanted = run(&engine, NULL);
     engine_close(&engine);
     return wanted;
@@ -90,10 +94,11 @@ static void the_small_model(void **state)
 {
     (void)state;
     for (int i = 0; i < 4; i++)
-        check_model(&(struct setup){ENGINE_TINY, i % 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
-                                    i / 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16,
+        check_model(&(struct setup){.path = ENGINE_TINY,
+                                    .compute = i % 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8,
+                                    .kv_type = i / 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16,
                                     /* Contexts of more than one part of attention, too. */
-                                    i % 2 ? 256 : 64, false});
+                                    .context = i % 2 ? 256 : 64});
 }
 
 static void all_types(void **state)
@@ -137,47 +142,6 @@ static void smollm2(void **state)
     is_near(&engine, &setup, run(&engine, NULL), wanted, "SmolLM2 on a device");
     engine_close(&engine);
     free(wanted);
-}
-
-/* ---- Several sequences ---- */
-
-static void batches(void **state)
-{
-    (void)state;
-    struct setup setup = {.path = ENGINE_TINY, .compute = STRATA_COMPUTE_F32};
-    float *logits[2];
-    size_t vocab = 0;
-    for (int on = 0; on < 2; on++) {
-        emu.reset(1, 1 << 30);
-        struct engine engine = open_on(on ? "emu" : "cpu", &setup);
-        strata_session *sessions[3] = {engine.session};
-        int32_t ids[3] = {3, 5, 7};
-        vocab = engine_vocab(&engine);
-        for (int i = 1; i < 3; i++) {
-            strata_session_options options;
-            strata_session_options_default(&options);
-            options.context = 40u + (unsigned)i;
-            options.kv_type = i == 2 ? STRATA_KV_Q8_0 : STRATA_KV_F16;
-            assert_int_equal(strata_session_open(engine.model, &options, &sessions[i]), STRATA_OK);
-            assert_int_equal(strata_session_eval(sessions[i], ids, (size_t)i, STRATA_LOGITS_NONE),
-                             STRATA_OK);
-        }
-        logits[on] = malloc(3 * vocab * sizeof **logits);
-        for (int step = 0; step < 3; step++)
-            if (strata_batch_eval(sessions, ids, 3) != STRATA_OK)
-                fail_msg("%s", strata_last_error());
-        memcpy(logits[on], strata_session_logits(sessions[0], 0), vocab * sizeof **logits);
-        for (size_t i = 0; i < 3; i++)
-            memcpy(logits[on] + i * vocab, strata_session_logits(sessions[0], i),
-                   vocab * sizeof **logits);
-        strata_session_close(&sessions[1]);
-        strata_session_close(&sessions[2]);
-        engine_close(&engine);
-    }
-    for (size_t i = 0; i < 3; i++)
-        assert_true(distance(logits[1] + i * vocab, logits[0] + i * vocab, vocab) < 2e-3);
-    free(logits[0]);
-    free(logits[1]);
 }
 
 /* ---- Moves, memory, faults ---- */
@@ -304,9 +268,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_small_model), cmocka_unit_test(all_types),
-        cmocka_unit_test(batches),         cmocka_unit_test(layers_move),
-        cmocka_unit_test(little_memory),   cmocka_unit_test(lost_devices),
-        cmocka_unit_test(refused),         cmocka_unit_test(smollm2),
+        cmocka_unit_test(layers_move),     cmocka_unit_test(little_memory),
+        cmocka_unit_test(lost_devices),    cmocka_unit_test(refused),
+        cmocka_unit_test(smollm2),
     };
     return cmocka_run_group_tests(tests, open_emulator, NULL);
 }

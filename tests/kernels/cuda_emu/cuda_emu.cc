@@ -259,6 +259,14 @@ static bool fails(int call)
     return fail_at[call] && --fail_at[call] == 0;
 }
 
+bool emu_fails(int call)
+{
+    pthread_mutex_lock(&lock);
+    bool fail = fails(call);
+    pthread_mutex_unlock(&lock);
+    return fail;
+}
+
 static cudaError_t lose()
 {
     lost[device_now] = true;

@@ -116,7 +116,7 @@ static inline int __float2int_rn(float x)
 {
     return static_cast<int>(lrintf(x));
 }
-tatic inline float __uint_as_float(uint32_t bits)
+static inline float __uint_as_float(uint32_t bits)
 {
     float value;
     memcpy(&value, &bits, sizeof value);
@@ -141,7 +141,8 @@ enum cudaError_t {
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorLaunchFailure = 719,
-    cudaErrorNotSupported = 801
+    cudaErrorNotSupported = 801,
+    cudaErrorUnknown = 999
 };
 enum cudaMemcpyKind {
     cudaMemcpyHostToDevice = 1,
@@ -175,6 +176,7 @@ struct cudaLaunchConfig_t {
 
 const char *cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
+cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
 cudaError_t cudaSetDevice(int device);
@@ -244,9 +246,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
 /* ---- For tests ---- */
 
 /* Exported by the emulated plug-in.  Memory of each device; calls to come that fail: of cudaMalloc
- * with no memory, of copies or launches with the loss of the device; 0: none.  Also forgets losses.
- */
-enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH, EMU_CALLS };
+ * with no memory, of copies or launches with the loss of the device, of cuBLAS with an error of its
+ * own; 0: none.  Also forgets losses. */
+enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH, EMU_BLAS, EMU_CALLS };
+bool emu_fails(int call); /* the call at hand is to fail; counts it */
 extern "C" void strata_emu_reset(unsigned devices, size_t memory_bytes);
 extern "C" void strata_emu_set_memory(size_t memory_bytes);
 extern "C" void strata_emu_fail(int call, unsigned nth);

@@ -1,7 +1,7 @@
 /* What the device and its link to the host can do at most, measured: one line of JSON on stdout.
  *
  *   copy_gb_per_s              a copy on the device, bytes read and written
- *   int8_tops, f16_tops        10^12 operations/s of loops of mma.sync alone, on registers
+ *   f16_tops                   10^12 operations/s of loops of mma.sync alone, on registers
  *   link_gb_per_s              copies between host and device, of pinned and of pageable memory
  *
  * Times are host clocks around work that is synchronised; medians of several runs. */
@@ -57,46 +57,33 @@ template <class F> double measure(F call)
 
 /* ---- Operations ---- */
 
-__device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-        "{%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-__device__ void multiply(int (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
-{
-    mma_16_8_32(c, a, b);
-}
-
 /* What is computed is written, so that none of it is left out. */
-template <class T> __global__ void multiply_kernel(T *out, uint32_t word)
+__global__ void multiply_kernel(float *out, uint32_t word)
 {
-    T c[CHAINS][4] = {};
-    uint32_t a[4] = {word, word, word, word}, b[2] = {threadIdx.x, word};
+    float c[CHAINS][4] = {};
+    uint32_t a[4] = {word, word, word, word};
     for (int step = 0; step < STEPS; step++)
         for (int chain = 0; chain < CHAINS; chain++)
-            multiply(c[chain], a, b);
-    T sum = 0;
+            mma_16_8_16_f16(c[chain], a, threadIdx.x, word);
+    float sum = 0;
     for (int chain = 0; chain < CHAINS; chain++)
         for (int i = 0; i < 4; i++)
             sum += c[chain][i];
     out[static_cast<size_t>(blockIdx.x) * THREADS + threadIdx.x] = sum;
 }
 
-/* 10^12 operations/s, where an instruction multiplies 16 rows of `depth` by 8 columns. */
-template <class T> double tops(int depth, int processors)
+/* 10^12 operations/s: an instruction multiplies 16 rows of 16 by 8 columns. */
+double tops(int processors)
 {
     unsigned blocks = static_cast<unsigned>(processors) * 8;
-    T *out;
+    float *out;
     must(cudaMalloc(&out, static_cast<size_t>(blocks) * THREADS * sizeof *out), "cudaMalloc");
     double s = measure([&] {
-        multiply_kernel<T><<<blocks, THREADS>>>(out, 0);
+        multiply_kernel<<<blocks, THREADS>>>(out, 0);
         must(cudaGetLastError(), "products");
     });
     must(cudaFree(out), "cudaFree");
-    return 2.0 * 16 * 8 * depth * CHAINS * STEPS * (THREADS / 32) * blocks / s / 1e12;
+    return 2.0 * 16 * 8 * 16 * CHAINS * STEPS * (THREADS / 32) * blocks / s / 1e12;
 }
 
 /* ---- Copies ---- */
@@ -146,10 +133,8 @@ int main()
     must(cudaSetDevice(0), "cudaSetDevice");
     must(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
     int processors = properties.multiProcessorCount;
-    printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f,\"int8_tops\":%.1f,"
-           "\"f16_tops\":%.1f,",
-           properties.name, properties.major, properties.minor, device_copy(),
-           tops<int>(32, processors), tops<float>(16, processors));
+    printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f,\"f16_tops\":%.1f,",
+           properties.name, properties.major, properties.minor, device_copy(), tops(processors));
     print_links();
     puts("}");
     return 0;

@@ -79,8 +79,7 @@ def device_table(device):
     if not device:
         return
     print(f"{device['device']}, compute capability {device.get('compute', '?')}")
-    units = {"copy_gb_per_s": "GB/s copied", "int8_tops": "10^12 8-bit op/s by mma.sync"}
-    units |= {"f16_tops": "10^12 float16 op/s by mma.sync"}
+    units = {"copy_gb_per_s": "GB/s copied", "f16_tops": "10^12 float16 op/s by mma.sync"}
     for key, unit in units.items():
         if key in device:
             print(f"  {device[key]:9.1f} {unit}")
@@ -142,7 +141,7 @@ def print_tables(found):
     heads = ["reference model", "max", "rms", "on device", ""]
     print_table(heads, [golden_row(g) for g in found["golden"]])
     heads = ["product", "us", "GB/s", "% of copy", "10^12 op/s", "% of peak"]
-    peak = found["device"].get("int8_tops")
+    peak = found["device"].get("f16_tops")
     print_table(heads, [kernel_row(k, peak) for k in found["kernels"]])
     heads = ["model", "ms", "tokens/s", "% of floor", "10^12 op/s", "on device"]
     models = sorted(
@@ -180,11 +179,11 @@ def picture(path, device, kernels):
         rows = [k for k in points if k["kernel"] == kernel]
         x = [k["tops"] * 1e3 / k["gb_per_s"] for k in rows]
         axes.loglog(x, [k["tops"] for k in rows], mark, markersize=4, label=kernel, alpha=0.7)
-    copy, peak = device["copy_gb_per_s"] / 1e3, device.get("int8_tops")
+    copy, peak = device["copy_gb_per_s"] / 1e3, device.get("f16_tops")
     edges = [0.5, peak / copy if peak else 64]
     axes.loglog(edges, [e * copy for e in edges], "k-", label="copy bandwidth")
     if peak:
-        axes.loglog([edges[1], 4096], [peak, peak], "k--", label="8-bit mma.sync")
+        axes.loglog([edges[1], 4096], [peak, peak], "k--", label="float16 mma.sync")
     axes.set_xlabel("operations per byte of weights")
     axes.set_ylabel("10^12 operations/s")
     axes.set_title(f"Products of packed weights on {device['device']}")

@@ -24,7 +24,7 @@ TINY = HERE.parent.parent / "tests" / "data" / "tiny"
 STRATA, MOVES, PLUGIN = (sys.argv.pop(1) for _ in range(3))
 needs_emulator = unittest.skipUnless(os.path.exists(PLUGIN), "the emulator is not built")
 
-PEAKS = {"device": "Made Up 1", "compute": "9.0", "copy_gb_per_s": 2000.0, "int8_tops": 800.0}
+PEAKS = {"device": "Made Up 1", "compute": "9.0", "copy_gb_per_s": 2000.0, "f16_tops": 800.0}
 PEAKS |= {"f16_tops": 400.0, "link_gb_per_s": {"pinned_to_device": 50.0}}
 KERNEL = {"kernel": "packed", "type": "Q4_0", "rows": 4096, "k": 4096, "tokens": 1, "us": 8.0}
 KERNEL |= {"gb_per_s": 1000.0, "of_copy": 0.5, "tops": 4.0}

@@ -120,7 +120,8 @@ Layout lay_out(const strata_cuda_run &run)
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
     l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
-    l.arrived = place(&l.bytes, tokens * run.heads * sizeof(uint32_t));
+    l.arrived =
+        place(&l.bytes, shape_of(run).parts > 1 ? tokens * run.heads * sizeof(uint32_t) : 0);
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
     l.entries =
         place(&l.bytes, best_entries(run.logit_rows, run.vocab, run.n_best) * sizeof(uint64_t));

@@ -110,72 +110,105 @@ std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigne
     return std::vector<unsigned char>(aligned, aligned + panels * panel_bytes);
 }
 
+namespace
+{
+
+/* A packed matrix and tokens for it. */
+struct Case {
+    Shape s;
+    const char *name;
+    std::vector<float> weights, x;
+    std::vector<unsigned char> panels;
+
+    explicit Case(strata_type type)
+        : s(random_shape(strata_block_format(type)->block_elems)),
+          name(strata_block_format(type)->name), weights(static_cast<size_t>(s.rows) * s.k),
+          x(floats(static_cast<size_t>(s.m) * s.k))
+    {
+        const struct strata_block_format *format = strata_block_format(type);
+        std::vector<float> source = floats(weights.size());
+        std::vector<unsigned char> blocks(weights.size() / format->block_elems *
+                                          format->block_bytes);
+        strata_quantize_blocks(STRATA_LEVEL_ref, type, blocks.data(), source.data(), nullptr,
+                               source.size());
+        reference.dequantize[type](weights.data(), blocks.data(), weights.size());
+        panels = panels_of(type, blocks, s.rows, s.k);
+    }
+
+    /* What the reference computes, with activations in 8 bits or as they are. */
+    std::vector<float> wanted(strata_type type, bool quants) const
+    {
+        std::vector<int8_t> q(x.size());
+        std::vector<float> scale(x.size() / 32), total(x.size() / 32), y(s.m * s.ldy, 7);
+        std::vector<int16_t> sum(x.size() / 16);
+        strata_matmul a = {};
+        a.y = y.data();
+        a.ldy = s.ldy;
+        a.w = panels.data();
+        a.rows = s.rows;
+        a.x = x.data();
+        a.ldx = s.k;
+        a.xq = {q.data(), scale.data(), sum.data(), total.data()};
+        a.m = s.m;
+        a.k = s.k;
+        reference.quantize_q8(&a.xq, x.data(), s.m, s.k);
+        (quants ? reference.packed_q8 : reference.packed_f32)[type](&a);
+        return y;
+    }
+};
+
+enum Way { QUANTS, FLOATS, HALVES, OWN, WAYS }; /* OWN: the kernel prepares its 8 bits itself */
+
+/* A product, and one of fewer rows behind it: packed_products may make one launch of both. */
+void check_way(const Case &c, strata_type type, Way way, const Prelude &plain,
+               const Prepared &input, const unsigned char *panels)
+{
+    static const char *const names[] = {"packed_q8", "packed_f32", "packed, halves",
+                                        "packed_q8, prepared by itself"};
+    const Shape &s = c.s;
+    Ends ends(s);
+    Device<float> y(std::vector<float>(s.m * s.ldy, 7)), again(y.host());
+    Product p = ends.product(s, y.data, panels, type);
+    if (way == OWN)
+        p.prelude = plain;
+    else
+        p.in = input;
+    Product both[] = {p, p};
+    both[1].y = again.data;
+    both[1].rows = s.rows < 17 ? s.rows : s.rows - 16;
+    must(packed_products(stream, both, 2), c.name);
+    std::vector<float> wanted = ends.of(s, c.wanted(type, way == QUANTS || way == OWN));
+    compare_product(names[way], c.name, s, y.host(), wanted, c.weights, c.x, way == HALVES);
+    Shape part = s;
+    part.rows = both[1].rows;
+    compare_product("the second of two", c.name, part, again.host(), wanted, c.weights, c.x,
+                    way == HALVES);
+}
+
+} // namespace
+
 void check_packed(strata_type type)
 {
-    const struct strata_block_format *format = strata_block_format(type);
-    Shape s = random_shape(format->block_elems);
-    size_t row_bytes = s.k / format->block_elems * format->block_bytes;
-    std::vector<float> source = floats(static_cast<size_t>(s.rows) * s.k), weights(source.size());
-    std::vector<float> x = floats(static_cast<size_t>(s.m) * s.k);
-    std::vector<unsigned char> blocks(s.rows * row_bytes);
-    strata_quantize_blocks(STRATA_LEVEL_ref, type, blocks.data(), source.data(), nullptr,
-                           source.size());
-    reference.dequantize[type](weights.data(), blocks.data(), weights.size());
-    std::vector<unsigned char> panels = panels_of(type, blocks, s.rows, s.k);
-    std::vector<int8_t> q(x.size());
-    std::vector<float> scale(x.size() / 32), total(x.size() / 32), wanted(s.m * s.ldy, 7);
-    std::vector<int16_t> sum(x.size() / 16);
-    strata_q8_rows rows = {q.data(), scale.data(), sum.data(), total.data()};
-    reference.quantize_q8(&rows, x.data(), s.m, s.k);
-    strata_matmul a = {};
-    a.y = wanted.data();
-    a.ldy = s.ldy;
-    a.w = panels.data();
-    a.rows = s.rows;
-    a.x = x.data();
-    a.ldx = s.k;
-    a.xq = rows;
-    a.m = s.m;
-    a.k = s.k;
-    Device<unsigned char> panels_there(panels);
-    Device<float> x_there(x), scale_there(scale);
-    Device<int8_t> q_there(q);
-    Device<int16_t> sum_there(sum);
-    Device<uint16_t> halves(x.size());
-    Device<float> token_scale(s.m);
-    Prepared as_halves = {}, as_quants = {}, as_floats = {};
-    Prelude plain = {x_there.data, nullptr, nullptr, 0};
-    as_halves.halves = halves.data;
-    as_halves.token_scale = token_scale.data;
-    must(prepare_rows(stream, as_halves, plain, s.m, s.k), "prepare_rows");
-    as_quants.q = q_there.data;
-    as_quants.scale = scale_there.data;
-    as_quants.sum = sum_there.data;
-    as_floats.x = x_there.data;
-    for (int how = 0; how < (s.m == 1 ? 4 : 3); how++) {
-        static const char *names[] = {"packed_q8", "packed_f32", "packed, halves",
-                                      "packed_q8, prepared by itself"};
-        const Prepared inputs[] = {as_quants, as_floats, as_halves, Prepared()};
-        bool quants = how == 0 || how == 3;
-        if (quants && takes_halves(s.m))
-            continue;
-        Ends ends(s);
-        Device<float> y(std::vector<float>(s.m * s.ldy, 7)), again(y.host());
-        Product p = ends.product(s, y.data, panels_there.data, type);
-        p.in = inputs[how];
-        if (how == 3)
-            p.prelude = plain;
-        Product both[] = {p, p};
-        both[1].y = again.data;
-        both[1].rows = s.rows < 17 ? s.rows : s.rows - 16;
-        must(packed_products(stream, both, 2), format->name);
-        (quants ? reference.packed_q8 : reference.packed_f32)[type](&a);
-        std::vector<float> ended = ends.of(s, wanted);
-        compare_product(names[how], format->name, s, y.host(), ended, weights, x, how == 2);
-        Shape part = s;
-        part.rows = both[1].rows;
-        compare_product("the second of two", format->name, part, again.host(), ended, weights, x,
-                        how == 2);
+    const Case c(type);
+    Device<unsigned char> panels(c.panels);
+    Device<float> x(c.x), scale(c.x.size() / 32), token_scale(c.s.m);
+    Device<int8_t> q(c.x.size());
+    Device<int16_t> sum(c.x.size() / 16);
+    Device<uint16_t> halves(c.x.size());
+    Prelude plain = {x.data, nullptr, nullptr, 0};
+    Prepared all = {nullptr, q.data, scale.data, sum.data, halves.data, token_scale.data};
+    must(prepare_rows(stream, all, plain, c.s.m, c.s.k), "prepare_rows");
+    for (int way = 0; way < WAYS; way++) {
+        Prepared input = all;
+        if (way != HALVES)
+            input.halves = nullptr;
+        if (way == FLOATS) {
+            input.q = nullptr;
+            input.x = x.data;
+        }
+        bool serves = way == OWN ? c.s.m == 1 : way != QUANTS || !takes_halves(c.s.m);
+        if (serves)
+            check_way(c, type, static_cast<Way>(way), plain, input, panels.data);
     }
 }
 

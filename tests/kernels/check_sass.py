@@ -22,8 +22,9 @@ WIDE_LOAD = r"LDG(STS)?\.E\.(\w+\.)*128"  # 16 bytes for each thread
 REQUIRED = (
     (r"packed_kernelI", WIDE_LOAD, "16-byte loads"),
     (r"packed_kernelI.*Lb1EEEv", r"IDP\.4A", "products of four bytes"),
-    (r"gemm_kernelI", WIDE_LOAD, "16-byte loads"),
-    (r"gemm_kernelI", r"IMMA\.16816\.S8|IMMA\.16832\.S8", "8-bit tensor instructions"),
+    (r"gemm_kernelI", r"LDGSTS\.E\.(\w+\.)*128", "16-byte copies to shared memory"),
+    (r"gemm_kernelI", r"HMMA\.16816\.F32", "tensor instructions of halves"),
+    (r"unpack_kernelI", WIDE_LOAD, "16-byte loads"),
     # Its newest row is in shared memory, so the loads are of either.
     (r"single_kernelI", r"LDG?\.E\.(\w+\.)*128", "16-byte loads"),
     (r"tiled_kernelI", r"LDGSTS\.E\.(\w+\.)*128", "16-byte copies to shared memory"),

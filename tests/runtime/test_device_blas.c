@@ -100,7 +100,7 @@ static float *prompt_logits(struct engine *engine)
 static void check_prompt(const char *path, const float *wanted, strata_compute compute)
 {
     struct setup setup = {.path = path, .compute = compute, .context = 128, .blas = "on"};
-    double bound = compute == STRATA_COMPUTE_F32 ? 1e-4 : strstr(path, "BF16") ? 0.01 : 2e-3;
+    double bound = compute == STRATA_COMPUTE_F32 ? 1e-3 : strstr(path, "BF16") ? 0.01 : 2e-3;
     emu.reset(1, 1 << 30);
     struct engine engine = open_on("emu", &setup);
     float *found = prompt_logits(&engine);

@@ -20,7 +20,6 @@ struct strata__device {
     const struct strata__device_ops *ops;
     const char *name; /* "cuda0"; borrowed from the device */
     _Atomic bool lost;
-    bool decoders_only; /* it has no steps of encoders */
 };
 
 struct strata__device_ops {
@@ -34,7 +33,8 @@ struct strata__device_ops {
     strata_status (*download)(struct strata__device *device, void *to, const void *from,
                               size_t bytes);
     /* Executes steps of whole layers (addresses in them are the device's) on the chunk, whose rows
-     * of X and DELTA are the host's before and after; the output head's logits too. */
+     * of X and DELTA are the host's before and after; the output head's logits too, and pooled
+     * vectors, after which X and DELTA are nobody's. */
     strata_status (*run)(struct strata__device *device, struct strata__chunk *chunk,
                          const struct strata__step *steps, size_t count);
     /* Bytes of memory that nobody uses, and of all. */

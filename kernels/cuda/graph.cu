@@ -34,8 +34,9 @@ struct Key {
     }
     void add_step(const strata_cuda_step &s)
     {
-        add_address(s.norm);
-        for (uint32_t word : {s.kind, s.in, s.combine, s.products, s.layer})
+        for (const float *address : {s.norm, s.bias, s.addend})
+            add_address(address);
+        for (uint32_t word : {s.kind, s.in, s.prelude, s.combine, s.products, s.layer})
             add(word);
         for (uint32_t i = 0; i < s.products; i++)
             add_product(s.product[i]);
@@ -102,7 +103,7 @@ namespace strata
 cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r)
 {
     context->runs++;
-    if (r.run.tokens != r.run.n_spans)
+    if (r.run.tokens != r.run.n_spans || !r.run.kv)
         return launch_steps(r);
     uint64_t key = key_of(r.run);
     DecodeGraph *graph = graph_of(context, key);

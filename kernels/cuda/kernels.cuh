@@ -9,6 +9,13 @@
 namespace strata
 {
 
+/* Rows in 8 bits, as struct strata_q8_rows of kernels.h. */
+struct Quants {
+    int8_t *q;
+    float *scale;
+    int16_t *sum;
+};
+
 /* As in kernels.h, of `rows` rows of n floats. */
 cudaError_t rms_norm(cudaStream_t stream, float *y, const float *x, const float *weight,
                      uint32_t rows, uint32_t n, float eps);
@@ -68,6 +75,31 @@ cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 
 /* out = softmax(q * keys) * values over the positions that each token sees. */
 cudaError_t attend(cudaStream_t stream, const Attention &a);
+
+/* ---- Encoders (encoder.cu) ---- */
+
+/* Rows of n floats, in place: layer_norm(x [+ delta + addend]), without those two where addend is
+ * NULL, and gelu(x + addend); `out` has them in 8 bits too, unless its addresses are NULL. */
+cudaError_t layer_norm(cudaStream_t stream, float *x, const float *delta, const float *addend,
+                       const float *weight, const float *bias, const Quants &out, uint32_t rows,
+                       uint32_t n, float eps);
+cudaError_t gelu(cudaStream_t stream, float *x, const float *addend, const Quants &out,
+                 uint32_t rows, uint32_t n);
+
+/* Attention where each token sees all of its span; rows of heads * head_dim. */
+struct SpanAttention {
+    const float *q, *k, *v;
+    float *out;
+    const strata_cuda_span *spans;
+    uint32_t n_spans, longest; /* longest: tokens of a span, at most */
+    uint32_t heads, head_dim;
+};
+/* cudaErrorNotSupported: heads wider than 1024. */
+cudaError_t attend_spans(cudaStream_t stream, const SpanAttention &a);
+
+/* A row of `out` for each span, of its rows of n floats (enum strata_cuda_pooling). */
+cudaError_t pool(cudaStream_t stream, float *out, const float *x, const strata_cuda_span *spans,
+                 uint32_t n_spans, uint32_t pooling, uint32_t n);
 
 } // namespace strata
 

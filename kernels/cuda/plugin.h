@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRATA_CUDA_ABI 2u
+#define STRATA_CUDA_ABI 3u
 #define STRATA_CUDA_LIBRARY "libstrata_cuda.so"
 #define STRATA_CUDA_ENTRY "strata_cuda_entry"
 
@@ -63,14 +63,27 @@ struct strata_cuda_product {
 };
 
 enum strata_cuda_kind {
-    STRATA_CUDA_PROJECT,    /* out[i] = product[i] * rms_norm(in), then combine */
-    STRATA_CUDA_ROPE_STORE, /* rotates Q and K, stores K and V in the cache */
-    STRATA_CUDA_ATTEND,     /* MIX = attention of Q over the cache */
+    STRATA_CUDA_PROJECT,      /* out[i] = product[i] * prelude(in), then combine */
+    STRATA_CUDA_ROPE_STORE,   /* rotates Q and K, stores K and V in the cache */
+    STRATA_CUDA_ATTEND,       /* MIX = attention of Q over the cache */
+    STRATA_CUDA_ATTEND_SPANS, /* MIX = attention of Q over K and V of all of the token's span */
+    STRATA_CUDA_POOL,         /* the last step: pooled vectors of prelude(in) */
 };
 
+enum strata_cuda_prelude {
+    STRATA_CUDA_AS_IT_IS,
+    STRATA_CUDA_RMS_NORM,   /* rms_norm(in); `in` stays */
+    STRATA_CUDA_LAYER_NORM, /* in = layer_norm(in [+ DELTA + addend]) */
+    STRATA_CUDA_GELU,       /* in = gelu(in + addend) */
+};
+
+/* What a span's rows become; a mean unless the first or the last row. */
+enum strata_cuda_pooling { STRATA_CUDA_POOL_MEAN, STRATA_CUDA_POOL_FIRST, STRATA_CUDA_POOL_LAST };
+
 struct strata_cuda_step {
-    uint32_t kind, in;
-    const float *norm; /* weights of an RMS norm, or NULL: `in` as it is */
+    uint32_t kind, in, prelude;
+    const float *norm, *bias; /* of the prelude's norm, else NULL; an RMS norm has no bias */
+    const float *addend;      /* as wide as `in`; LAYER_NORM: NULL where there is no DELTA */
     uint32_t combine, products;
     struct strata_cuda_product product[3];
     uint32_t layer; /* of `kv`: the layers of a run are numbered from 0 on */
@@ -97,8 +110,11 @@ struct strata_cuda_run {
     uint32_t n_spans;
     const struct strata_cuda_step *steps; /* host */
     uint32_t n_steps, n_layers;
-    const struct strata_cuda_kv *kv; /* host: [n_layers][n_spans] */
-    float *x;                        /* host: rows of X, before and after */
+    const struct strata_cuda_kv *kv; /* host: [n_layers][n_spans]; NULL: there are no caches */
+    float *x;                        /* host: rows of X, before, and after unless the run pools */
+    float *delta;                    /* host: rows of DELTA, likewise, or NULL */
+    uint32_t pooling;                /* enum strata_cuda_pooling */
+    float *pooled;                   /* host: a row, as wide as X, for each span, or NULL */
     const float *rope;               /* host: [tokens][2 * rope_pairs], cos and sin */
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;

@@ -69,6 +69,11 @@ uint64_t place(uint64_t *at, uint64_t bytes)
     return here;
 }
 
+uint64_t pooled_bytes(const strata_cuda_run &run)
+{
+    return run.pooled ? static_cast<uint64_t>(run.n_spans) * run.embedding * sizeof(float) : 0;
+}
+
 Layout lay_out(const strata_cuda_run &run)
 {
     Layout l = {};
@@ -84,8 +89,10 @@ Layout lay_out(const strata_cuda_run &run)
     l.scale = place(&l.bytes, tokens * (widest / 32 + 1) * sizeof(float));
     l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
-    l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
+    l.tokens = place(&l.bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
     l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
+    l.spans = place(&l.bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
+    l.pooled = place(&l.bytes, pooled_bytes(run));
     return l;
 }
 
@@ -117,7 +124,39 @@ cudaError_t send_tokens(const Runner &r)
     return error;
 }
 
+cudaError_t send_spans(const Runner &r)
+{
+    return cudaMemcpyAsync(r.base + r.layout.spans, r.run.spans,
+                           r.run.n_spans * sizeof *r.run.spans, cudaMemcpyHostToDevice, r.stream);
+}
+
 /* ---- A run, whole ---- */
+
+/* An encoder's layer may begin with what the one before it has left to be added to X. */
+bool begins_with_delta(const strata_cuda_run &run)
+{
+    return run.n_steps && run.steps[0].prelude == STRATA_CUDA_LAYER_NORM && run.steps[0].addend;
+}
+
+bool ends_with_pool(const strata_cuda_run &run)
+{
+    return run.n_steps && run.steps[run.n_steps - 1].kind == STRATA_CUDA_POOL;
+}
+
+/* The rows that come back: pooled vectors, or X (and DELTA). */
+cudaError_t fetch_rows(const Runner &r, uint64_t bytes)
+{
+    const strata_cuda_run &run = r.run;
+    if (ends_with_pool(run))
+        return cudaMemcpyAsync(run.pooled, r.base + r.layout.pooled, pooled_bytes(run),
+                               cudaMemcpyDeviceToHost, r.stream);
+    cudaError_t error =
+        cudaMemcpyAsync(run.x, r.rows(STRATA_CUDA_X), bytes, cudaMemcpyDeviceToHost, r.stream);
+    if (error == cudaSuccess && run.delta)
+        error = cudaMemcpyAsync(run.delta, r.rows(STRATA_CUDA_DELTA), bytes, cudaMemcpyDeviceToHost,
+                                r.stream);
+    return error;
+}
 
 bool has_logits(const strata_cuda_run &run)
 {
@@ -151,9 +190,12 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     if (rope_bytes)
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));
-    TRY(send_tokens(r));
+    if (begins_with_delta(*run))
+        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_DELTA), run->delta, x_bytes, cudaMemcpyHostToDevice,
+                            r.stream));
+    TRY(run->kv ? send_tokens(r) : send_spans(r));
     TRY(launch_run(context, r));
-    TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost, r.stream));
+    TRY(fetch_rows(r, x_bytes));
     if (has_logits(*run) && logit_bytes)
         TRY(cudaMemcpyAsync(run->logits, r.rows(STRATA_CUDA_LOGITS), logit_bytes,
                             cudaMemcpyDeviceToHost, r.stream));

@@ -9,7 +9,8 @@ namespace strata
 
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
-    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, bytes;
+    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, rope, tokens, partial, spans, pooled;
+    uint64_t bytes;
 };
 
 struct Runner {

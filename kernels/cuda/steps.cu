@@ -6,6 +6,26 @@ using namespace strata;
 namespace
 {
 
+const strata_cuda_span *spans_of(const Runner &r)
+{
+    return reinterpret_cast<const strata_cuda_span *>(r.base + r.layout.spans);
+}
+
+/* The preludes of encoders, which change their rows in place: of rows x, in 8 bits too if asked. */
+cudaError_t prepare_in_place(const Runner &r, const strata_cuda_step &step, uint32_t m, uint32_t n,
+                             bool q8)
+{
+    Quants out = {};
+    if (q8)
+        out = Quants{reinterpret_cast<int8_t *>(r.base + r.layout.q),
+                     reinterpret_cast<float *>(r.base + r.layout.scale),
+                     reinterpret_cast<int16_t *>(r.base + r.layout.sum)};
+    if (step.prelude == STRATA_CUDA_GELU)
+        return gelu(r.stream, r.rows(step.in), step.addend, out, m, n);
+    return layer_norm(r.stream, r.rows(step.in), r.rows(STRATA_CUDA_DELTA), step.addend, step.norm,
+                      step.bias, out, m, n, r.run.norm_eps);
+}
+
 /* The step's input as its products take it: normalised, and in 8 bits where one asks for that. */
 cudaError_t prepare(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m,
                     const float **x)
@@ -14,13 +34,15 @@ cudaError_t prepare(const Runner &r, const strata_cuda_step &step, uint32_t firs
     float *norm = reinterpret_cast<float *>(r.base + r.layout.norm);
     cudaError_t error = cudaSuccess;
     *x = r.rows(step.in) + static_cast<uint64_t>(first) * n;
+    bool packed = false;
+    for (uint32_t i = 0; i < step.products; i++)
+        packed |= step.product[i].packed && r.run.q8;
+    if (step.prelude == STRATA_CUDA_LAYER_NORM || step.prelude == STRATA_CUDA_GELU)
+        return prepare_in_place(r, step, m, n, packed);
     if (step.norm) {
         error = rms_norm(r.stream, norm, *x, step.norm, m, n, r.run.norm_eps);
         *x = norm;
     }
-    bool packed = false;
-    for (uint32_t i = 0; i < step.products; i++)
-        packed |= step.product[i].packed && r.run.q8;
     if (error == cudaSuccess && packed)
         error = quantize_q8(r.stream, reinterpret_cast<int8_t *>(r.base + r.layout.q),
                             reinterpret_cast<float *>(r.base + r.layout.scale),
@@ -93,6 +115,32 @@ Attention attention_of(const Runner &r, const strata_cuda_step &step)
     return a;
 }
 
+cudaError_t attend_all(const Runner &r)
+{
+    SpanAttention a = {};
+    a.q = r.rows(STRATA_CUDA_Q);
+    a.k = r.rows(STRATA_CUDA_K);
+    a.v = r.rows(STRATA_CUDA_V);
+    a.out = r.rows(STRATA_CUDA_MIX);
+    a.spans = spans_of(r);
+    a.n_spans = r.run.n_spans;
+    for (uint32_t s = 0; s < r.run.n_spans; s++)
+        a.longest = r.run.spans[s].count > a.longest ? r.run.spans[s].count : a.longest;
+    a.heads = r.run.heads;
+    a.head_dim = r.run.head_dim;
+    return attend_spans(r.stream, a);
+}
+
+cudaError_t pool_rows(const Runner &r, const strata_cuda_step &step)
+{
+    const float *x;
+    cudaError_t error = prepare(r, step, 0, r.run.tokens, &x);
+    return error == cudaSuccess
+               ? pool(r.stream, reinterpret_cast<float *>(r.base + r.layout.pooled), x, spans_of(r),
+                      r.run.n_spans, r.run.pooling, r.run.embedding)
+               : error;
+}
+
 cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
 {
     switch (step.kind) {
@@ -102,6 +150,10 @@ cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
         return rope_store(r.stream, attention_of(r, step));
     case STRATA_CUDA_ATTEND:
         return attend(r.stream, attention_of(r, step));
+    case STRATA_CUDA_ATTEND_SPANS:
+        return attend_all(r);
+    case STRATA_CUDA_POOL:
+        return pool_rows(r, step);
     default:
         return cudaErrorInvalidValue;
     }

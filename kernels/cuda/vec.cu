@@ -1,24 +1,10 @@
 /* Operations on rows of floats. */
-#include "kernels.cuh"
+#include "rows.cuh"
 
 namespace
 {
 
 const unsigned ROW_THREADS = 256;
-
-/* The sum over a block, in every thread; ROW_THREADS threads, a float of shared memory a warp. */
-__device__ float block_sum(float value)
-{
-    float *sums = shared_floats();
-    value = warp_sum(value);
-    if (lane_of() == 0)
-        sums[warp_of()] = value;
-    __syncthreads();
-    float sum = 0;
-    for (unsigned i = 0; i < ROW_THREADS / WARP; i++)
-        sum += sums[i];
-    return sum;
-}
 
 /* A block a row. */
 __global__ void rms_norm_kernel(float *y, const float *x, const float *weight, uint32_t n,
@@ -29,30 +15,20 @@ __global__ void rms_norm_kernel(float *y, const float *x, const float *weight, u
     float squares = 0;
     for (uint32_t i = threadIdx.x; i < n; i += ROW_THREADS)
         squares += row[i] * row[i];
-    float factor = 1 / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
+    float factor =
+        1 / sqrtf(block_sum(squares, shared_floats(), ROW_THREADS / WARP) / static_cast<float>(n) +
+                  eps);
     for (uint32_t i = threadIdx.x; i < n; i += ROW_THREADS)
         out[i] = row[i] * factor * weight[i];
 }
 
 /* A warp for each block of 32 elements, of `blocks` in all rows. */
-__global__ void quantize_q8_kernel(int8_t *q, float *scale, int16_t *sum, const float *x,
-                                   uint64_t blocks)
+__global__ void quantize_q8_kernel(strata::Quants out, const float *x, uint64_t blocks)
 {
     uint64_t block = static_cast<uint64_t>(blockIdx.x) * (ROW_THREADS / WARP) + warp_of();
     if (block >= blocks)
         return;
-    float value = x[block * 32 + lane_of()];
-    bool bad = __any_sync(ALL_LANES, !(fabsf(value) <= 3.402823466e38f));
-    float largest = warp_max(fabsf(value));
-    bool zero = bad || largest < 7.888609052e-31f; /* 2^-100 */
-    int quant = zero ? 0 : __float2int_rn(value * (127.0f / largest));
-    q[block * 32 + lane_of()] = static_cast<int8_t>(quant);
-    for (int step = 8; step > 0; step /= 2)
-        quant += __shfl_xor_sync(ALL_LANES, quant, step);
-    if (lane_of() % 16 == 0)
-        sum[block * 2 + lane_of() / 16] = static_cast<int16_t>(quant);
-    if (lane_of() == 0)
-        scale[block] = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
+    quantize_block(out, block, x[block * 32 + lane_of()]);
 }
 
 __global__ void add_kernel(float *y, const float *x, uint64_t n)
@@ -97,8 +73,8 @@ cudaError_t quantize_q8(cudaStream_t stream, int8_t *q, float *scale, int16_t *s
                         uint32_t rows, uint32_t n)
 {
     uint64_t blocks = static_cast<uint64_t>(rows) * (n / 32);
-    return launch(quantize_q8_kernel, dim3(blocks_for(blocks * WARP)), ROW_THREADS, 0, stream, q,
-                  scale, sum, x, blocks);
+    return launch(quantize_q8_kernel, dim3(blocks_for(blocks * WARP)), ROW_THREADS, 0, stream,
+                  Quants{q, scale, sum}, x, blocks);
 }
 
 cudaError_t add(cudaStream_t stream, float *y, const float *x, uint64_t n)

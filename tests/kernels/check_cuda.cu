@@ -95,6 +95,8 @@ int main(int argc, char **argv)
         check_rows();
         for (int n = 0; n < 4; n++)
             check_attention();
+        for (int n = 0; n < 3; n++)
+            check_encoder();
     }
     cudaStreamDestroy(stream);
     printf("check_cuda: %u checks, %u failed\n", checks, failures);

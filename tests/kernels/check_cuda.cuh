@@ -70,11 +70,12 @@ template <class T> struct Device {
     }
 };
 
-/* One case of each at random: products of a type, rows, attention. */
+/* One case of each at random: products of a type, rows, attention, encoders. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
 void check_rows();
 void check_attention();
+void check_encoder();
 
 #endif

@@ -239,6 +239,36 @@ static void little_memory(void **state)
     free(wanted);
 }
 
+/* A machine whose GPU is the emulated one: encoders go there when it is asked for, as far as there
+ * is room. */
+static void asked_for(void **state)
+{
+    (void)state;
+    float *wanted = wanted_of(STRATA_COMPUTE_F32, FEW);
+    size_t before = 0, steps = 0;
+    assert_int_equal(setenv("HWLOC_XMLFILE", STRATA_TEST_DATA "/topology/made_up.xml", 1), 0);
+    assert_int_equal(setenv("HWLOC_THISSYSTEM", "1", 1), 0);
+    for (size_t bytes = 64u << 10; bytes <= (1u << 20); bytes += 64u << 10) {
+        emu.reset(1, bytes);
+        struct engine engine = open_on("cuda", TINY, STRATA_COMPUTE_F32);
+        size_t there = on_devices(&engine);
+        assert_true(there >= before);
+        steps += there > before;
+        before = there;
+        is_near(&engine, STRATA_COMPUTE_F32, encode_all(&engine), wanted, "on a GPU");
+        engine_close(&engine);
+        assert_int_equal(emu.used(), 0);
+    }
+    emu.reset(1, 1 << 30);
+    struct engine engine = open_on("auto", TINY, STRATA_COMPUTE_F32);
+    assert_true(before == strata_model_layers(engine.model) && steps > 2);
+    assert_int_equal(on_devices(&engine), 0);
+    engine_close(&engine);
+    unsetenv("HWLOC_XMLFILE");
+    unsetenv("HWLOC_THISSYSTEM");
+    free(wanted);
+}
+
 /* A device that is lost at any call: the CPU goes on, with its own vectors. */
 static void lost_devices(void **state)
 {
@@ -246,7 +276,7 @@ static void lost_devices(void **state)
     float *wanted = wanted_of(STRATA_COMPUTE_F32, FEW);
     unsigned losses = 0;
     for (int call = EMU_COPY; call <= EMU_LAUNCH; call++)
-        for (unsigned nth = 1; nth < 50; nth += call == EMU_COPY ? 1 : 3) {
+        for (unsigned nth = 1; nth < (call == EMU_COPY ? 8 : 50); nth += call == EMU_COPY ? 1 : 3) {
             emu.reset(1, 1 << 30);
             struct engine engine = open_on("emu", TINY, STRATA_COMPUTE_F32);
             emu.fail_call(call, nth);
@@ -353,6 +383,7 @@ int main(void)
         cmocka_unit_test(poolings),
         cmocka_unit_test(layers_in_several_places),
         cmocka_unit_test(little_memory),
+        cmocka_unit_test(asked_for),
         cmocka_unit_test(lost_devices),
         cmocka_unit_test(bad_layers),
         cmocka_unit_test(minilm),

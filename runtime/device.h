@@ -20,8 +20,7 @@ struct strata__device {
     const struct strata__device_ops *ops;
     const char *name; /* "cuda0"; borrowed from the device */
     _Atomic bool lost;
-    bool decoders_only; /* it has no steps of encoders */
-    bool looks_up;      /* it embeds tokens when it is asked to (chunk->look_up) */
+    bool looks_up; /* it embeds tokens when it is asked to (chunk->look_up) */
 };
 
 struct strata__device_ops {
@@ -36,7 +35,8 @@ struct strata__device_ops {
                               size_t bytes);
     /* Executes steps of whole layers (addresses in them are the device's) on the chunk, whose rows
      * of X and DELTA are the host's before and, but behind the last step, after; the output head's
-     * logits too, or the candidates if they are wanted and it can (chunk->chosen). */
+     * logits too, or the candidates if they are wanted and it can (chunk->chosen), and pooled
+     * vectors. */
     strata_status (*run)(struct strata__device *device, struct strata__chunk *chunk,
                          const struct strata__step *steps, size_t count);
     /* Bytes of memory that nobody uses, and of all. */

@@ -121,21 +121,40 @@ static struct strata_cuda_product product_of(const struct strata__product *produ
 /* Gates of the step before are applied where this one reads them. */
 static uint32_t prelude_of(const struct strata__step *steps, size_t i)
 {
+    static const uint32_t preludes[] = {[STRATA__AS_IT_IS] = STRATA_CUDA_AS_IT_IS,
+                                        [STRATA__RMS_NORM] = STRATA_CUDA_RMS_NORM,
+                                        [STRATA__LAYER_NORM] = STRATA_CUDA_LAYER_NORM,
+                                        [STRATA__GELU] = STRATA_CUDA_GELU};
     if (i > 0 && steps[i - 1].combine == STRATA__SILU_GATE)
         return STRATA_CUDA_SILU_GATE;
-    return steps[i].prelude.kind == STRATA__RMS_NORM ? STRATA_CUDA_RMS_NORM : STRATA_CUDA_AS_IT_IS;
+    return preludes[steps[i].prelude.kind];
 }
 
-static struct strata_cuda_step step_of(const struct strata__step *steps, size_t i)
+static uint32_t kind_of(const struct strata__step *step, bool encoder)
+{
+    switch (step->kind) {
+    case STRATA__STEP_PROJECT:
+        return STRATA_CUDA_PROJECT;
+    case STRATA__STEP_ROPE_STORE:
+        return STRATA_CUDA_ROPE_STORE;
+    case STRATA__STEP_ATTEND:
+        return encoder ? STRATA_CUDA_ATTEND_SPANS : STRATA_CUDA_ATTEND;
+    case STRATA__STEP_POOL:
+        break;
+    }
+    return STRATA_CUDA_POOL;
+}
+
+static struct strata_cuda_step step_of(const struct strata__step *steps, size_t i, bool encoder)
 {
     const struct strata__step *step = &steps[i];
     struct strata_cuda_step out = {
-        .kind = step->kind == STRATA__STEP_PROJECT      ? STRATA_CUDA_PROJECT
-                : step->kind == STRATA__STEP_ROPE_STORE ? STRATA_CUDA_ROPE_STORE
-                                                        : STRATA_CUDA_ATTEND,
+        .kind = kind_of(step, encoder),
         .in = buffer_of(step->in),
         .prelude = prelude_of(steps, i),
         .norm = step->prelude.weight,
+        .bias = step->prelude.bias,
+        .addend = step->prelude.addend,
         .combine = step->combine == STRATA__ADD_TO_X ? STRATA_CUDA_ADD_TO_X : STRATA_CUDA_KEEP,
         .products = step->products,
         .layer = step->layer - steps[0].layer,
@@ -164,9 +183,11 @@ static strata_status describe_spans(struct cuda_device *d, const struct strata__
         const struct strata__span *span = &chunk->spans[s];
         d->spans[s] = (struct strata_cuda_span){.first = (uint32_t)span->first,
                                                 .count = (uint32_t)span->count,
-                                                .position = span->position,
-                                                .context = span->kv->context,
-                                                .kv_q8 = span->kv->type == STRATA_TYPE_Q8_0};
+                                                .position = span->position};
+        if (!span->kv) /* of an encoder */
+            continue;
+        d->spans[s].context = span->kv->context;
+        d->spans[s].kv_q8 = span->kv->type == STRATA_TYPE_Q8_0;
         for (size_t l = 0; l < layers; l++)
             if (first_layer + l < span->kv->layers) /* the head has none */
                 d->kv[l * chunk->n_spans + s] =
@@ -191,6 +212,9 @@ static uint32_t blas_from(const strata_runtime *runtime)
 
 static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
 {
+    static const uint32_t poolings[] = {[STRATA__POOL_MEAN] = STRATA_CUDA_POOL_MEAN,
+                                        [STRATA__POOL_FIRST] = STRATA_CUDA_POOL_FIRST,
+                                        [STRATA__POOL_LAST] = STRATA_CUDA_POOL_LAST};
     const struct strata__hparams *hp = &chunk->model->hp;
     return (struct strata_cuda_run){
         .tokens = (uint32_t)chunk->count,
@@ -208,8 +232,11 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .spans = d->spans,
         .n_spans = (uint32_t)chunk->n_spans,
         .steps = d->steps,
-        .kv = d->kv,
+        .kv = hp->encoder ? NULL : d->kv,
         .x = chunk->workspace->buffer[STRATA__BUF_X],
+        .delta = hp->encoder ? chunk->workspace->buffer[STRATA__BUF_DELTA] : NULL,
+        .pooling = poolings[hp->pooling],
+        .pooled = chunk->pooled,
         .rope = chunk->workspace->rope,
         .logits = chunk->logits,
         .logit_rows = (uint32_t)chunk->logit_rows,
@@ -254,7 +281,7 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     STRATA_TRY(reserve(&d->steps, &d->n_steps, count, sizeof *d->steps));
     STRATA_TRY(describe_spans(d, chunk, first, layers));
     for (size_t i = 0; i < count; i++)
-        d->steps[i] = step_of(steps, i);
+        d->steps[i] = step_of(steps, i, chunk->model->hp.encoder);
     struct strata_cuda_run run = run_of(d, chunk);
     run.n_steps = (uint32_t)count;
     run.n_layers = (uint32_t)layers;
@@ -325,8 +352,7 @@ strata_status strata__cuda_device_open(struct strata__device **out,
                             strata_version());
     STRATA_TRY(strata__calloc(&d, 1, sizeof *d, "a device"));
     snprintf(d->name, sizeof d->name, "%s", name);
-    d->device = (struct strata__device){
-        .ops = &ops, .name = d->name, .decoders_only = true, .looks_up = true};
+    d->device = (struct strata__device){.ops = &ops, .name = d->name, .looks_up = true};
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);

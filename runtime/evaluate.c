@@ -116,7 +116,7 @@ static strata_status walk(struct strata__chunk *chunk, struct strata__device **f
         if (!device || embeds)
             run_stretch_on_host(chunk, &part, stretch.on_disk);
         if (device && layer < model->hp.layers)
-            watch(chunk, layer, false);
+            watch(chunk, layer, layer > 0 && model->hp.encoder);
         strata_status status =
             device ? device->ops->run(device, chunk, part.steps, steps) : STRATA_OK;
         if (status != STRATA_OK) {

@@ -176,18 +176,47 @@ static strata_status place_on_all(struct work *w)
     return STRATA_OK;
 }
 
+/* `--device cuda` for an encoder, whose layers are all faster there: on the first device that has
+ * room, from the first layer on. */
+static strata_status place_encoder(struct work *w)
+{
+    size_t d = 0;
+    for (size_t i = 0; i < strata__placed_layers(w->model); i++) {
+        strata_status status = STRATA_E_NOMEM;
+        for (; d < w->n_devices; d++) {
+            struct strata__moved moved;
+            status = strata__layer_move(w->model, i, w->devices[d], false, "as planned", &moved);
+            if (!strata__is_full(status))
+                break;
+        }
+        if (d == w->n_devices)
+            return STRATA_OK; /* the rest stays on the host */
+        STRATA_TRY(status);
+        strata__governor_wish(w->model->runtime->governor, w->model, i, w->devices[d], false);
+    }
+    return STRATA_OK;
+}
+
+static strata_status place_on(struct work *w)
+{
+    if (w->model->runtime->device == STRATA__DEVICE_EMU)
+        return place_on_all(w);
+    return w->model->hp.encoder ? place_encoder(w) : place(w);
+}
+
 strata_status strata__place_loaded(strata_model *model)
 {
     struct work w = {.model = model};
     strata_status status = STRATA_OK;
-    if (model->hp.encoder || strata__placed_layers(model) > STRATA__PLAN_LAYERS)
+    bool asked = model->runtime->device != STRATA__DEVICE_AUTO;
+    if ((model->hp.encoder && !asked) || strata__placed_layers(model) > STRATA__PLAN_LAYERS)
         return STRATA_OK;
     do {
         status = STRATA_OK;
         w.n_devices =
             strata__governor_devices(model->runtime->governor, w.devices, STRATA__PLAN_DEVICES);
         if (w.n_devices)
-            status = model->runtime->device == STRATA__DEVICE_EMU ? place_on_all(&w) : place(&w);
+            status = place_on(&w);
         strata__free(w.layers);
         strata__free(w.plan);
         w.layers = NULL;

@@ -7,9 +7,10 @@
 
 /* Where the runtime has accelerators: measures the layers on them (calibrate.h), plans with what
  * budgets and devices have room for, and moves the layers to their places of the plan; without
- * accelerators they stay where they are; emulated ones get all of them.  Nobody else may use the
- * model yet.  A device that is lost meanwhile is left out.  E_NOMEM; E_IO: the disk cannot be
- * measured. */
+ * accelerators they stay where they are; emulated ones get all of them.  Encoders are not measured:
+ * their layers go to accelerators that were asked for, as far as there is room.  Nobody else may
+ * use the model yet.  A device that is lost meanwhile is left out.  E_NOMEM; E_IO: the disk cannot
+ * be measured. */
 strata_status strata__place_loaded(strata_model *model);
 
 /* Moves every layer to its place of the plan.  One that has no room there is on the host, or on

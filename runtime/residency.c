@@ -297,9 +297,6 @@ static strata_status to_device(struct strata_model *model, size_t index,
     const struct layer *layer = &model->residency->layers[index];
     struct strata__place place = {.device = device};
     struct strata__step *steps;
-    if (device->decoders_only && model->hp.encoder)
-        return strata__fail(STRATA_E_UNSUPPORTED, "%s: models of sentence vectors run on the CPU",
-                            device->name);
     STRATA_TRY(strata__calloc(&steps, layer->count, sizeof *steps, "steps of a layer"));
     double began = strata__clock_ms();
     strata_status status = upload(model, layer, device, steps, &place.weights);

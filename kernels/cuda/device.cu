@@ -176,7 +176,9 @@ int self_test(uint32_t index, char *message, size_t capacity)
     if (status == STRATA_CUDA_OK) {
         float *x = static_cast<float *>(memory);
         Out out = {message, capacity};
-        Prelude prelude = {x, x + n, nullptr, 0};
+        Prelude prelude = {};
+        prelude.x = x;
+        prelude.norm = x + n;
         Prepared prepared = {};
         prepared.x = x;
         cudaError_t error = prepare_rows(context->compute, prepared, prelude, 1, n);

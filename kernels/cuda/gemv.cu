@@ -280,7 +280,7 @@ __device__ Prepared prepare_own(const Work &w, unsigned char *shared)
     own.q = reinterpret_cast<int8_t *>(shared);
     own.scale = reinterpret_cast<float *>(shared + w.k);
     own.sum = reinterpret_cast<int16_t *>(shared + w.k + w.k / 8);
-    prepare_row(w.prelude, 0, w.k, own, shared_floats());
+    prepare_row<false>(w.prelude, 0, w.k, own, shared_floats());
     __syncthreads();
     return own;
 }

@@ -34,7 +34,8 @@ struct Key {
     }
     void add_step(const strata_cuda_step &s)
     {
-        add_address(s.norm);
+        for (const float *address : {s.norm, s.bias, s.addend})
+            add_address(address);
         for (uint32_t word : {s.kind, s.in, s.prelude, s.combine, s.products, s.layer})
             add(word);
         for (uint32_t i = 0; i < s.products; i++)

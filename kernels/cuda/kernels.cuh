@@ -9,12 +9,21 @@
 namespace strata
 {
 
-/* What products take: rows of n floats, as they are or one of */
+/* What products take: rows of n floats, as they are or one of
+ *   rms_norm(x, norm)
+ *   layer_norm(x [+ delta + addend], norm, bias)
+ *   gelu(x + addend)
+ *   silu(x) * up
+ * where what is not meant is NULL. */
 struct Prelude {
-    const float *x;
-    const float *norm; /* rms_norm(x, norm), or NULL */
-    const float *up;   /* silu(x) * up, rows like x, or NULL */
-    float eps;         /* of the norm */
+    const float *x, *norm, *bias, *up, *delta, *addend;
+    float eps; /* of the norm */
+    bool gelu;
+
+    __host__ __device__ bool of_encoders() const
+    {
+        return bias || gelu;
+    }
 };
 
 /* As floats, in 8 bits as strata_q8_rows has them (kernels.h), as halves, or in several of these
@@ -28,6 +37,7 @@ struct Prepared {
     float *token_scale; /* a row is its halves times that power of two; NaN: some are not finite */
 };
 
+/* out.x may be prelude.x. */
 cudaError_t prepare_rows(cudaStream_t stream, const Prepared &out, const Prelude &prelude,
                          uint32_t rows, uint32_t n);
 
@@ -42,7 +52,8 @@ struct Product {
     uint32_t rows, k, m;
     uint64_t row_bytes; /* of float rows */
     Prepared in;        /* [m][k]: halves, q or x, the first that is there */
-    Prelude prelude;    /* x: in place of `in`, of packed_gemv with one token, in 8 bits */
+    Prelude prelude;    /* x: in place of `in`, of packed_gemv with one token, in 8 bits; not of
+                         * encoders */
 };
 
 /* Products of the same type and input are one launch of packed_gemv, up to so many; and columns
@@ -121,6 +132,23 @@ cudaError_t look_up(cudaStream_t stream, float *y, const int32_t *ids, uint32_t 
 uint64_t best_entries(uint32_t rows, uint32_t n, uint32_t k);
 cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint64_t *entries,
                          const float *logits, uint32_t rows, uint32_t n, uint32_t k);
+
+/* ---- Encoders (encoder.cu) ---- */
+
+/* Attention where each token sees all of its span; rows of heads * head_dim. */
+struct SpanAttention {
+    const float *q, *k, *v;
+    float *out;
+    const strata_cuda_span *spans;
+    uint32_t n_spans, longest; /* longest: tokens of a span, at most */
+    uint32_t heads, head_dim;
+};
+/* cudaErrorNotSupported: heads wider than 1024. */
+cudaError_t attend_spans(cudaStream_t stream, const SpanAttention &a);
+
+/* A row of `out` for each span, of its rows of n floats (enum strata_cuda_pooling). */
+cudaError_t pool(cudaStream_t stream, float *out, const float *x, const strata_cuda_span *spans,
+                 uint32_t n_spans, uint32_t pooling, uint32_t n);
 
 } // namespace strata
 

@@ -50,13 +50,6 @@ enum strata_cuda_buffer {
     STRATA_CUDA_BUFFERS
 };
 
-/* What becomes of a step's input rows first; `in` itself stays as it is. */
-enum strata_cuda_prelude {
-    STRATA_CUDA_AS_IT_IS,
-    STRATA_CUDA_RMS_NORM,  /* rms_norm(in, norm) */
-    STRATA_CUDA_SILU_GATE, /* silu(in) * UP */
-};
-
 enum strata_cuda_combine {
     STRATA_CUDA_KEEP,     /* out = product */
     STRATA_CUDA_ADD_TO_X, /* X += product of the only one, in place of `out`; `in` is not X */
@@ -74,14 +67,29 @@ struct strata_cuda_product {
 };
 
 enum strata_cuda_kind {
-    STRATA_CUDA_PROJECT,    /* out[i] = product[i] * prelude(in), combined */
-    STRATA_CUDA_ROPE_STORE, /* rotates Q and K, stores K and V in the cache */
-    STRATA_CUDA_ATTEND,     /* MIX = attention of Q over the cache */
+    STRATA_CUDA_PROJECT,      /* out[i] = product[i] * prelude(in), combined */
+    STRATA_CUDA_ROPE_STORE,   /* rotates Q and K, stores K and V in the cache */
+    STRATA_CUDA_ATTEND,       /* MIX = attention of Q over the cache */
+    STRATA_CUDA_ATTEND_SPANS, /* MIX = attention of Q over K and V of all of the token's span */
+    STRATA_CUDA_POOL,         /* the last step: pooled vectors of prelude(in) */
 };
+
+/* What becomes of a step's input rows first. */
+enum strata_cuda_prelude {
+    STRATA_CUDA_AS_IT_IS,
+    STRATA_CUDA_RMS_NORM,   /* rms_norm(in); `in` stays */
+    STRATA_CUDA_SILU_GATE,  /* silu(in) * UP; `in` stays */
+    STRATA_CUDA_LAYER_NORM, /* in = layer_norm(in [+ DELTA + addend]) */
+    STRATA_CUDA_GELU,       /* in = gelu(in + addend) */
+};
+
+/* What a span's rows become; a mean unless the first or the last row. */
+enum strata_cuda_pooling { STRATA_CUDA_POOL_MEAN, STRATA_CUDA_POOL_FIRST, STRATA_CUDA_POOL_LAST };
 
 struct strata_cuda_step {
     uint32_t kind, in, prelude, combine, products;
-    const float *norm; /* weights of the norm */
+    const float *norm, *bias; /* of the prelude's norm; an RMS norm has no bias */
+    const float *addend;      /* as wide as `in`; LAYER_NORM: NULL where there is no DELTA */
     struct strata_cuda_product product[3];
     uint32_t layer; /* of `kv`: the layers of a run are numbered from 0 on */
 };
@@ -113,8 +121,11 @@ struct strata_cuda_run {
     uint32_t n_spans;
     const struct strata_cuda_step *steps; /* host */
     uint32_t n_steps, n_layers;
-    const struct strata_cuda_kv *kv; /* host: [n_layers][n_spans] */
-    float *x;                        /* host: rows of X, before and after */
+    const struct strata_cuda_kv *kv; /* host: [n_layers][n_spans]; NULL: there are no caches */
+    float *x;                        /* host: rows of X, before, and after unless the run pools */
+    float *delta;                    /* host: rows of DELTA, likewise, or NULL */
+    uint32_t pooling;                /* enum strata_cuda_pooling */
+    float *pooled;                   /* host: a row, as wide as X, for each span, or NULL */
     const float *rope;               /* host: [tokens][2 * rope_pairs], cos and sin */
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;

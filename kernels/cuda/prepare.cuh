@@ -85,32 +85,67 @@ __device__ inline void quantize_four(const float4 &v, uint32_t i, bool there, co
         out.scale[i / 32] = bad ? __uint_as_float(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
 }
 
-/* A row of n elements at work: values before and after its prelude. */
-struct PreparedRow {
-    const float *x, *norm, *up;
-    uint32_t n;
-    float factor;
+__device__ inline float gelu(float x)
+{
+    return x * (0.5f * erfcf(x * -0.707106781f));
+}
 
-    __device__ PreparedRow(const Prelude &p, size_t row, uint32_t n_, float *shared)
-        : x(p.x + row * n_), norm(p.norm), up(p.up ? p.up + row * n_ : nullptr), n(n_), factor(1)
+/* A row of n elements at work.  Three block sums, at most, are made in shared memory of three
+ * floats a warp. */
+template <bool encoder> struct PreparedRow {
+    const Prelude &p;
+    const float *x, *up, *delta;
+    uint32_t n;
+    float mean, factor;
+
+    __device__ PreparedRow(const Prelude &p_, size_t row, uint32_t n_, float *shared)
+        : p(p_), x(p_.x + row * n_), up(p_.up ? p_.up + row * n_ : nullptr),
+          delta(p_.delta ? p_.delta + row * n_ : nullptr), n(n_), mean(0), factor(1)
     {
-        if (!norm)
+        if (!p.norm)
             return;
-        float squares = 0;
-        for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
-            float4 v = four_at(x, i, n);
-            squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+        float width = static_cast<float>(n), squares = 0;
+        if (encoder && p.bias) {
+            float sum = 0;
+            for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
+                float4 v = added(i);
+                sum += v.x + v.y + v.z + v.w;
+            }
+            mean = block_sum(sum, shared + blockDim.x / WARP) / width;
         }
-        factor = 1 / sqrtf(block_sum(squares, shared) / static_cast<float>(n) + p.eps);
+        for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
+            float4 v = added(i);
+            const float all[4] = {v.x, v.y, v.z, v.w};
+            for (uint32_t j = 0; j < 4; j++)
+                if (i + j < n)
+                    squares += (all[j] - mean) * (all[j] - mean);
+        }
+        factor = 1 / sqrtf(block_sum(squares, shared) / width + p.eps);
+    }
+    /* With what waits to be added. */
+    __device__ float4 added(uint32_t i) const
+    {
+        float4 v = four_at(x, i, n);
+        if (encoder && p.addend) {
+            float4 a = four_at(p.addend, i, n), d = make_float4(0, 0, 0, 0);
+            if (delta)
+                d = four_at(delta, i, n);
+            v = make_float4(v.x + d.x + a.x, v.y + d.y + a.y, v.z + d.z + a.z, v.w + d.w + a.w);
+        }
+        return v;
     }
     __device__ float4 four(uint32_t i) const
     {
-        float4 v = four_at(x, i, n);
-        if (norm) {
-            float4 w = four_at(norm, i, n);
-            v = make_float4(v.x * factor * w.x, v.y * factor * w.y, v.z * factor * w.z,
-                            v.w * factor * w.w);
+        float4 v = added(i);
+        if (p.norm) {
+            float4 w = four_at(p.norm, i, n), b = make_float4(0, 0, 0, 0);
+            if (encoder && p.bias)
+                b = four_at(p.bias, i, n);
+            v = make_float4((v.x - mean) * factor * w.x + b.x, (v.y - mean) * factor * w.y + b.y,
+                            (v.z - mean) * factor * w.z + b.z, (v.w - mean) * factor * w.w + b.w);
         }
+        if (encoder && p.gelu)
+            v = make_float4(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w));
         if (up) {
             float4 u = four_at(up, i, n);
             v = make_float4(silu(v.x) * u.x, silu(v.y) * u.y, silu(v.z) * u.z, silu(v.w) * u.w);
@@ -120,7 +155,8 @@ struct PreparedRow {
 };
 
 /* The row's power of two for halves, by which they are multiplied; stores what undoes that. */
-__device__ inline float halves_factor(const PreparedRow &row, float *token_scale, float *shared)
+template <bool encoder>
+__device__ float halves_factor(const PreparedRow<encoder> &row, float *token_scale, float *shared)
 {
     float largest = 0;
     for (uint32_t i = 4 * threadIdx.x; i < row.n; i += 4 * blockDim.x)
@@ -135,15 +171,16 @@ __device__ inline float halves_factor(const PreparedRow &row, float *token_scale
     return bad ? 0 : __uint_as_float(static_cast<uint32_t>(13 - exponent + 127) << 23);
 }
 
-/* A row of n elements by a block, which waits for nothing after it has written; `shared` holds two
- * floats a warp.  out.q: n is a multiple of 32; out.halves: of 4. */
-__device__ inline void prepare_row(const Prelude &p, size_t row, uint32_t n, const Prepared &out,
-                                   float *shared)
+/* A row of n elements by a block, which waits for nothing after it has written; `shared` holds
+ * three floats a warp.  out.q: n is a multiple of 32; out.halves: of 4. */
+template <bool encoder>
+__device__ void prepare_row(const Prelude &p, size_t row, uint32_t n, const Prepared &out,
+                            float *shared)
 {
-    const PreparedRow at(p, row, n, shared);
+    const PreparedRow<encoder> at(p, row, n, shared);
     float factor = 0;
     if (out.halves)
-        factor = halves_factor(at, out.token_scale, shared + blockDim.x / WARP);
+        factor = halves_factor(at, out.token_scale, shared + 2 * (blockDim.x / WARP));
     for (uint32_t first = 4 * WARP * warp_of(); first < n; first += 4 * blockDim.x) {
         const uint32_t i = first + 4 * lane_of();
         const float4 v = at.four(i);

@@ -101,6 +101,11 @@ void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
     l->unpacked = place(&l->bytes, l->unpacked_bytes);
 }
 
+uint64_t pooled_bytes(const strata_cuda_run &run)
+{
+    return run.pooled ? static_cast<uint64_t>(run.n_spans) * run.embedding * sizeof(float) : 0;
+}
+
 Layout lay_out(const strata_cuda_run &run)
 {
     Layout l = {};
@@ -118,7 +123,7 @@ Layout lay_out(const strata_cuda_run &run)
     l.halves = place(&l.bytes, tokens * widest * sizeof(uint16_t));
     l.token_scale = place(&l.bytes, tokens * sizeof(float));
     l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
-    l.tokens = place(&l.bytes, run.n_layers * tokens * sizeof(TokenKv));
+    l.tokens = place(&l.bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
     l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
     l.arrived =
         place(&l.bytes, shape_of(run).parts > 1 ? tokens * run.heads * sizeof(uint32_t) : 0);
@@ -128,6 +133,8 @@ Layout lay_out(const strata_cuda_run &run)
     l.ids = place(&l.bytes, tokens * sizeof(int32_t));
     l.best = place(&l.bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                  sizeof(strata_cuda_candidate));
+    l.spans = place(&l.bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
+    l.pooled = place(&l.bytes, pooled_bytes(run));
     place_blas(run, widest, &l);
     return l;
 }
@@ -177,6 +184,40 @@ cudaError_t fetch_logits(const Runner &r)
                            cudaMemcpyDeviceToHost, r.stream);
 }
 
+cudaError_t send_spans(const Runner &r)
+{
+    return cudaMemcpyAsync(r.base + r.layout.spans, r.run.spans,
+                           r.run.n_spans * sizeof *r.run.spans, cudaMemcpyHostToDevice, r.stream);
+}
+
+/* An encoder's layer may begin with what the one before it has left to be added to X. */
+bool begins_with_delta(const strata_cuda_run &run)
+{
+    return run.n_steps && run.steps[0].prelude == STRATA_CUDA_LAYER_NORM && run.steps[0].addend;
+}
+
+bool ends_with_pool(const strata_cuda_run &run)
+{
+    return run.n_steps && run.steps[run.n_steps - 1].kind == STRATA_CUDA_POOL;
+}
+
+/* The rows that come back: pooled vectors, or X (and DELTA). */
+cudaError_t fetch_rows(const Runner &r, uint64_t bytes)
+{
+    const strata_cuda_run &run = r.run;
+    if (ends_with_pool(run))
+        return cudaMemcpyAsync(run.pooled, r.base + r.layout.pooled, pooled_bytes(run),
+                               cudaMemcpyDeviceToHost, r.stream);
+    if (run.x_stays)
+        return cudaSuccess;
+    cudaError_t error =
+        cudaMemcpyAsync(run.x, r.rows(STRATA_CUDA_X), bytes, cudaMemcpyDeviceToHost, r.stream);
+    if (error == cudaSuccess && run.delta)
+        error = cudaMemcpyAsync(run.delta, r.rows(STRATA_CUDA_DELTA), bytes, cudaMemcpyDeviceToHost,
+                                r.stream);
+    return error;
+}
+
 } // namespace
 
 /* ---- A run, whole ---- */
@@ -215,7 +256,10 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     if (rope_bytes)
         TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
                             r.stream));
-    TRY(send_tokens(r));
+    if (begins_with_delta(*run))
+        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_DELTA), run->delta, x_bytes, cudaMemcpyHostToDevice,
+                            r.stream));
+    TRY(run->kv ? send_tokens(r) : send_spans(r));
     cudaError_t error = launch_run(context, r);
     if (error != cudaSuccess && context->blas.status) {
         blas_explain(context->blas, message, capacity);
@@ -223,9 +267,7 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     }
     if (error != cudaSuccess)
         return failed(out, "launching", error);
-    if (!run->x_stays)
-        TRY(cudaMemcpyAsync(run->x, r.rows(STRATA_CUDA_X), x_bytes, cudaMemcpyDeviceToHost,
-                            r.stream));
+    TRY(fetch_rows(r, x_bytes));
     if (has_logits(*run))
         TRY(fetch_logits(r));
     TRY(cudaStreamSynchronize(r.stream));

@@ -10,7 +10,7 @@ namespace strata
 /* Where everything of a run is in its workspace, from a multiple of 256 on each. */
 struct Layout {
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, rope, tokens,
-        tiles, arrived, partial, entries, best, ids, bytes;
+        tiles, arrived, partial, entries, best, ids, spans, pooled, bytes;
     uint64_t blas, narrow, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */
 };
 

@@ -40,22 +40,31 @@ Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t
         p.takes[input_of(r, step.product[i], p.m)] = true;
     size_t at = static_cast<size_t>(first) * p.k;
     p.prelude.x = r.rows(step.in) + at;
-    p.prelude.norm = step.prelude == STRATA_CUDA_RMS_NORM ? step.norm : nullptr;
+    p.prelude.norm = step.norm;
+    p.prelude.bias = step.bias;
+    p.prelude.addend = step.addend;
     p.prelude.up = step.prelude == STRATA_CUDA_SILU_GATE ? r.rows(STRATA_CUDA_UP) + at : nullptr;
+    if (step.prelude == STRATA_CUDA_LAYER_NORM && step.addend)
+        p.prelude.delta = r.rows(STRATA_CUDA_DELTA) + at;
     p.prelude.eps = r.run.norm_eps;
+    p.prelude.gelu = step.prelude == STRATA_CUDA_GELU;
     return p;
 }
 
-/* The input as the products take it, unless they prepare it themselves. */
+/* The input as the products take it, unless they prepare it themselves.  Encoders' rows change
+ * where they are. */
 cudaError_t prepare(const Runner &r, Projection *p)
 {
     const bool as_it_is = p->step.prelude == STRATA_CUDA_AS_IT_IS;
-    if (p->m == 1 && !p->takes[FLOATS] && !p->takes[HALVES] && p->k <= GEMV_MOST_OWN)
+    const bool in_place = p->prelude.of_encoders();
+    if (p->m == 1 && !in_place && !p->takes[FLOATS] && !p->takes[HALVES] && p->k <= GEMV_MOST_OWN)
         return cudaSuccess;
     const Prelude prelude = p->prelude;
     p->prelude = Prelude();
-    if (p->takes[FLOATS])
-        p->in.x = as_it_is ? const_cast<float *>(prelude.x) : r.at<float>(r.layout.norm);
+    if (as_it_is || in_place)
+        p->in.x = const_cast<float *>(prelude.x);
+    else if (p->takes[FLOATS])
+        p->in.x = r.at<float>(r.layout.norm);
     if (p->takes[QUANTS]) {
         p->in.q = r.at<int8_t>(r.layout.q);
         p->in.scale = r.at<float>(r.layout.scale);
@@ -143,6 +152,33 @@ cudaError_t project(const Runner &r, const strata_cuda_step &step)
     return error == cudaSuccess ? packed_products(r.stream, packed, n_packed) : error;
 }
 
+cudaError_t attend_all(const Runner &r)
+{
+    SpanAttention a = {};
+    a.q = r.rows(STRATA_CUDA_Q);
+    a.k = r.rows(STRATA_CUDA_K);
+    a.v = r.rows(STRATA_CUDA_V);
+    a.out = r.rows(STRATA_CUDA_MIX);
+    a.spans = r.at<strata_cuda_span>(r.layout.spans);
+    a.n_spans = r.run.n_spans;
+    for (uint32_t s = 0; s < r.run.n_spans; s++)
+        a.longest = r.run.spans[s].count > a.longest ? r.run.spans[s].count : a.longest;
+    a.heads = r.run.heads;
+    a.head_dim = r.run.head_dim;
+    return attend_spans(r.stream, a);
+}
+
+cudaError_t pool_rows(const Runner &r, const strata_cuda_step &step)
+{
+    Projection p = projection_of(r, step, 0);
+    cudaError_t error = prepare(r, &p);
+    if (error != cudaSuccess)
+        return error;
+    return pool(r.stream, r.at<float>(r.layout.pooled), r.rows(step.in),
+                r.at<strata_cuda_span>(r.layout.spans), r.run.n_spans, r.run.pooling,
+                r.run.embedding);
+}
+
 Attention attention_of(const Runner &r, const strata_cuda_step &step)
 {
     Attention a = shape_of(r.run);
@@ -168,6 +204,10 @@ cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
         return single ? cudaSuccess : rope_store(r.stream, attention_of(r, step));
     case STRATA_CUDA_ATTEND:
         return (single ? attend_single : attend)(r.stream, attention_of(r, step));
+    case STRATA_CUDA_ATTEND_SPANS:
+        return attend_all(r);
+    case STRATA_CUDA_POOL:
+        return pool_rows(r, step);
     default:
         return cudaErrorInvalidValue;
     }

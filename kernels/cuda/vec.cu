@@ -9,7 +9,8 @@ namespace
 const unsigned THREADS = 256;
 
 /* A block a row. */
-__global__ void prepare_kernel(Prelude prelude, uint32_t n, Prepared out)
+template <bool encoder>
+__global__ void __launch_bounds__(THREADS) prepare_kernel(Prelude prelude, uint32_t n, Prepared out)
 {
     size_t row = blockIdx.x;
     let_next_start();
@@ -25,7 +26,7 @@ __global__ void prepare_kernel(Prelude prelude, uint32_t n, Prepared out)
         out.halves += row * n;
         out.token_scale += row;
     }
-    prepare_row(prelude, row, n, out, shared_floats());
+    prepare_row<encoder>(prelude, row, n, out, shared_floats());
 }
 
 } // namespace
@@ -36,8 +37,9 @@ namespace strata
 cudaError_t prepare_rows(cudaStream_t stream, const Prepared &out, const Prelude &prelude,
                          uint32_t rows, uint32_t n)
 {
-    return launch_chained(prepare_kernel, dim3(rows), THREADS, 2 * THREADS / WARP * sizeof(float),
-                          stream, prelude, n, out);
+    return launch_chained(prelude.of_encoders() ? prepare_kernel<true> : prepare_kernel<false>,
+                          dim3(rows), THREADS, 3 * THREADS / WARP * sizeof(float), stream, prelude,
+                          n, out);
 }
 
 } // namespace strata

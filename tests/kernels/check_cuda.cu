@@ -111,6 +111,8 @@ int main(int argc, char **argv)
         for (int n = 0; n < 2; n++)
             check_tiled();
         check_best();
+        for (int n = 0; n < 3; n++)
+            check_encoder();
     }
     close_blas();
     cudaStreamDestroy(stream);

@@ -79,7 +79,7 @@ void open_blas();
 void close_blas();
 
 /* One case of each at random: products of a type, rows, attention, rows of a table, the best of
- * rows of logits, what goes through cuBLAS. */
+ * rows of logits, what goes through cuBLAS, encoders. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
@@ -94,5 +94,6 @@ void check_unpack(strata_type type);
 void check_narrow();
 void check_blas_packed(strata_type type);
 void check_blas_float(strata_type type);
+void check_encoder();
 
 #endif

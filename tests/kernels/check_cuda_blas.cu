@@ -165,7 +165,8 @@ struct Narrow {
     {
         Device<float> there(x), token_scale(scale);
         Device<uint16_t> out(x.size());
-        Prelude prelude = {there.data, nullptr, nullptr, 0};
+        Prelude prelude = {};
+        prelude.x = there.data;
         Prepared prepared = {};
         prepared.halves = out.data;
         prepared.token_scale = token_scale.data;
@@ -273,7 +274,8 @@ std::vector<float> multiply(Product p, bool packed, bool exact, const std::vecto
     p.m = m;
     p.in.x = there.data;
     if (blas_takes_halves(p.type, packed, exact)) {
-        Prelude prelude = {there.data, nullptr, nullptr, 0};
+        Prelude prelude = {};
+        prelude.x = there.data;
         p.in = Prepared();
         p.in.halves = halves.data;
         p.in.token_scale = token_scale.data;

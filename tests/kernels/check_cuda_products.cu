@@ -195,7 +195,8 @@ void check_packed(strata_type type)
     Device<int8_t> q(c.x.size());
     Device<int16_t> sum(c.x.size() / 16);
     Device<uint16_t> halves(c.x.size());
-    Prelude plain = {x.data, nullptr, nullptr, 0};
+    Prelude plain = {};
+    plain.x = x.data;
     Prepared all = {nullptr, q.data, scale.data, sum.data, halves.data, token_scale.data};
     must(prepare_rows(stream, all, plain, c.s.m, c.s.k), "prepare_rows");
     for (int way = 0; way < WAYS; way++) {

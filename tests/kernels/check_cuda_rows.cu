@@ -54,7 +54,8 @@ void check_quantize()
     Device<float> x_there(x), scale(x.size() / 32);
     Device<int8_t> q(x.size());
     Device<int16_t> sum(x.size() / 16);
-    Prelude prelude = {x_there.data, nullptr, nullptr, 0};
+    Prelude prelude = {};
+    prelude.x = x_there.data;
     Prepared out = {};
     out.q = q.data;
     out.scale = scale.data;
@@ -74,8 +75,10 @@ void check_rows()
     Device<float> scale(x.size() / 32 + 1);
     Device<int8_t> q(x.size());
     Device<int16_t> sum(x.size() / 16 + 1);
-    Prelude prelude = {x_there.data, norm ? weight_there.data : nullptr,
-                       norm ? nullptr : up_there.data, 1e-5f};
+    Prelude prelude = {};
+    prelude.x = x_there.data;
+    prelude.eps = 1e-5f;
+    (norm ? prelude.norm : prelude.up) = (norm ? weight_there : up_there).data;
     Prepared prepared = {};
     prepared.x = out.data;
     prepared.q = quants ? q.data : nullptr;
@@ -114,7 +117,8 @@ void check_halves()
     }
     Device<float> x_there(x), scale(m);
     Device<uint16_t> halves(x.size());
-    Prelude prelude = {x_there.data, nullptr, nullptr, 0};
+    Prelude prelude = {};
+    prelude.x = x_there.data;
     Prepared out = {};
     out.halves = halves.data;
     out.token_scale = scale.data;

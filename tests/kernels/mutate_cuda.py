@@ -5,12 +5,14 @@
 
 Barriers that only other blocks need stay: the emulator runs one block after the other.  SOURCES is
 kernels/cuda.  COMPILE is a command to which source, "-o" and object are added; LINK one that lacks
-the program's name, with the objects of all sources, of which the changed one's is left out.
+the program's name, with the objects of all sources, of which those that the change is in (of a
+header: of the sources that include it) are left out.
 """
 
 import argparse
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,16 +45,29 @@ def mutants(text):
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
 
 
-def survives(args, source, changed):
-    """True when check_cuda passes with the changed source."""
+def survives(args, changed_file, changed):
+    """True when check_cuda passes with the changed source or header."""
     work = Path(args.work)
-    mutant, item, program = work / source.name, work / "mutant.o", work / "check_mutant"
+    mutant, program = work / changed_file.name, work / "check_mutant"
     mutant.write_text(changed)
-    subprocess.run([*args.compile, str(mutant), "-o", str(item)], check=True)
-    others = [part for part in args.link if not part.endswith(f"/{source.name}.o")]
-    if len(others) == len(args.link):
-        sys.exit(f"{source.name}: its object is not in the link command")
-    subprocess.run([*others, str(item), "-o", str(program)], check=True)
+    sources = [changed_file]
+    if changed_file.suffix == ".cuh":
+        include = f'#include "{changed_file.name}"'
+        sources = [path for path in args.sources.glob("*.cu") if include in path.read_text()]
+    items = []
+    others = args.link
+    for source in sources:
+        item = work / f"{source.stem}.o"
+        if source != changed_file:
+            shutil.copy(source, work)
+        subprocess.run([*args.compile, str(work / source.name), "-o", str(item)], check=True)
+        items.append(str(item))
+        before = len(others)
+        others = [part for part in others if not part.endswith(f"/{source.name}.o")]
+        if len(others) == before:
+            sys.exit(f"{source.name}: its object is not in the link command")
+    mutant.unlink()  # a header would be included by the sources that come after it
+    subprocess.run([*others, *items, "-o", str(program)], check=True)
     done = subprocess.run([str(program), "12"], capture_output=True, timeout=300, check=False)
     return done.returncode == 0
 
@@ -66,7 +81,7 @@ def main():
     args = parser.parse_args()
     Path(args.work).mkdir(parents=True, exist_ok=True)
     found = survivors = 0
-    for source in sorted(args.sources.glob("*.cu")):
+    for source in sorted(args.sources.glob("*.cu*")):
         for number, what, changed in mutants(source.read_text()):
             found += 1
             if survives(args, source, changed):

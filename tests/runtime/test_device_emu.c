@@ -249,15 +249,6 @@ static void refused(void **state)
     setenv("STRATA_CUDA_PLUGIN", EMU_PLUGIN, 1);
     config.device = "gpu";
     assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_E_INVALID);
-    /* Models of sentence vectors stay on the CPU. */
-    config.device = "emu";
-    strata_model *model;
-    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_OK);
-    assert_int_equal(strata_model_load(runtime, STRATA_TEST_DATA "/tiny/bert.gguf", NULL, &model),
-                     STRATA_OK);
-    assert_int_equal(strata_model_move(model, 0, STRATA_ON_DEVICE, "emu0"), STRATA_E_UNSUPPORTED);
-    strata_model_unref(&model);
-    strata_runtime_close(&runtime);
     struct strata__device *device;
     static const struct strata_cuda_plugin empty = {.abi = STRATA_CUDA_ABI, .size = sizeof empty};
     assert_int_equal(strata__cuda_device_open(&device, &empty, 0, "none"), STRATA_E_DEVICE);

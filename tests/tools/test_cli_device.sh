@@ -24,6 +24,23 @@ expect 0 "$strata" memory -m "$tiny" --device emu --json
 prints '"purpose":"weights","device":"emu0","mapped":false,"count":2,'
 prints '"purpose":"KV cache","device":"emu0"'
 
+# Sentence vectors: within what the order of sums changes.
+bert=$source_dir/tests/data/tiny/bert.gguf
+numbers() { tr -c '0-9.e\n-' ' ' <"$out/stdout" >"$out/$1"; }
+near() {
+    paste -d ' ' "$out/cpu" "$out/$1" | awk -v most=1e-5 '
+        NF < 2 || NF % 2 { bad = 1 }
+        { for (i = 1; i <= NF / 2; i++) bad += ($i - $(i + NF / 2)) ^ 2 > most ^ 2 }
+        END { exit bad || !NR }' || fail "$1 gives other vectors"
+}
+printf '%s\n' '{"text":"the cat"}' '{"text":"the old dog playing in the river"}' >"$out/texts"
+expect 0 "$strata" embed -m "$bert" --device cpu <"$out/texts"
+numbers cpu
+expect 0 "$strata" embed -m "$bert" --device emu -v <"$out/texts"
+says 'layer 0 moved, host to emu0: as planned '
+numbers emu
+near emu
+
 # A machine whose GPU is the emulated one: used when asked for, and left to the plan otherwise.
 export HWLOC_XMLFILE=$source_dir/tests/data/topology/made_up.xml HWLOC_THISSYSTEM=1
 expect 0 "$strata" topology
@@ -36,4 +53,10 @@ prints '"purpose":"weights","device":"cuda0","mapped":false,"count":2,'
 expect 0 "$strata" generate -m "$tiny" -p 'the cat sat on' -n 12 --ignore-eos --compute f32 -v
 cmp -s "$out/stdout" "$out/wanted" || fail 'auto gives another text'
 says 'GPU 0001:81:00.0 is not used: the CUDA driver does not show it'
+expect 0 "$strata" embed -m "$bert" --device cuda -v <"$out/texts"
+says 'layer 2 moved, host to cuda0: as planned '
+numbers cuda
+near cuda
+expect 0 "$strata" embed -m "$bert" -v <"$out/texts"
+grep -q 'layer 0 moved' "$out/stderr" && fail 'auto moves the layers of an encoder'
 finish

@@ -33,12 +33,22 @@ struct Staging {
                      cudaMemcpyKind kind);
 };
 
+/* Pinned memory of the host that grows. */
+struct Pinned {
+    unsigned char *data;
+    uint64_t bytes;
+
+    cudaError_t reserve(uint64_t wanted); /* what was there is lost when it grows */
+    void close();
+};
+
 } // namespace strata
 
 struct strata_cuda_context {
     int device;
     cudaStream_t compute, copies;
     strata::Staging staging; /* of `copies` */
+    strata::Pinned mirror;   /* of what runs send and fetch */
     strata::Blas blas;       /* on `compute` */
     DecodeGraph graphs[GRAPHS];
     uint64_t runs;

@@ -97,4 +97,28 @@ cudaError_t Staging::copy(cudaStream_t stream, void *to, const void *from, size_
     return error;
 }
 
+cudaError_t Pinned::reserve(uint64_t wanted)
+{
+    const uint64_t least = 1u << 20;
+    if (wanted <= bytes)
+        return cudaSuccess;
+    close();
+    wanted = wanted < least ? least : wanted;
+    cudaError_t error =
+        cudaHostAlloc(reinterpret_cast<void **>(&data), wanted, cudaHostAllocDefault);
+    if (error == cudaSuccess)
+        bytes = wanted;
+    else
+        data = nullptr;
+    return error;
+}
+
+void Pinned::close()
+{
+    if (data)
+        cudaFreeHost(data);
+    data = nullptr;
+    bytes = 0;
+}
+
 } // namespace strata

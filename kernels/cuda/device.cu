@@ -59,6 +59,7 @@ void close_device(struct strata_cuda_context *context)
     cudaSetDevice(context->device);
     close_graphs(context);
     context->staging.close();
+    context->mirror.close();
     blas_close(&context->blas);
     if (context->compute)
         cudaStreamDestroy(context->compute);

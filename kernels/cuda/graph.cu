@@ -43,8 +43,9 @@ struct Key {
     }
 };
 
-uint64_t key_of(const strata_cuda_run &run)
+uint64_t key_of(const Runner &r)
 {
+    const strata_cuda_run &run = r.run;
     Key key;
     uint32_t eps;
     memcpy(&eps, &run.norm_eps, sizeof eps);
@@ -56,7 +57,11 @@ uint64_t key_of(const strata_cuda_run &run)
     key.add(shape.parts);
     key.add(shape.part);
     key.add_address(run.workspace);
-    key.add(run.ids != nullptr);
+    key.add_address(r.mirror);
+    for (bool flag : {run.ids != nullptr, run.kv != nullptr, run.delta != nullptr, run.x_stays != 0,
+                      run.pooled != nullptr})
+        key.add(flag);
+    key.add(run.pooling);
     if (run.ids)
         key.add_product(run.table);
     for (uint32_t i = 0; i < run.n_steps; i++)
@@ -86,7 +91,7 @@ cudaError_t capture(const Runner &r, cudaGraphExec_t *exec)
     cudaError_t error = cudaStreamBeginCapture(r.stream, cudaStreamCaptureModeThreadLocal);
     if (error != cudaSuccess)
         return error;
-    error = launch_steps(r);
+    error = launch_all(r);
     cudaError_t ended = cudaStreamEndCapture(r.stream, &graph);
     if (error == cudaSuccess)
         error = ended;
@@ -107,14 +112,14 @@ cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r)
 {
     context->runs++;
     if (r.run.tokens != r.run.n_spans)
-        return launch_steps(r);
-    uint64_t key = key_of(r.run);
+        return launch_all(r);
+    uint64_t key = key_of(r);
     DecodeGraph *graph = graph_of(context, key);
     bool again = graph->key == key;
     graph->key = key;
     graph->used = context->runs;
     if (!again)
-        return launch_steps(r);
+        return launch_all(r);
     cudaError_t error = graph->exec ? cudaSuccess : capture(r, &graph->exec);
     return error == cudaSuccess ? cudaGraphLaunch(graph->exec, r.stream) : error;
 }

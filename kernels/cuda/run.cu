@@ -1,5 +1,5 @@
 /* Runs of a model's steps: the workspace, what is sent there, and what comes back. */
-#include <stdlib.h>
+#include <string.h>
 
 #include "run.cuh"
 
@@ -74,7 +74,7 @@ namespace
 uint64_t place(uint64_t *at, uint64_t bytes)
 {
     uint64_t here = *at;
-    *at += (bytes + 255) / 256 * 256;
+    *at += (bytes + 15) / 16 * 16; /* kernels read 16 bytes at a time, at most */
     return here;
 }
 
@@ -95,6 +95,7 @@ void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
         }
     if (!serves || !blas_found(nullptr, 0))
         return;
+    l->bytes = (l->bytes + 255) / 256 * 256; /* cuBLAS asks for that */
     l->blas = place(&l->bytes, BLAS_WORKSPACE);
     l->narrow = place(&l->bytes, run.tokens * widest * sizeof(uint16_t));
     l->of_row = place(&l->bytes, rows * sizeof(int));
@@ -104,90 +105,6 @@ void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
 uint64_t pooled_bytes(const strata_cuda_run &run)
 {
     return run.pooled ? static_cast<uint64_t>(run.n_spans) * run.embedding * sizeof(float) : 0;
-}
-
-Layout lay_out(const strata_cuda_run &run)
-{
-    Layout l = {};
-    uint64_t widest = 32, tokens = run.tokens;
-    for (int b = 0; b < STRATA_CUDA_BUFFERS; b++) {
-        uint64_t rows = b == STRATA_CUDA_LOGITS ? run.logit_rows : tokens;
-        l.buffer[b] = place(&l.bytes, rows * width_of(run, b) * sizeof(float));
-        if (b != STRATA_CUDA_LOGITS && width_of(run, b) > widest)
-            widest = width_of(run, b);
-    }
-    l.norm = place(&l.bytes, tokens * widest * sizeof(float));
-    l.q = place(&l.bytes, tokens * widest);
-    l.scale = place(&l.bytes, tokens * (widest / 32 + 1) * sizeof(float));
-    l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
-    l.halves = place(&l.bytes, tokens * widest * sizeof(uint16_t));
-    l.token_scale = place(&l.bytes, tokens * sizeof(float));
-    l.rope = place(&l.bytes, tokens * 2 * run.rope_pairs * sizeof(float));
-    l.tokens = place(&l.bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
-    l.tiles = place(&l.bytes, shape_of(run).n_tiles * sizeof(QueryTile));
-    l.arrived =
-        place(&l.bytes, shape_of(run).parts > 1 ? tokens * run.heads * sizeof(uint32_t) : 0);
-    l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
-    l.entries =
-        place(&l.bytes, best_entries(run.logit_rows, run.vocab, run.n_best) * sizeof(uint64_t));
-    l.ids = place(&l.bytes, tokens * sizeof(int32_t));
-    l.best = place(&l.bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
-                                 sizeof(strata_cuda_candidate));
-    l.spans = place(&l.bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
-    l.pooled = place(&l.bytes, pooled_bytes(run));
-    place_blas(run, widest, &l);
-    return l;
-}
-
-/* Where each token's keys and values are in each layer; behind that the tiles of attention, and
- * zeros (`arrived`). */
-cudaError_t send_tokens(const Runner &r)
-{
-    const strata_cuda_run &run = r.run;
-    uint64_t bytes = r.layout.partial - r.layout.tokens;
-    unsigned char *sent = static_cast<unsigned char *>(calloc(1, bytes ? bytes : 1));
-    TokenKv *tokens = reinterpret_cast<TokenKv *>(sent);
-    if (!sent)
-        return cudaErrorMemoryAllocation;
-    for (uint32_t l = 0; l < run.n_layers; l++)
-        for (uint32_t s = 0; s < run.n_spans; s++)
-            for (uint32_t t = 0; t < run.spans[s].count; t++) {
-                const strata_cuda_kv &kv = run.kv[static_cast<uint64_t>(l) * run.n_spans + s];
-                TokenKv &token =
-                    tokens[static_cast<uint64_t>(l) * run.tokens + run.spans[s].first + t];
-                token.keys = static_cast<unsigned char *>(kv.keys);
-                token.values = static_cast<unsigned char *>(kv.values);
-                token.context = run.spans[s].context;
-                token.position = run.spans[s].position + t;
-                token.q8_0 = run.spans[s].kv_q8;
-            }
-    if (shape_of(run).n_tiles)
-        tiles_of(run, reinterpret_cast<QueryTile *>(sent + (r.layout.tiles - r.layout.tokens)));
-    cudaError_t error =
-        cudaMemcpyAsync(r.base + r.layout.tokens, sent, bytes, cudaMemcpyHostToDevice, r.stream);
-    if (error == cudaSuccess)
-        error = cudaStreamSynchronize(r.stream);
-    free(sent);
-    return error;
-}
-
-/* The logits, or the best of them. */
-cudaError_t fetch_logits(const Runner &r)
-{
-    const strata_cuda_run &run = r.run;
-    uint64_t rows = run.logit_rows;
-    if (run.n_best)
-        return cudaMemcpyAsync(run.best, r.base + r.layout.best,
-                               rows * run.n_best * sizeof *run.best, cudaMemcpyDeviceToHost,
-                               r.stream);
-    return cudaMemcpyAsync(run.logits, r.rows(STRATA_CUDA_LOGITS), rows * run.vocab * sizeof(float),
-                           cudaMemcpyDeviceToHost, r.stream);
-}
-
-cudaError_t send_spans(const Runner &r)
-{
-    return cudaMemcpyAsync(r.base + r.layout.spans, r.run.spans,
-                           r.run.n_spans * sizeof *r.run.spans, cudaMemcpyHostToDevice, r.stream);
 }
 
 /* An encoder's layer may begin with what the one before it has left to be added to X. */
@@ -201,21 +118,125 @@ bool ends_with_pool(const strata_cuda_run &run)
     return run.n_steps && run.steps[run.n_steps - 1].kind == STRATA_CUDA_POOL;
 }
 
-/* The rows that come back: pooled vectors, or X (and DELTA). */
-cudaError_t fetch_rows(const Runner &r, uint64_t bytes)
+bool rows_come_back(const strata_cuda_run &run)
+{
+    return !run.x_stays && !ends_with_pool(run);
+}
+
+void place_rows(const strata_cuda_run &run, int buffer, Layout *l)
+{
+    uint64_t rows = buffer == STRATA_CUDA_LOGITS ? run.logit_rows : run.tokens;
+    l->buffer[buffer] = place(&l->bytes, rows * width_of(run, buffer) * sizeof(float));
+}
+
+/* What is sent, in one copy, then what comes back, then what stays. */
+void place_transfers(const strata_cuda_run &run, Layout *l)
+{
+    const uint64_t tokens = run.tokens;
+    const Attention shape = shape_of(run);
+    l->ids = place(&l->bytes, run.ids ? tokens * sizeof(int32_t) : 0);
+    l->rope = place(&l->bytes, tokens * 2 * run.rope_pairs * sizeof(float));
+    l->tokens = place(&l->bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
+    l->tiles = place(&l->bytes, shape.n_tiles * sizeof(QueryTile));
+    l->arrived = place(&l->bytes, shape.parts > 1 ? tokens * run.heads * sizeof(uint32_t) : 0);
+    l->spans = place(&l->bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
+    if (!run.ids)
+        place_rows(run, STRATA_CUDA_X, l);
+    if (begins_with_delta(run))
+        place_rows(run, STRATA_CUDA_DELTA, l);
+    l->sent = l->bytes;
+    if (run.ids)
+        place_rows(run, STRATA_CUDA_X, l);
+    if (!begins_with_delta(run))
+        place_rows(run, STRATA_CUDA_DELTA, l);
+    l->best = place(&l->bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
+                                   sizeof(strata_cuda_candidate));
+    l->pooled = place(&l->bytes, pooled_bytes(run));
+    l->mirrored = l->bytes;
+}
+
+Layout lay_out(const strata_cuda_run &run)
+{
+    Layout l = {};
+    uint64_t widest = 32, tokens = run.tokens;
+    place_transfers(run, &l);
+    for (int b = 0; b < STRATA_CUDA_BUFFERS; b++) {
+        if (b != STRATA_CUDA_X && b != STRATA_CUDA_DELTA)
+            place_rows(run, b, &l);
+        if (b != STRATA_CUDA_LOGITS && width_of(run, b) > widest)
+            widest = width_of(run, b);
+    }
+    l.norm = place(&l.bytes, tokens * widest * sizeof(float));
+    l.q = place(&l.bytes, tokens * widest);
+    l.scale = place(&l.bytes, tokens * (widest / 32 + 1) * sizeof(float));
+    l.sum = place(&l.bytes, tokens * (widest / 16 + 1) * sizeof(int16_t));
+    l.halves = place(&l.bytes, tokens * widest * sizeof(uint16_t));
+    l.token_scale = place(&l.bytes, tokens * sizeof(float));
+    l.partial = place(&l.bytes, attention_floats(shape_of(run)) * sizeof(float));
+    l.entries =
+        place(&l.bytes, best_entries(run.logit_rows, run.vocab, run.n_best) * sizeof(uint64_t));
+    place_blas(run, widest, &l);
+    return l;
+}
+
+/* ---- What is sent ---- */
+
+/* Where each token's keys and values are in each layer. */
+void write_tokens(const strata_cuda_run &run, TokenKv *tokens)
+{
+    for (uint32_t l = 0; l < run.n_layers; l++)
+        for (uint32_t s = 0; s < run.n_spans; s++)
+            for (uint32_t t = 0; t < run.spans[s].count; t++) {
+                const strata_cuda_kv &kv = run.kv[static_cast<uint64_t>(l) * run.n_spans + s];
+                TokenKv &token =
+                    tokens[static_cast<uint64_t>(l) * run.tokens + run.spans[s].first + t];
+                token.keys = static_cast<unsigned char *>(kv.keys);
+                token.values = static_cast<unsigned char *>(kv.values);
+                token.context = run.spans[s].context;
+                token.position = run.spans[s].position + t;
+                token.q8_0 = run.spans[s].kv_q8;
+            }
+}
+
+/* Writes all that is sent to the mirror; the zeros of `arrived` too. */
+void write_sent(const Runner &r)
 {
     const strata_cuda_run &run = r.run;
+    const Layout &l = r.layout;
+    const uint64_t row = static_cast<uint64_t>(run.embedding) * sizeof(float);
+    memset(r.mirror + l.arrived, 0, l.spans - l.arrived);
+    memcpy(r.mirror + l.rope, run.rope,
+           static_cast<uint64_t>(run.tokens) * 2 * run.rope_pairs * sizeof(float));
+    if (run.kv)
+        write_tokens(run, reinterpret_cast<TokenKv *>(r.mirror + l.tokens));
+    else
+        memcpy(r.mirror + l.spans, run.spans, run.n_spans * sizeof *run.spans);
+    if (shape_of(run).n_tiles)
+        tiles_of(run, reinterpret_cast<QueryTile *>(r.mirror + l.tiles));
+    if (run.ids)
+        memcpy(r.mirror + l.ids, run.ids, run.tokens * sizeof *run.ids);
+    else
+        memcpy(r.mirror + l.buffer[STRATA_CUDA_X], run.x, run.tokens * row);
+    if (begins_with_delta(run))
+        memcpy(r.mirror + l.buffer[STRATA_CUDA_DELTA], run.delta, run.tokens * row);
+}
+
+/* ---- What comes back ---- */
+
+/* Calls f(offset, bytes, where it goes) for each part of the mirror that does. */
+template <class F> void each_result(const Runner &r, F f)
+{
+    const strata_cuda_run &run = r.run;
+    const uint64_t rows = static_cast<uint64_t>(run.tokens) * run.embedding * sizeof(float);
     if (ends_with_pool(run))
-        return cudaMemcpyAsync(run.pooled, r.base + r.layout.pooled, pooled_bytes(run),
-                               cudaMemcpyDeviceToHost, r.stream);
-    if (run.x_stays)
-        return cudaSuccess;
-    cudaError_t error =
-        cudaMemcpyAsync(run.x, r.rows(STRATA_CUDA_X), bytes, cudaMemcpyDeviceToHost, r.stream);
-    if (error == cudaSuccess && run.delta)
-        error = cudaMemcpyAsync(run.delta, r.rows(STRATA_CUDA_DELTA), bytes, cudaMemcpyDeviceToHost,
-                                r.stream);
-    return error;
+        f(r.layout.pooled, pooled_bytes(run), run.pooled);
+    if (rows_come_back(run))
+        f(r.layout.buffer[STRATA_CUDA_X], rows, run.x);
+    if (rows_come_back(run) && run.delta)
+        f(r.layout.buffer[STRATA_CUDA_DELTA], rows, run.delta);
+    if (has_logits(run) && run.n_best)
+        f(r.layout.best, static_cast<uint64_t>(run.logit_rows) * run.n_best * sizeof *run.best,
+          run.best);
 }
 
 } // namespace
@@ -238,28 +259,30 @@ uint64_t workspace_bytes(const strata_cuda_run *run)
     return lay_out(*run).bytes;
 }
 
+cudaError_t launch_all(const Runner &r)
+{
+    cudaError_t error =
+        cudaMemcpyAsync(r.base, r.mirror, r.layout.sent, cudaMemcpyHostToDevice, r.stream);
+    if (error == cudaSuccess)
+        error = launch_steps(r);
+    each_result(r, [&](uint64_t offset, uint64_t bytes, void *) {
+        if (error == cudaSuccess)
+            error = cudaMemcpyAsync(r.mirror + offset, r.base + offset, bytes,
+                                    cudaMemcpyDeviceToHost, r.stream);
+    });
+    return error;
+}
+
 int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *message,
               size_t capacity)
 {
     Out out = {message, capacity};
-    Runner r = {*run, context->compute, static_cast<unsigned char *>(run->workspace), lay_out(*run),
-                context->blas};
-    uint64_t x_bytes = static_cast<uint64_t>(run->tokens) * run->embedding * sizeof(float);
-    uint64_t rope_bytes = static_cast<uint64_t>(run->tokens) * 2 * run->rope_pairs * sizeof(float);
+    const Layout layout = lay_out(*run);
     TRY(cudaSetDevice(context->device));
-    if (run->ids)
-        TRY(cudaMemcpyAsync(r.base + r.layout.ids, run->ids, run->tokens * sizeof *run->ids,
-                            cudaMemcpyHostToDevice, r.stream));
-    else
-        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_X), run->x, x_bytes, cudaMemcpyHostToDevice,
-                            r.stream));
-    if (rope_bytes)
-        TRY(cudaMemcpyAsync(r.base + r.layout.rope, run->rope, rope_bytes, cudaMemcpyHostToDevice,
-                            r.stream));
-    if (begins_with_delta(*run))
-        TRY(cudaMemcpyAsync(r.rows(STRATA_CUDA_DELTA), run->delta, x_bytes, cudaMemcpyHostToDevice,
-                            r.stream));
-    TRY(run->kv ? send_tokens(r) : send_spans(r));
+    TRY(context->mirror.reserve(layout.mirrored));
+    const Runner r = {*run,   context->compute, static_cast<unsigned char *>(run->workspace),
+                      layout, context->blas,    context->mirror.data};
+    write_sent(r);
     cudaError_t error = launch_run(context, r);
     if (error != cudaSuccess && context->blas.status) {
         blas_explain(context->blas, message, capacity);
@@ -267,10 +290,14 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     }
     if (error != cudaSuccess)
         return failed(out, "launching", error);
-    TRY(fetch_rows(r, x_bytes));
-    if (has_logits(*run))
-        TRY(fetch_logits(r));
+    if (has_logits(*run) && !run->n_best) /* many, perhaps, which the mirror has no room for */
+        TRY(cudaMemcpyAsync(run->logits, r.rows(STRATA_CUDA_LOGITS),
+                            static_cast<uint64_t>(run->logit_rows) * run->vocab * sizeof(float),
+                            cudaMemcpyDeviceToHost, r.stream));
     TRY(cudaStreamSynchronize(r.stream));
+    each_result(r, [&](uint64_t offset, uint64_t bytes, void *to) {
+        memcpy(to, r.mirror + offset, bytes);
+    });
     return STRATA_CUDA_OK;
 }
 

@@ -7,11 +7,15 @@
 namespace strata
 {
 
-/* Where everything of a run is in its workspace, from a multiple of 256 on each. */
+/* Where everything of a run is in its workspace, from a multiple of 16 on each.  The first
+ * `mirrored` bytes are what crosses the link (but for whole rows of logits), of which the first
+ * `sent` go to the device. */
 struct Layout {
-    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, rope, tokens,
-        tiles, arrived, partial, entries, best, ids, spans, pooled, bytes;
+    uint64_t ids, rope, tokens, tiles, arrived, spans, sent, best, pooled, mirrored;
+    uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, partial,
+        entries;
     uint64_t blas, narrow, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */
+    uint64_t bytes;
 };
 
 struct Runner {
@@ -20,6 +24,7 @@ struct Runner {
     unsigned char *base;
     Layout layout;
     Blas &blas;
+    unsigned char *mirror; /* pinned memory of the host, laid out likewise */
 
     template <class T> T *at(uint64_t offset) const
     {
@@ -43,9 +48,10 @@ bool blas_serves(const strata_cuda_run &run, const strata_cuda_product &product,
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);
 
-/* Launches the steps (steps.cu); as one graph, if the same have been launched before and each
- * sequence has one token (graph.cu). */
+/* Launches the steps (steps.cu); with the copies before and behind them (run.cu); these as one
+ * graph, if the same have been launched before and each sequence has one token (graph.cu). */
 cudaError_t launch_steps(const Runner &r);
+cudaError_t launch_all(const Runner &r);
 cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r);
 
 } // namespace strata

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <functional>
+#include <memory>
 #include <vector>
 
 extern "C" {
@@ -54,12 +56,9 @@ static unsigned long launches, graphs_launched;
 static size_t copied[2]; /* bytes to devices, and from them */
 static __thread int device_now;
 
+/* Launches and copies, to be made on a stream. */
 struct EmuGraph {
-    struct Node {
-        cudaLaunchConfig_t config;
-        EmuBody *body;
-    };
-    std::vector<Node> nodes;
+    std::vector<std::function<cudaError_t(cudaStream_t)>> nodes;
 };
 
 struct EmuStream {
@@ -133,7 +132,12 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body)
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     if (config->stream && config->stream->captured) {
-        config->stream->captured->nodes.push_back({*config, body.copy()});
+        std::shared_ptr<const EmuBody> kept(body.copy());
+        cudaLaunchConfig_t how = *config;
+        config->stream->captured->nodes.push_back([how, kept](cudaStream_t stream) mutable {
+            how.stream = stream;
+            return emu_launch(&how, *kept);
+        });
         return cudaSuccess;
     }
     pthread_mutex_lock(&one);
@@ -300,8 +304,14 @@ cudaError_t cudaFree(void *memory)
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t)
+                            cudaStream_t stream)
 {
+    if (stream && stream->captured) {
+        stream->captured->nodes.push_back([=](cudaStream_t launched) {
+            return cudaMemcpyAsync(to, from, bytes, kind, launched);
+        });
+        return cudaSuccess;
+    }
     pthread_mutex_lock(&lock);
     bool fail = lost[device_now] || fails(EMU_COPY);
     copied[kind == cudaMemcpyDeviceToHost] += bytes;
@@ -387,18 +397,15 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
-    *exec = new EmuGraph();
-    for (const EmuGraph::Node &node : graph->nodes)
-        (*exec)->nodes.push_back({node.config, node.body->copy()});
+    *exec = new EmuGraph(*graph);
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     graphs_launched++;
-    for (EmuGraph::Node &node : exec->nodes) {
-        node.config.stream = stream;
-        cudaError_t error = emu_launch(&node.config, *node.body);
+    for (auto &node : exec->nodes) {
+        cudaError_t error = node(stream);
         if (error != cudaSuccess)
             return error;
     }
@@ -407,8 +414,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    for (EmuGraph::Node &node : graph->nodes)
-        delete node.body;
     delete graph;
     return cudaSuccess;
 }

@@ -1,12 +1,14 @@
 /* What the plug-in's kernels reach on a device, and whole decoders of random weights: JSON on
  * stdout.
  *
- *   bench_cuda [--quick]      quick: small sizes, to see that it works (also on the emulator)
+ *   bench_cuda [--quick] [PART]...      quick: small sizes, to see that it works (also on the
+ *                                       emulator); parts: products, blas, decoders; none: all
  *
  * Times are host clocks around work that is synchronised, medians of several runs of enough
  * launches to hide the clock; weights are read from stretches larger than any cache.  Bytes are
- * those of the weights (and of keys and values), each counted once; the floor is the time in which
- * a copy on the device reads and writes as many. */
+ * those of the weights (and of keys and values), each counted once (products take several weights
+ * in turn, so that no cache holds them); the floor is the time in which a copy on the device reads
+ * and writes as many. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,7 +384,9 @@ struct Job {
     strata_cuda_run run = {};
     std::vector<strata_cuda_span> spans;
     std::vector<strata_cuda_kv> kv;
-    std::vector<float> x, rope, logits;
+    std::vector<float> x, rope;
+    std::vector<int32_t> ids;
+    std::vector<strata_cuda_candidate> best;
     std::vector<unsigned char *> memory;
     uint64_t kv_bytes; /* of a layer's keys, or values, of a sequence */
 
@@ -390,16 +394,16 @@ struct Job {
         : spans(sequences), kv((d.m.layers + 1) * sequences),
           x(static_cast<size_t>(sequences) * tokens * d.m.embedding, 0.5f),
           rope(static_cast<size_t>(sequences) * tokens * d.m.head_dim, 0.7f),
-          logits(static_cast<size_t>(sequences) * d.m.vocab),
+          ids(static_cast<size_t>(sequences) * tokens, 7), best(sequences),
           kv_bytes(static_cast<uint64_t>(depth + tokens) * d.m.kv_heads * d.m.head_dim * 2)
     {
+        const uint64_t each = (kv_bytes + 255) / 256 * 256;
+        memory.push_back(random_memory(2 * each * sequences * d.m.layers));
+        unsigned char *at = memory.back();
         for (uint32_t s = 0; s < sequences; s++) {
             spans[s] = {s * tokens, tokens, depth, depth + tokens, 0};
-            for (uint32_t l = 0; l < d.m.layers; l++) {
-                memory.push_back(random_memory(2 * kv_bytes));
-                kv[static_cast<size_t>(l) * sequences + s] = {memory.back(),
-                                                              memory.back() + kv_bytes};
-            }
+            for (uint32_t l = 0; l < d.m.layers; l++, at += 2 * each)
+                kv[static_cast<size_t>(l) * sequences + s] = {at, at + each};
         }
         describe(d, sequences * tokens, sequences);
         memory.push_back(random_memory(strata_cuda_entry()->workspace_bytes(&run)));
@@ -431,8 +435,13 @@ struct Job {
         run.kv = kv.data();
         run.x = x.data();
         run.rope = rope.data();
-        run.logits = logits.data();
         run.logit_rows = sequences;
+        /* As greedy generation has it: ids are sent, the best of the logits comes back. */
+        run.ids = ids.data();
+        run.table = d.steps.back().product[0];
+        run.best = best.data();
+        run.n_best = 1;
+        run.x_stays = 1;
     }
 };
 
@@ -465,23 +474,11 @@ void bench_run(Decoder &d, uint32_t sequences, uint32_t tokens, uint32_t depth, 
     plugin->close(context);
 }
 
-} // namespace
-
-int main(int argc, char **argv)
+void bench_decoders(double copy)
 {
-    quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
-    cudaDeviceProp properties;
-    must(cudaSetDevice(0), "cudaSetDevice");
-    must(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
-    must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
-    double copy = copy_speed();
-    printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f}\n", properties.name,
-           properties.major, properties.minor, copy / 1e9);
-    for (const Type &type : types)
-        bench_products(type, copy);
-    bench_blas(copy);
     const Type q4_0 = types[0], q8_0 = types[4], q4_k = types[7];
     std::vector<Model> models = {
+        {"135m", q4_0, 30, 576, 1536, 9, 3, 64, 49152},
         {"1.7b", q4_0, 24, 2048, 8192, 32, 32, 64, 49152},
         {"1.7b", q8_0, 24, 2048, 8192, 32, 32, 64, 49152},
         {"8b", q4_k, 32, 4096, 14336, 32, 8, 128, 128256},
@@ -492,8 +489,37 @@ int main(int argc, char **argv)
         Decoder decoder(model);
         for (uint32_t sequences : {1u, 8u, 64u})
             bench_run(decoder, quick ? (sequences + 7) / 8 : sequences, 1, quick ? 3 : 128, copy);
-        bench_run(decoder, 1, quick ? 9 : 512, 0, copy);
+        for (uint32_t tokens : {512u, 4096u})
+            bench_run(decoder, 1, quick ? tokens / 64 : tokens, 0, copy);
     }
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    bool some = false, chosen[3] = {};
+    for (int i = 1; i < argc; i++) {
+        static const char *const parts[] = {"products", "blas", "decoders"};
+        quick |= strcmp(argv[i], "--quick") == 0;
+        for (int part = 0; part < 3; part++)
+            if (strcmp(argv[i], parts[part]) == 0)
+                some = chosen[part] = true;
+    }
+    cudaDeviceProp properties;
+    must(cudaSetDevice(0), "cudaSetDevice");
+    must(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+    must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+    double copy = copy_speed();
+    printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f}\n", properties.name,
+           properties.major, properties.minor, copy / 1e9);
+    for (const Type &type : types)
+        if (!some || chosen[0])
+            bench_products(type, copy);
+    if (!some || chosen[1])
+        bench_blas(copy);
+    if (!some || chosen[2])
+        bench_decoders(copy);
     cudaStreamDestroy(stream);
     return 0;
 }

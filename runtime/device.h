@@ -20,7 +20,8 @@ struct strata__device {
     const struct strata__device_ops *ops;
     const char *name; /* "cuda0"; borrowed from the device */
     _Atomic bool lost;
-    bool looks_up; /* it embeds tokens when it is asked to (chunk->look_up) */
+    bool looks_up;          /* it embeds tokens when it is asked to (chunk->look_up) */
+    bool takes_long_chunks; /* of the host's buffers it uses none but X, DELTA and rope */
 };
 
 struct strata__device_ops {

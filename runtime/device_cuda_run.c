@@ -352,7 +352,8 @@ strata_status strata__cuda_device_open(struct strata__device **out,
                             strata_version());
     STRATA_TRY(strata__calloc(&d, 1, sizeof *d, "a device"));
     snprintf(d->name, sizeof d->name, "%s", name);
-    d->device = (struct strata__device){.ops = &ops, .name = d->name, .looks_up = true};
+    d->device = (struct strata__device){
+        .ops = &ops, .name = d->name, .looks_up = true, .takes_long_chunks = true};
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);

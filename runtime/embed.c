@@ -14,8 +14,6 @@
 #include "memory.h"
 #include "tokenizer.h"
 
-/* Tokens of a batch, unless a single sequence is longer. */
-#define BATCH_TOKENS 512
 /* Texts that are tokenised and sorted together, and from how many on by all threads. */
 #define SLICE_TEXTS 1024
 #define SHARED_TEXTS 8
@@ -23,7 +21,7 @@
 struct strata__encoder {
     pthread_mutex_t lock; /* held while the rest is used */
     struct strata__workspace workspace;
-    size_t tokens;              /* that the workspace has room for; 0: it is not open */
+    size_t tokens;              /* of a batch, at most; 0: there are no buffers */
     int32_t *ids;               /* [tokens] */
     struct strata__span *spans; /* [tokens] */
     float *pooled;              /* [tokens][embedding] */
@@ -48,9 +46,8 @@ strata_status strata__encoder_open(struct strata_model *model)
     return STRATA_OK;
 }
 
-static void close_buffers(struct strata__encoder *encoder)
+static void close_batch(struct strata__encoder *encoder)
 {
-    strata__workspace_close(&encoder->workspace);
     strata__free(encoder->ids);
     strata__free(encoder->spans);
     strata__free(encoder->pooled);
@@ -58,6 +55,12 @@ static void close_buffers(struct strata__encoder *encoder)
     encoder->spans = NULL;
     encoder->pooled = NULL;
     encoder->tokens = 0;
+}
+
+static void close_buffers(struct strata__encoder *encoder)
+{
+    strata__workspace_close(&encoder->workspace);
+    close_batch(encoder);
 }
 
 void strata__encoder_close(struct strata__encoder **handle)
@@ -71,16 +74,48 @@ void strata__encoder_close(struct strata__encoder **handle)
 }
 
 /* For batches of `tokens` tokens. */
-static strata_status open_buffers(struct strata__encoder *encoder, const struct strata_model *model,
-                                  size_t tokens)
+static strata_status open_batch(struct strata__encoder *encoder, const struct strata_model *model,
+                                size_t tokens)
 {
-    STRATA_TRY(strata__workspace_open(&encoder->workspace, model, tokens, tokens));
     STRATA_TRY(strata__calloc(&encoder->ids, tokens, sizeof *encoder->ids, "batch"));
     STRATA_TRY(strata__calloc(&encoder->spans, tokens, sizeof *encoder->spans, "batch"));
     STRATA_TRY(strata__alloc_aligned(&encoder->pooled, tokens * model->hp.embedding * sizeof(float),
                                      "batch"));
     encoder->tokens = tokens;
     return STRATA_OK;
+}
+
+/* For a workspace of `tokens` tokens, a single sequence at least. */
+static strata_status open_buffers(struct strata__encoder *encoder, const struct strata_model *model,
+                                  size_t tokens)
+{
+    close_buffers(encoder);
+    strata_status status = strata__workspace_open(&encoder->workspace, model, tokens, tokens);
+    if (status == STRATA_OK)
+        status = open_batch(encoder, model, tokens);
+    if (status != STRATA_OK)
+        close_buffers(encoder);
+    return status;
+}
+
+/* Tokens of the next batch, at most: as many as are evaluated together, and of `left` that there
+ * are as many as the batch has room for. */
+static strata_status batch_tokens(struct strata__encoder *encoder, const struct strata_model *model,
+                                  size_t left, size_t *out)
+{
+    size_t tokens = strata__chunk_tokens(model, &encoder->workspace);
+    size_t wanted = tokens < left ? tokens : left, before = encoder->tokens;
+    strata_status status = STRATA_OK;
+    if (wanted > before) {
+        close_batch(encoder);
+        status = open_batch(encoder, model, wanted);
+    }
+    if (status != STRATA_OK) { /* shorter ones do as well */
+        close_batch(encoder);
+        status = open_batch(encoder, model, before);
+    }
+    *out = tokens < encoder->tokens ? tokens : encoder->tokens;
+    return status;
 }
 
 /* ---- Batches ---- */
@@ -95,48 +130,44 @@ static int longer_first(const void *a, const void *b, void *context)
     return x < y ? -1 : x > y;
 }
 
-/* Sequences order[0 .. ] that fit a batch, into it; returns their number. */
-static size_t fill_batch(struct strata__encoder *encoder, struct strata__chunk *chunk,
-                         const struct strata__sequence *sequences, const uint32_t *order,
-                         size_t left)
+/* Sequences order[0 .. left - 1] of together `most` tokens, at most, into the batch. */
+static void fill_batch(struct strata__encoder *encoder, struct strata__chunk *chunk,
+                       const struct strata__sequence *sequences, const uint32_t *order, size_t left,
+                       size_t most)
 {
     size_t n = 0, tokens = 0;
-    for (; n < left && tokens + sequences[order[n]].count <= encoder->tokens; n++) {
+    for (; n < left && tokens + sequences[order[n]].count <= most; n++) {
         const struct strata__sequence *sequence = &sequences[order[n]];
         encoder->spans[n] = (struct strata__span){.first = tokens, .count = sequence->count};
         memcpy(encoder->ids + tokens, sequence->ids, sequence->count * sizeof *sequence->ids);
         tokens += sequence->count;
     }
     chunk->n_spans = n;
+    chunk->ids = encoder->ids;
+    chunk->spans = encoder->spans;
+    chunk->pooled = encoder->pooled;
     chunk->count = tokens;
-    return n;
 }
 
 static strata_status encode_ordered(struct strata_model *model, struct strata__encoder *encoder,
                                     const struct strata__sequence *sequences, const uint32_t *order,
                                     size_t count, float *vectors)
 {
-    size_t longest = count ? sequences[order[0]].count : 0;
-    if (!encoder->tokens || longest > encoder->tokens) {
-        close_buffers(encoder);
-        strata_status status =
-            open_buffers(encoder, model, longest > BATCH_TOKENS ? longest : BATCH_TOKENS);
-        if (status != STRATA_OK) {
-            close_buffers(encoder);
-            return status;
-        }
-    }
-    struct strata__chunk chunk = {.model = model,
-                                  .workspace = &encoder->workspace,
-                                  .spans = encoder->spans,
-                                  .ids = encoder->ids,
-                                  .pooled = encoder->pooled};
+    size_t longest = count ? sequences[order[0]].count : 0, left = 0;
+    if (!encoder->tokens || longest > encoder->workspace.tokens)
+        STRATA_TRY(open_buffers(encoder, model, longest > STRATA__CHUNK ? longest : STRATA__CHUNK));
+    for (size_t i = 0; i < count; i++)
+        left += sequences[i].count;
+    struct strata__chunk chunk = {.model = model, .workspace = &encoder->workspace};
     size_t width = model->hp.embedding;
-    for (size_t done = 0, n; done < count; done += n) {
-        n = fill_batch(encoder, &chunk, sequences, order + done, count - done);
+    for (size_t done = 0; done < count; done += chunk.n_spans) {
+        size_t most;
+        STRATA_TRY(batch_tokens(encoder, model, left, &most));
+        fill_batch(encoder, &chunk, sequences, order + done, count - done, most);
         STRATA_TRY(strata__forward(&chunk));
-        for (size_t i = 0; i < n; i++)
-            memcpy(vectors + order[done + i] * width, encoder->pooled + i * width,
+        left -= chunk.count;
+        for (size_t i = 0; i < chunk.n_spans; i++)
+            memcpy(vectors + order[done + i] * width, chunk.pooled + i * width,
                    width * sizeof *vectors);
     }
     return STRATA_OK;

@@ -129,11 +129,13 @@ static strata_status walk(struct strata__chunk *chunk, struct strata__device **f
     return STRATA_OK;
 }
 
-/* What each token sees, and its place in its sequence. */
+/* What each token sees, and its place in its sequence; caches hold as much. */
 static void place_tokens(const struct strata__chunk *chunk)
 {
     for (size_t i = 0; i < chunk->n_spans; i++) {
         const struct strata__span *span = &chunk->spans[i];
+        if (span->kv)
+            span->kv->used = span->position + span->count;
         for (size_t t = 0; t < span->count; t++) {
             size_t place = span->position + t;
             chunk->workspace->place[span->first + t] = (uint32_t)place;
@@ -207,6 +209,58 @@ static strata_status evaluate(struct strata__chunk *chunk, struct strata__device
     return not_finite(chunk);
 }
 
+/* ---- Long chunks ---- */
+
+size_t strata__chunk_tokens(const struct strata_model *model,
+                            const struct strata__workspace *workspace)
+{
+    bool longer = workspace->longest > workspace->tokens && strata__takes_long_chunks(model);
+    return longer ? workspace->longest : workspace->tokens;
+}
+
+/* False: they are as short as the host's already. */
+static bool shorten_chunks(struct strata__workspace *ws)
+{
+    if (ws->longest == ws->tokens)
+        return false;
+    ws->longest = ws->longest / 2 > ws->tokens ? ws->longest / 2 : ws->tokens;
+    return true;
+}
+
+/* Tokens of the chunk that have room in the workspace.  Those of long chunks whose logits are
+ * wanted would need room for these, too. */
+static size_t room_for(const struct strata__chunk *chunk)
+{
+    struct strata__workspace *ws = chunk->workspace;
+    if (chunk->logit_rows > 1)
+        return ws->tokens;
+    for (;;) {
+        size_t room = strata__chunk_tokens(chunk->model, ws);
+        size_t tokens = chunk->count < room ? chunk->count : room;
+        if (tokens <= ws->tokens || strata__workspace_extend(ws, chunk->model, tokens) == STRATA_OK)
+            return room;
+        shorten_chunks(ws);
+    }
+}
+
+/* Leaves of a chunk what can be evaluated together now. */
+static void cut(struct strata__chunk *chunk)
+{
+    size_t room = room_for(chunk), first_row = chunk->count - chunk->logit_rows, spans = 0;
+    if (chunk->count <= room)
+        return;
+    for (chunk->count = 0; spans < chunk->n_spans && chunk->count < room; spans++) {
+        struct strata__span *span = &chunk->spans[spans];
+        size_t left = room - chunk->count;
+        if (span->count > left && chunk->model->hp.encoder)
+            break;
+        span->count = span->count < left ? span->count : left;
+        chunk->count += span->count;
+    }
+    chunk->n_spans = spans;
+    chunk->logit_rows = chunk->count > first_row ? chunk->count - first_row : 0;
+}
+
 static bool caches_lost(const struct strata__chunk *chunk)
 {
     bool lost = false;
@@ -217,21 +271,22 @@ static bool caches_lost(const struct strata__chunk *chunk)
 
 strata_status strata__forward(struct strata__chunk *chunk)
 {
-    place_tokens(chunk);
     strata__residency_enter(chunk->model);
     double began = strata__clock_ms();
-    for (size_t i = 0; i < chunk->n_spans && !chunk->model->hp.encoder; i++)
-        chunk->spans[i].kv->used = chunk->spans[i].position + chunk->spans[i].count;
     strata_status status = STRATA_OK;
     for (bool again = true; again;) {
         struct strata__device *failed = NULL;
         again = false;
+        cut(chunk);
+        place_tokens(chunk);
         status = caches_lost(chunk) ? STRATA_E_DEVICE : evaluate(chunk, &failed);
         if (status == STRATA_E_DEVICE && failed) {
             strata__residency_lose(chunk->model, failed);
             again = !caches_lost(chunk);
         } else if (strata__is_full(status) && failed) {
-            again = strata__residency_lower(chunk->model, failed);
+            bool longer = chunk->count > chunk->workspace->tokens;
+            again = (longer && shorten_chunks(chunk->workspace)) ||
+                    strata__residency_lower(chunk->model, failed);
         }
     }
     bool decoded = chunk->count == chunk->n_spans && !chunk->model->hp.encoder;

@@ -6,8 +6,10 @@
 #include "model.h"
 
 /* Tokens evaluated together, at most: long enough that unpacking a weight panel is spread over many
- * tokens, short enough that activations stay in the caches. */
+ * tokens, short enough that activations stay in the caches; and where all layers are on devices,
+ * whose many processors want more. */
 #define STRATA__CHUNK 512
+#define STRATA__LONG_CHUNK 4096
 
 /* Positions that a single token sees are cut into parts, which threads share and which are put
  * together in order: of 256 positions, of 512 or 1024 where there would be more than four, since
@@ -22,6 +24,8 @@
  * or an encoder. */
 struct strata__workspace {
     size_t tokens;
+    size_t longest; /* chunk where all layers are on devices; less once such a one found no room */
+    size_t rows;    /* of X, DELTA, rope, place and visible: at least `tokens` */
     float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
     size_t width[STRATA__BUF_COUNT];
     float *rope;       /* [tokens][2 * rope_pairs]: cos, sin of each position */
@@ -52,6 +56,11 @@ strata_status strata__workspace_open(struct strata__workspace *workspace,
                                      size_t context);
 void strata__workspace_close(struct strata__workspace *workspace);
 
+/* Room for `tokens` tokens (at most ws->longest) in the buffers that devices share with the host,
+ * which lose what they hold.  E_NOMEM, E_BUDGET: those that there were serve as before. */
+strata_status strata__workspace_extend(struct strata__workspace *workspace,
+                                       const struct strata_model *model, size_t tokens);
+
 /* Successive tokens of one sequence in a chunk; of an encoder all of it, without cache. */
 struct strata__span {
     struct strata__kv_cache *kv;
@@ -63,10 +72,10 @@ struct strata__span {
 struct strata__chunk {
     const struct strata_model *model;
     struct strata__workspace *workspace;
-    const struct strata__span *spans; /* in order, covering all tokens */
+    struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
     const int32_t *ids;           /* checked by the caller */
-    size_t count;                 /* 1 .. workspace->tokens */
+    size_t count;                 /* 1 or more */
     float *logits;                /* rows of vocab floats for the last `logit_rows` tokens */
     size_t logit_rows;            /* 0 .. count */
     strata_candidate *candidates; /* [logit_rows][n_candidates]: what is wanted of the logits, */
@@ -134,14 +143,20 @@ void strata__run_step(struct strata__chunk *chunk, const struct strata__step *st
 /* Runs steps of whole layers on the CPU's threads; the tokens are embedded (evaluate.c). */
 void strata__run_steps(struct strata__chunk *chunk, const struct strata__step *steps, size_t count);
 
+/* Tokens of a chunk of the model, at most, while its layers are where they are now. */
+size_t strata__chunk_tokens(const struct strata_model *model,
+                            const struct strata__workspace *workspace);
+
 /* Stores keys and values of the tokens and computes the logits or candidates; of an encoder,
- * computes the pooled vectors.  Every key/value cache of the spans is where the model's layers are
- * (residency.h). E_CANCELLED when a span's *cancel became true (within two layers; nothing is to be
- * used then); E_FORMAT naming the first layer whose result is not finite when the logits (vectors)
- * are not; E_DEVICE (without a message) when caches of the spans were on a device that was lost,
- * now or before: its layers are on the host, and those caches (kv.lost) are to be settled
- * (residency.h) and evaluated again.  A device that lacks room for a run, or that is lost without a
- * cache, only has its layers moved. */
+ * computes the pooled vectors.  A chunk that is longer than can be evaluated together is cut: what
+ * is left of it then (count, spans, of an encoder whole ones, and logit_rows) was evaluated, and
+ * the rest is for the caller to go on with.  Every key/value cache of the spans is where the
+ * model's layers are (residency.h). E_CANCELLED when a span's *cancel became true (within two
+ * layers; nothing is to be used then); E_FORMAT naming the first layer whose result is not finite
+ * when the logits (vectors) are not; E_DEVICE (without a message) when caches of the spans were on
+ * a device that was lost, now or before: its layers are on the host, and those caches (kv.lost) are
+ * to be settled (residency.h) and evaluated again.  A device that lacks room for a run, or that is
+ * lost without a cache, only has its layers moved. */
 strata_status strata__forward(struct strata__chunk *chunk);
 
 #endif

@@ -168,6 +168,20 @@ struct strata__stretch strata__stretch_at(const struct strata_model *model, size
     return stretch;
 }
 
+bool strata__takes_long_chunks(const struct strata_model *model)
+{
+    struct strata__residency *r = model->residency;
+    size_t count = model->hp.encoder ? r->n_layers : model->hp.layers;
+    bool all = true;
+    pthread_mutex_lock(&r->looking);
+    for (size_t i = 0; i < count; i++) {
+        const struct strata__device *device = r->layers[i].place.device;
+        all &= device && device->takes_long_chunks;
+    }
+    pthread_mutex_unlock(&r->looking);
+    return all;
+}
+
 /* ---- Events ---- */
 
 static const char *place_name(struct strata__place place)

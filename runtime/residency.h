@@ -84,6 +84,10 @@ struct strata__stretch {
 };
 struct strata__stretch strata__stretch_at(const struct strata_model *model, size_t step);
 
+/* True when all layers are on devices that take long chunks; a decoder's output head need not be,
+ * which has few rows. */
+bool strata__takes_long_chunks(const struct strata_model *model);
+
 /* Moves a layer with the keys and values of all open sessions.  By any thread that is not between
  * enter and leave; one at a time.  `reason` is the event's; a layer that is there already is none.
  * After an error the layer is where it was.  E_NOMEM: no room

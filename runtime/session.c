@@ -194,11 +194,12 @@ static void mark_chunk(strata_session *session, size_t position, size_t count)
     session->begins[position] = true;
 }
 
-/* Evaluates `count` tokens of the history from `position` on, one chunk. */
-static strata_status eval_chunk(strata_session *session, size_t position, size_t count,
+/* Evaluates up to *count tokens of the history from `position` on, one chunk; *count becomes the
+ * number of those that were. */
+static strata_status eval_chunk(strata_session *session, size_t position, size_t *count,
                                 struct results results)
 {
-    struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = count,
+    struct strata__span span = {&session->kv, &session->cancel, .first = 0, .count = *count,
                                 .position = position};
     struct strata__chunk chunk = {
         .model = session->model,
@@ -206,14 +207,16 @@ static strata_status eval_chunk(strata_session *session, size_t position, size_t
         .spans = &span,
         .n_spans = 1,
         .ids = session->history + position,
-        .count = count,
+        .count = *count,
         .logits = results.logits,
         .logit_rows = results.rows,
         .candidates = results.candidates,
         .n_candidates = results.n,
         .column_sums = session->column_sums,
     };
-    return strata__forward(&chunk);
+    STRATA_TRY(strata__forward(&chunk));
+    *count = chunk.count;
+    return STRATA_OK;
 }
 
 /* After a device with some of the keys and values was lost: computes those of the positions before
@@ -231,8 +234,9 @@ static strata_status restore(strata_session *session, size_t end)
             size_t next = at + 1;
             while (next < end && !session->begins[next])
                 next++;
-            status = eval_chunk(session, at, next - at, (struct results){0});
-            at = next;
+            size_t count = next - at; /* of a long chunk perhaps less than all */
+            status = eval_chunk(session, at, &count, (struct results){0});
+            at += count;
         }
         if (status != STRATA_OK) {
             bool again = status == STRATA_E_DEVICE;
@@ -245,7 +249,7 @@ static strata_status restore(strata_session *session, size_t end)
 }
 
 /* The same as eval_chunk, also when devices are lost before or meanwhile. */
-static strata_status eval_chunk_safely(strata_session *session, size_t position, size_t count,
+static strata_status eval_chunk_safely(strata_session *session, size_t position, size_t *count,
                                        struct results results)
 {
     for (;;) {
@@ -268,13 +272,14 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) {
         size_t left = count - done, position = session->position + done;
-        size_t m = left < session->workspace.tokens ? left : session->workspace.tokens;
+        size_t most = strata__chunk_tokens(session->model, &session->workspace);
+        size_t m = left < most ? left : most;
         size_t chunk_rows = logits == STRATA_LOGITS_ALL || m == left ? rows : 0;
         struct results part =
             results_from(&all, session->model, logits == STRATA_LOGITS_ALL ? done : 0,
                          chunk_rows < m ? chunk_rows : m);
+        status = eval_chunk_safely(session, position, &m, part);
         mark_chunk(session, position, m);
-        status = eval_chunk_safely(session, position, m, part);
         done += m;
     }
     if (status == STRATA_E_CANCELLED)

@@ -1,5 +1,6 @@
 /* Buffers of a session for forward.c: sizes follow from the model's hyper-parameters. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "forward.h"
 #include "memory.h"
@@ -74,7 +75,9 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
                                      size_t tokens, size_t context)
 {
     const struct strata__hparams *hp = &model->hp;
-    *ws = (struct strata__workspace){.tokens = tokens};
+    size_t longest = hp->encoder || context > STRATA__LONG_CHUNK ? STRATA__LONG_CHUNK : context;
+    *ws = (struct strata__workspace){
+        .tokens = tokens, .rows = tokens, .longest = larger(tokens, longest)};
     for (int i = 0; i < STRATA__BUF_COUNT; i++)
         ws->width[i] = strata__buffer_width(hp, (enum strata__buffer)i);
     for (int i = 0; i < STRATA__BUF_LOGITS; i++)
@@ -100,6 +103,45 @@ strata_status strata__workspace_open(struct strata__workspace *ws, const struct 
         STRATA_TRY(strata__alloc_aligned(&ws->lanes[i].scratch, scratch, "thread scratch"));
     }
     return STRATA_OK;
+}
+
+/* A larger buffer in place of the one at `buffer`. */
+static strata_status replace(void *buffer, size_t bytes)
+{
+    void *old, *fresh;
+    memcpy(&old, buffer, sizeof old);
+    STRATA_TRY(strata__alloc_aligned(&fresh, bytes, "activations"));
+    memcpy(buffer, &fresh, sizeof fresh);
+    strata__free(old);
+    return STRATA_OK;
+}
+
+static strata_status replace_all(struct strata__workspace *ws, const struct strata__hparams *hp,
+                                 size_t tokens)
+{
+    size_t row = hp->embedding * sizeof(float);
+    STRATA_TRY(replace(&ws->buffer[STRATA__BUF_X], tokens * row));
+    if (hp->encoder)
+        STRATA_TRY(replace(&ws->buffer[STRATA__BUF_DELTA], tokens * row));
+    STRATA_TRY(replace(&ws->rope, tokens * 2 * hp->rope_pairs * sizeof(float)));
+    STRATA_TRY(replace(&ws->place, tokens * sizeof *ws->place));
+    return replace(&ws->visible, tokens * sizeof *ws->visible);
+}
+
+strata_status strata__workspace_extend(struct strata__workspace *ws,
+                                       const struct strata_model *model, size_t tokens)
+{
+    size_t rows = ws->rows;
+    while (rows < tokens) /* not for each chunk that is a little longer than the one before */
+        rows = 2 * rows < ws->longest ? 2 * rows : ws->longest;
+    if (rows == ws->rows)
+        return STRATA_OK;
+    struct strata__scope before = strata__scope_set(model->for_context);
+    strata_status status = replace_all(ws, &model->hp, rows);
+    strata__scope_set(before);
+    if (status == STRATA_OK)
+        ws->rows = rows;
+    return status;
 }
 
 void strata__workspace_close(struct strata__workspace *ws)

@@ -126,12 +126,7 @@ uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
     return static_cast<uint64_t>((rows + 15) / 16) * strata_panel_bytes(type, k);
 }
 
-typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product &product);
-
-cudaError_t gemv(cudaStream_t stream, const Product &product)
-{
-    return packed_gemv(stream, &product, 1);
-}
+typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product *products, uint32_t count);
 
 /* A product of so many bytes of weights, in s seconds. */
 void print_product(const char *name, const char *type, uint32_t rows, uint32_t k, uint32_t m,
@@ -171,7 +166,7 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
     }
     double s = measure(repeat_of(m), [&](int i) {
         p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
-        must(kernel(stream, p), name);
+        must(kernel(stream, &p, 1), name);
     });
     print_product(name, type.name, rows, k, m, bytes, s, copy);
     for (unsigned char *memory : {weights, x, scale, y})
@@ -183,10 +178,10 @@ void bench_product(const char *name, ProductKernel kernel, const Type &type, uin
 void bench_products(const Type &type, double copy)
 {
     const uint32_t rows = quick ? 64 : 4096, k = quick ? 512 : 4096;
-    bench_product("packed", gemv, type, rows, k, 1, copy);
-    bench_product("packed", gemv, type, quick ? 64 : 14336, k, 1, copy);
+    bench_product("packed", packed_gemv, type, rows, k, 1, copy);
+    bench_product("packed", packed_gemv, type, quick ? 64 : 14336, k, 1, copy);
     for (uint32_t m : {2u, 4u, 8u}) {
-        bench_product("packed", gemv, type, rows, k, m, copy);
+        bench_product("packed", packed_gemv, type, rows, k, m, copy);
         bench_product("gemm", packed_gemm, type, rows, k, m, copy);
     }
     for (uint32_t m : {16u, 64u, 512u})

@@ -75,6 +75,8 @@ __device__ void sort(uint64_t *entries, unsigned width)
 __global__ void best_kernel(Level level)
 {
     uint64_t *entries = reinterpret_cast<uint64_t *>(shared_bytes);
+    let_next_start();
+    wait_for_inputs();
     const uint32_t n = level.n;
     const size_t row = static_cast<size_t>(blockIdx.y) * n;
     for (unsigned i = threadIdx.x; i < level.width; i += THREADS) {
@@ -127,8 +129,8 @@ cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint6
         level.best = parts == 1 ? best : nullptr;
         for (level.width = 2; level.width < least || level.width < k;)
             level.width *= 2;
-        cudaError_t error = launch(best_kernel, dim3(parts, rows), THREADS,
-                                   level.width * sizeof(uint64_t), stream, level);
+        cudaError_t error = launch_chained(best_kernel, dim3(parts, rows), THREADS,
+                                           level.width * sizeof(uint64_t), stream, level);
         if (error != cudaSuccess || parts == 1)
             return error;
         level.logits = nullptr;

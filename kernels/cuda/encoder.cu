@@ -106,6 +106,8 @@ __global__ void __launch_bounds__(THREADS) attend_spans_kernel(strata::SpanAtten
 {
     using T = Tile<PER, QUERIES>;
     const int LENGTH = PER * WARP;
+    let_next_start();
+    wait_for_inputs();
     const strata_cuda_span &span = a.spans[blockIdx.x];
     uint32_t n = span.count, begin = blockIdx.z * T::ROWS, dim = a.head_dim;
     if (begin >= n)
@@ -167,9 +169,9 @@ template <int PER, int QUERIES>
 cudaError_t launch_spans(cudaStream_t stream, const strata::SpanAttention &a)
 {
     using T = Tile<PER, QUERIES>;
-    return launch(attend_spans_kernel<PER, QUERIES>,
-                  dim3(a.n_spans, a.heads, (a.longest + T::ROWS - 1) / T::ROWS), THREADS,
-                  T::FLOATS * sizeof(float), stream, a);
+    return launch_chained(attend_spans_kernel<PER, QUERIES>,
+                          dim3(a.n_spans, a.heads, (a.longest + T::ROWS - 1) / T::ROWS), THREADS,
+                          T::FLOATS * sizeof(float), stream, a);
 }
 
 /* ---- Pooling ---- */
@@ -179,6 +181,8 @@ __global__ void __launch_bounds__(THREADS)
     pool_kernel(float *out, const float *x, const strata_cuda_span *spans, uint32_t pooling,
                 uint32_t n)
 {
+    let_next_start();
+    wait_for_inputs();
     const strata_cuda_span &span = spans[blockIdx.x];
     uint32_t column = blockIdx.y * WARP + lane_of();
     uint32_t from = pooling == STRATA_CUDA_POOL_LAST ? span.count - 1 : 0;
@@ -216,8 +220,8 @@ cudaError_t attend_spans(cudaStream_t stream, const SpanAttention &a)
 cudaError_t pool(cudaStream_t stream, float *out, const float *x, const strata_cuda_span *spans,
                  uint32_t n_spans, uint32_t pooling, uint32_t n)
 {
-    return launch(pool_kernel, dim3(n_spans, (n + WARP - 1) / WARP), THREADS,
-                  THREADS * sizeof(float), stream, out, x, spans, pooling, n);
+    return launch_chained(pool_kernel, dim3(n_spans, (n + WARP - 1) / WARP), THREADS,
+                          THREADS * sizeof(float), stream, out, x, spans, pooling, n);
 }
 
 } // namespace strata

@@ -6,7 +6,7 @@
  * and 2 * c + 1 of four columns, of the rows r and r + 8, which lie ready in the panel (packed.h),
  * and unpacks them to halves in registers: 1024 + q is a matter of bits, and a multiply-add makes
  * the weight of it.  The same columns of a token are 16 bytes of shared memory, which the lanes of
- * a warp read without conflicts.
+ * a warp read without conflicts.  Products of the same input are one launch.
  *
  * Weights are multiplied by 2^8 in halves, so that those of 2^-22 to 255 keep eleven bits; a larger
  * one becomes infinite.  Tokens have a power of two each (Prepared).
@@ -31,12 +31,11 @@ const uint32_t RESIDENT = 3; /* blocks of a multiprocessor */
 const float WEIGHTS = 256;   /* what weights are multiplied by */
 
 struct Work {
-    Output out;
-    const unsigned char *panels;
+    Group group; /* of a warp's panels */
     const uint16_t *x;
     const float *token_scale;
     uint32_t k, m;
-    uint32_t each;  /* warps with panels of their own: a divisor of WARPS; records of a slice in a
+    uint32_t each;  /* warps with units of their own: a divisor of WARPS; records of a slice in a
                      * turn */
     uint32_t slice; /* records of a slice: a multiple of each */
 };
@@ -199,9 +198,11 @@ template <int P> __device__ void add_slices(float (&sums)[P][TILES][4], uint32_t
 }
 
 template <int P>
-__device__ void store(const float (&sums)[P][TILES][4], const Work &w, uint32_t panel,
+__device__ void store(const float (&sums)[P][TILES][4], const Work &w, uint32_t unit,
                       uint32_t first)
 {
+    const Output out = w.group.of(unit).out;
+    const uint32_t first_row = (unit - w.group.before(unit)) * P * 16;
     UNROLL
     for (uint32_t i = 0; i < TILES * 2; i++) {
         const uint32_t token = first + 8 * (i / 2) + 2 * (lane_of() % 4) + i % 2;
@@ -210,10 +211,10 @@ __device__ void store(const float (&sums)[P][TILES][4], const Work &w, uint32_t 
         const float scale = w.token_scale[token] / WEIGHTS;
         UNROLL
         for (uint32_t j = 0; j < 2 * P; j++) {
-            const uint32_t row = (panel + j / 2) * 16 + lane_of() / 4 + 8 * (j % 2);
-            const bool there = row < w.out.rows;
+            const uint32_t row = first_row + j / 2 * 16 + lane_of() / 4 + 8 * (j % 2);
+            const bool there = row < out.rows;
             if (there)
-                w.out.store(token, row, sums[j / 2][i / 2][2 * (j % 2) + i % 2] * scale);
+                out.store(token, row, sums[j / 2][i / 2][2 * (j % 2) + i % 2] * scale);
         }
     }
 }
@@ -225,13 +226,15 @@ template <class F, int P> struct Reader {
     uint32_t there, record, end; /* panels that there are; the next record */
     Raw<F> next[P];
 
-    __device__ Reader(const Work &w, uint32_t panel)
+    __device__ Reader(const Work &w, uint32_t unit)
     {
-        const uint32_t all = (w.out.rows + 15) / 16;
+        const Group::Matrix matrix = w.group.of(unit);
+        const uint32_t all = (matrix.out.rows + 15) / 16;
+        const uint32_t panel = (unit - w.group.before(unit)) * P;
         area = scale_area<F>(w.k);
         bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
         there = panel < all ? all - panel : 0;
-        panels = w.panels + (there ? panel : 0) * bytes;
+        panels = matrix.panels + (there ? panel : 0) * bytes;
         record = warp_of() / w.each * w.slice;
         end = record + w.slice < w.k / 32 ? record + w.slice : w.k / 32;
         load();
@@ -258,11 +261,11 @@ __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm_kernel(Work w)
 {
     Staged &staged = *reinterpret_cast<Staged *>(shared_bytes);
     const uint32_t first = blockIdx.y * TOKENS;
-    const uint32_t panel = (blockIdx.x * w.each + warp_of() % w.each) * P;
+    const uint32_t unit = blockIdx.x * w.each + warp_of() % w.each;
     const uint32_t tiles = w.m - first < TOKENS ? (w.m - first + 7) / 8 : TILES;
     const uint32_t own = warp_of() / w.each * w.each; /* the first slot of the warp's slice */
     const uint32_t turns = w.slice / w.each;
-    Reader<F, P> reader(w, panel);
+    Reader<F, P> reader(w, unit);
     float sums[P][TILES][4] = {};
     let_next_start();
     wait_for_inputs();
@@ -283,16 +286,18 @@ __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm_kernel(Work w)
     if (w.each < WARPS)
         add_slices<P>(sums, w.each);
     if (warp_of() < w.each)
-        store<P>(sums, w, panel, first);
+        store<P>(sums, w, unit, first);
 }
 
 /* ---- Launches ---- */
 
 template <class F, int P>
-cudaError_t run_panels(cudaStream_t stream, Work w, uint32_t groups, uint32_t multiprocessors)
+cudaError_t run_panels(cudaStream_t stream, const Product *products, uint32_t count, Work w,
+                       uint32_t multiprocessors)
 {
-    const uint32_t units = ((w.out.rows + 15) / 16 + P - 1) / P;
-    /* The most panels of a block with which all multiprocessors have work. */
+    w.group = Group(products, count, P);
+    const uint32_t units = w.group.units, groups = (w.m + TOKENS - 1) / TOKENS;
+    /* The most units of a block with which all multiprocessors have work. */
     w.each = WARPS;
     while (w.each > 1 && (units + w.each - 1) / w.each * groups < 2 * multiprocessors)
         w.each /= 2;
@@ -302,17 +307,18 @@ cudaError_t run_panels(cudaStream_t stream, Work w, uint32_t groups, uint32_t mu
     return launch_chained(gemm_kernel<F, P>, grid, WARPS * WARP, shared_size<P>(), stream, w);
 }
 
-template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
+template <class F>
+cudaError_t run(cudaStream_t stream, const Product *products, uint32_t count, const Work &w)
 {
-    const uint32_t panels = (w.out.rows + 15) / 16, groups = (w.m + TOKENS - 1) / TOKENS;
-    int count;
-    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &count);
+    int attribute;
+    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &attribute);
     if (error != cudaSuccess)
         return error;
-    const uint32_t multiprocessors = static_cast<uint32_t>(count);
-    if (panels / 2 * groups < multiprocessors)
-        return run_panels<F, 1>(stream, w, groups, multiprocessors);
-    return run_panels<F, 2>(stream, w, groups, multiprocessors);
+    const uint32_t multiprocessors = static_cast<uint32_t>(attribute);
+    const uint32_t pairs = Group(products, count, 2).units;
+    if (pairs * ((w.m + TOKENS - 1) / TOKENS) < multiprocessors)
+        return run_panels<F, 1>(stream, products, count, w, multiprocessors);
+    return run_panels<F, 2>(stream, products, count, w, multiprocessors);
 }
 
 } // namespace
@@ -320,16 +326,19 @@ template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
 namespace strata
 {
 
-cudaError_t packed_gemm(cudaStream_t stream, const Product &p)
+cudaError_t packed_gemm(cudaStream_t stream, const Product *products, uint32_t count)
 {
-    Work w = {Output(p),   static_cast<const unsigned char *>(p.weights),
-              p.in.halves, p.in.token_scale,
-              p.k,         p.m,
-              0,           0};
-    switch (p.type) {
+    Work w = {};
+    if (count == 0 || count > GROUP)
+        return cudaErrorNotSupported;
+    w.x = products->in.halves;
+    w.token_scale = products->in.token_scale;
+    w.k = products->k;
+    w.m = products->m;
+    switch (products->type) {
 #define X(id, ...) \
     case id:       \
-        return run<Format<__VA_ARGS__>>(stream, w);
+        return run<Format<__VA_ARGS__>>(stream, products, count, w);
         STRATA_CUDA_FORMATS(X)
 #undef X
     default:

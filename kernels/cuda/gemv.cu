@@ -92,28 +92,12 @@ template <class F> struct Record {
     }
 };
 
-struct Matrix {
-    Output out;
-    const unsigned char *panels;
-    uint32_t end; /* panels of it and of those before it */
-};
-
 struct Work {
-    Matrix matrix[GROUP];
-    uint32_t panels, k, m;
+    Group group; /* of panels */
+    uint32_t k, m;
     uint32_t share; /* warps of a panel: a power of two */
     Prepared in;
     Prelude prelude; /* x: the block prepares its token's activations in shared memory */
-
-    /* Of these kernels' parameters nothing is indexed by what is not known to the compiler. */
-    __device__ Matrix of(uint32_t panel) const
-    {
-        return panel < matrix[0].end ? matrix[0] : panel < matrix[1].end ? matrix[1] : matrix[2];
-    }
-    __device__ uint32_t before(uint32_t panel) const
-    {
-        return panel < matrix[0].end ? 0 : panel < matrix[1].end ? matrix[0].end : matrix[1].end;
-    }
 };
 
 /* Blocks of a multiprocessor. */
@@ -247,10 +231,11 @@ template <class F> struct Reader {
     }
     __device__ void load()
     {
-        if (panel >= w.panels || record() >= w.k / 32)
+        if (panel >= w.group.units || record() >= w.k / 32)
             return;
         size_t bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
-        const unsigned char *at = w.of(panel).panels + (panel - w.before(panel)) * bytes;
+        const unsigned char *at =
+            w.group.of(panel).panels + (panel - w.group.before(panel)) * bytes;
         next.load(at, area, record(), lane_of() % 4);
     }
     /* The octet that was loaded; loads the one behind it. */
@@ -304,10 +289,10 @@ __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_pa
     uint32_t slots = blockDim.x / WARP / w.share;
     for (uint32_t i = threadIdx.x; i < slots * T * 16; i += blockDim.x) {
         uint32_t slot = i / (T * 16), panel = first_panel + slot, token = first + i / 16 % T;
-        if (panel >= w.panels)
+        if (panel >= w.group.units)
             return;
-        const Matrix matrix = w.of(panel);
-        uint32_t row = (panel - w.before(panel)) * 16 + i % 16;
+        const Group::Matrix matrix = w.group.of(panel);
+        uint32_t row = (panel - w.group.before(panel)) * 16 + i % 16;
         float sum = 0;
         for (uint32_t warp = 0; warp < w.share; warp++)
             sum += shared[(slot * w.share + warp) * T * 16 + i % (T * 16)];
@@ -329,9 +314,9 @@ __global__ void __launch_bounds__(WARPS *WARP, resident<T, q8>()) packed_kernel(
         w.prelude.x ? prepare_own(w, shared_bytes + 2 * sums_floats<T>() * sizeof(float)) : w.in;
     const uint32_t slots = blockDim.x / WARP / w.share;
     bool odd = false;
-    for (uint32_t panel = blockIdx.x * slots; panel < w.panels; panel += reader.step) {
+    for (uint32_t panel = blockIdx.x * slots; panel < w.group.units; panel += reader.step) {
         float sums[T][4] = {};
-        bool works = panel + warp_of() / w.share < w.panels;
+        bool works = panel + warp_of() / w.share < w.group.units;
         for (uint32_t octet = reader.first_octet; works && octet < reader.octets;
              octet += w.share) {
             uint32_t index = octet * OCTET + lane_of() / 4;
@@ -363,9 +348,9 @@ template <class F, int T, bool q8> cudaError_t run_tokens(cudaStream_t stream, W
     while (w.share < octets && w.share < WARPS)
         w.share *= 2;
     uint32_t slots = 1; /* panels that a block takes at a time */
-    while (slots * w.share < WARPS && w.panels > slots * room)
+    while (slots * w.share < WARPS && w.group.units > slots * room)
         slots *= 2;
-    const uint32_t blocks = (w.panels + slots - 1) / slots, warps = slots * w.share;
+    const uint32_t blocks = (w.group.units + slots - 1) / slots, warps = slots * w.share;
     dim3 grid(blocks < room ? blocks : room, (w.m + T - 1) / T);
     size_t shared = 2 * warps * T * 16 * sizeof(float);
     if (w.prelude.x)
@@ -392,14 +377,7 @@ cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t c
     Work w = {};
     if (count == 0 || count > GROUP || (products->prelude.x && products->k > GEMV_MOST_OWN))
         return cudaErrorNotSupported;
-    for (uint32_t i = 0; i < GROUP; i++) {
-        if (i < count) {
-            w.panels += (products[i].rows + 15) / 16;
-            w.matrix[i].out = Output(products[i]);
-            w.matrix[i].panels = static_cast<const unsigned char *>(products[i].weights);
-        }
-        w.matrix[i].end = w.panels;
-    }
+    w.group = Group(products, count, 1);
     w.k = products->k;
     w.m = products->m;
     w.in = products->in;

@@ -56,8 +56,8 @@ struct Product {
                          * encoders */
 };
 
-/* Products of the same type and input are one launch of packed_gemv, up to so many; and columns
- * that it prepares itself, at most. */
+/* Products of the same type and input are one launch, up to so many; and columns that packed_gemv
+ * prepares itself, at most. */
 const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
 
 /* How a packed product of m tokens takes its activations where it may have them in 8 bits: that
@@ -69,7 +69,7 @@ bool takes_halves(uint32_t m);
 cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
 cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t count);
-cudaError_t packed_gemm(cudaStream_t stream, const Product &product);
+cudaError_t packed_gemm(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_gemv(cudaStream_t stream, const Product &product);
 
 /* Where a token's keys and values are: of its span, for a layer. */

@@ -41,6 +41,8 @@ template <class F> __device__ uint32_t columns_of(const unsigned char *record, u
 
 template <class F> __global__ void packed_kernel(Table t)
 {
+    let_next_start();
+    wait_for_inputs();
     const uint32_t id = static_cast<uint32_t>(t.ids[blockIdx.x]), row = id % 16;
     const uint32_t records = t.cols / 32, n = t.cols / 4;
     const size_t area = scale_area<F>(t.cols);
@@ -88,6 +90,8 @@ struct Bf16 {
 
 template <class E> __global__ void float_kernel(Table t)
 {
+    let_next_start();
+    wait_for_inputs();
     const uint32_t n = t.cols;
     const E *row = reinterpret_cast<const E *>(
         t.weights + static_cast<uint64_t>(t.ids[blockIdx.x]) * t.row_bytes);
@@ -128,7 +132,7 @@ cudaError_t look_up(cudaStream_t stream, float *y, const int32_t *ids, uint32_t 
     default:
         break;
     }
-    return kernel ? launch(kernel, grid, THREADS, 0, stream, t) : cudaErrorNotSupported;
+    return kernel ? launch_chained(kernel, grid, THREADS, 0, stream, t) : cudaErrorNotSupported;
 }
 
 } // namespace strata

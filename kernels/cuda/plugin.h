@@ -80,7 +80,7 @@ enum strata_cuda_prelude {
     STRATA_CUDA_RMS_NORM,   /* rms_norm(in); `in` stays */
     STRATA_CUDA_SILU_GATE,  /* silu(in) * UP; `in` stays */
     STRATA_CUDA_LAYER_NORM, /* in = layer_norm(in [+ DELTA + addend]) */
-    STRATA_CUDA_GELU,       /* in = gelu(in + addend) */
+    STRATA_CUDA_GELU,       /* gelu(in + addend); `in` is not looked at again */
 };
 
 /* What a span's rows become; a mean unless the first or the last row. */

@@ -91,18 +91,7 @@ static inline cudaError_t device_attribute(cudaDeviceAttr attribute, int *value)
     return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
 }
 
-/* Launch a kernel; the status is that of the launch alone. */
-template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared,
-                   cudaStream_t stream, Arguments... arguments)
-{
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-}
+/* Launches a kernel; the status is that of the launch alone. */
 template <class... Parameters, class... Arguments>
 cudaError_t launch_chained(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
                            size_t shared, cudaStream_t stream, Arguments... arguments)

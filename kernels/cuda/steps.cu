@@ -51,13 +51,14 @@ Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t
     return p;
 }
 
-/* The input as the products take it, unless they prepare it themselves.  Encoders' rows change
- * where they are. */
+/* The input as the products take it, unless they prepare it themselves.  Rows that a later step
+ * adds to, as it finds them, change where they are. */
 cudaError_t prepare(const Runner &r, Projection *p)
 {
     const bool as_it_is = p->step.prelude == STRATA_CUDA_AS_IT_IS;
-    const bool in_place = p->prelude.of_encoders();
-    if (p->m == 1 && !in_place && !p->takes[FLOATS] && !p->takes[HALVES] && p->k <= GEMV_MOST_OWN)
+    const bool in_place = p->step.prelude == STRATA_CUDA_LAYER_NORM;
+    if (p->m == 1 && !p->prelude.of_encoders() && !p->takes[FLOATS] && !p->takes[HALVES] &&
+        p->k <= GEMV_MOST_OWN)
         return cudaSuccess;
     const Prelude prelude = p->prelude;
     p->prelude = Prelude();

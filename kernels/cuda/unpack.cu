@@ -178,13 +178,14 @@ __global__ void __launch_bounds__(THREADS)
     const int quad = static_cast<int>(threadIdx.x % 4), c = static_cast<int>(threadIdx.x / 4 % 4);
     int exponent[4] = {0, 0, 0, 0};
     float factor[4];
-    if (exponents) {
+    let_next_start();
+    if (exponents)
         find_exponents<F>(exponent, panel, k, quad);
-        if (threadIdx.x < 4 && blockIdx.y == 0)
-            for (uint32_t r = 0; r < 4; r++)
-                if (first + 4 * threadIdx.x + r < rows)
-                    exponents[first + 4 * threadIdx.x + r] = exponent[r];
-    }
+    wait_for_inputs();
+    if (exponents && threadIdx.x < 4 && blockIdx.y == 0)
+        for (uint32_t r = 0; r < 4; r++)
+            if (first + 4 * threadIdx.x + r < rows)
+                exponents[first + 4 * threadIdx.x + r] = exponent[r];
     for (int r = 0; r < 4; r++)
         factor[r] = power_of_two(-exponent[r]);
     for (uint32_t record = begin + threadIdx.x / 16; record < end; record += THREADS / 16)
@@ -203,11 +204,12 @@ cudaError_t run(cudaStream_t stream, void *out, int *exponents, BlasType type, c
         first / 16 * (area + static_cast<size_t>(p.k / 32) * F::quant_bytes);
     const dim3 grid((rows + 15) / 16, (p.k / 32 + RECORDS - 1) / RECORDS);
     if (type == BLAS_HALF)
-        return launch(unpack_kernel<F, uint16_t>, grid, THREADS,
-                      THREADS / WARP * 16 * sizeof(float), stream, static_cast<uint16_t *>(out),
-                      exponents, panels, p.k, rows);
-    return launch(unpack_kernel<F, float>, grid, THREADS, 0, stream, static_cast<float *>(out),
-                  static_cast<int *>(nullptr), panels, p.k, rows);
+        return launch_chained(unpack_kernel<F, uint16_t>, grid, THREADS,
+                              THREADS / WARP * 16 * sizeof(float), stream,
+                              static_cast<uint16_t *>(out), exponents, panels, p.k, rows);
+    return launch_chained(unpack_kernel<F, float>, grid, THREADS, 0, stream,
+                          static_cast<float *>(out), static_cast<int *>(nullptr), panels, p.k,
+                          rows);
 }
 
 /* ---- Float rows ---- */
@@ -217,6 +219,8 @@ __global__ void widen_kernel(float *out, const unsigned char *weights, uint64_t 
                              uint32_t k, int bf16)
 {
     const uint16_t *row = reinterpret_cast<const uint16_t *>(weights + blockIdx.x * row_bytes);
+    let_next_start();
+    wait_for_inputs();
     for (uint32_t i = threadIdx.x; i < k; i += THREADS)
         out[static_cast<size_t>(blockIdx.x) * k + i] = bf16 ? from_bf16(row[i]) : from_half(row[i]);
 }
@@ -233,6 +237,8 @@ __device__ uint16_t to_bf16(float value)
 __global__ void bf16_kernel(uint16_t *out, const float *x, uint64_t n)
 {
     uint64_t i = static_cast<uint64_t>(blockIdx.x) * THREADS + threadIdx.x;
+    let_next_start();
+    wait_for_inputs();
     if (i < n)
         out[i] = to_bf16(x[i]);
 }
@@ -245,6 +251,8 @@ __global__ void finish_kernel(Output out, const float *raw, const float *of_toke
 {
     const uint32_t i = blockIdx.x * THREADS + threadIdx.x, first = blockIdx.y * TOKENS;
     const uint32_t end = tokens - first < TOKENS ? tokens : first + TOKENS;
+    let_next_start();
+    wait_for_inputs();
     if (i >= rows)
         return;
     const int exponent = of_row ? of_row[i] : 0;
@@ -278,16 +286,17 @@ cudaError_t unpack(cudaStream_t stream, void *out, int *exponents, BlasType type
 cudaError_t widen(cudaStream_t stream, float *out, const Product &product, uint32_t first,
                   uint32_t rows)
 {
-    return launch(widen_kernel, dim3(rows), THREADS, 0, stream, out,
-                  static_cast<const unsigned char *>(product.weights) + first * product.row_bytes,
-                  product.row_bytes, product.k, product.type == 30);
+    return launch_chained(widen_kernel, dim3(rows), THREADS, 0, stream, out,
+                          static_cast<const unsigned char *>(product.weights) +
+                              first * product.row_bytes,
+                          product.row_bytes, product.k, product.type == 30);
 }
 
 cudaError_t narrow(cudaStream_t stream, uint16_t *out, const float *x, uint32_t rows, uint32_t n)
 {
     uint64_t all = static_cast<uint64_t>(rows) * n;
-    return launch(bf16_kernel, dim3(static_cast<unsigned>((all + THREADS - 1) / THREADS)), THREADS,
-                  0, stream, out, x, all);
+    return launch_chained(bf16_kernel, dim3(static_cast<unsigned>((all + THREADS - 1) / THREADS)),
+                          THREADS, 0, stream, out, x, all);
 }
 
 cudaError_t finish(cudaStream_t stream, const Product &product, const float *raw,
@@ -296,8 +305,8 @@ cudaError_t finish(cudaStream_t stream, const Product &product, const float *raw
     dim3 grid((rows + THREADS - 1) / THREADS, (product.m + TOKENS - 1) / TOKENS);
     if (raw == product.y && !of_token && !product.bias && !product.accumulate)
         return cudaSuccess;
-    return launch(finish_kernel, grid, THREADS, 0, stream, Output(product), raw, of_token, of_row,
-                  product.m, first, rows);
+    return launch_chained(finish_kernel, grid, THREADS, 0, stream, Output(product), raw, of_token,
+                          of_row, product.m, first, rows);
 }
 
 } // namespace strata

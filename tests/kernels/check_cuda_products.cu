@@ -1,4 +1,6 @@
 /* Checks of products. */
+#include <deque>
+
 #include "check_cuda.cuh"
 
 using namespace strata;
@@ -113,18 +115,24 @@ std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigne
 namespace
 {
 
-/* A packed matrix and tokens for it. */
+/* A packed matrix and tokens for it; those of another one, perhaps. */
 struct Case {
+    strata_type type;
     Shape s;
     const char *name;
     std::vector<float> weights, x;
     std::vector<unsigned char> panels;
 
-    explicit Case(strata_type type)
-        : s(random_shape(strata_block_format(type)->block_elems)),
-          name(strata_block_format(type)->name), weights(static_cast<size_t>(s.rows) * s.k),
-          x(floats(static_cast<size_t>(s.m) * s.k))
+    explicit Case(strata_type type_, const Case *like = nullptr)
+        : type(type_), s(random_shape(strata_block_format(type)->block_elems)),
+          name(strata_block_format(type)->name)
     {
+        if (like) {
+            s.k = like->s.k;
+            s.m = like->s.m;
+        }
+        weights.resize(static_cast<size_t>(s.rows) * s.k);
+        x = like ? like->x : floats(static_cast<size_t>(s.m) * s.k);
         const struct strata_block_format *format = strata_block_format(type);
         std::vector<float> source = floats(weights.size());
         std::vector<unsigned char> blocks(weights.size() / format->block_elems *
@@ -136,7 +144,7 @@ struct Case {
     }
 
     /* What the reference computes, with activations in 8 bits or as they are. */
-    std::vector<float> wanted(strata_type type, bool quants) const
+    std::vector<float> wanted(bool quants) const
     {
         std::vector<int8_t> q(x.size());
         std::vector<float> scale(x.size() / 32), total(x.size() / 32), y(s.m * s.ldy, 7);
@@ -159,30 +167,69 @@ struct Case {
 
 enum Way { QUANTS, FLOATS, HALVES, OWN, WAYS }; /* OWN: the kernel prepares its 8 bits itself */
 
-/* A product, and one of fewer rows behind it: packed_products may make one launch of both. */
-void check_way(const Case &c, strata_type type, Way way, const Prelude &plain,
-               const Prepared &input, const unsigned char *panels)
+/* A product of some rows of a case, from a panel on. */
+struct Part {
+    const Case &c;
+    unsigned first;
+    Shape s;
+    Ends ends;
+    Device<float> y;
+
+    explicit Part(const Case &c_)
+        : c(c_), first(16 * below((c.s.rows + 15) / 16)), s(shape_of(c, first)), ends(s),
+          y(std::vector<float>(s.m * s.ldy, 7))
+    {
+    }
+    static Shape shape_of(const Case &c, unsigned first)
+    {
+        Shape s = c.s;
+        s.rows = below(2) ? c.s.rows - first : 1 + below(c.s.rows - first);
+        s.ldy = s.rows + below(3);
+        return s;
+    }
+    Product product(const unsigned char *panels) const
+    {
+        size_t at = first / 16 * strata_panel_bytes(c.type, s.k);
+        return ends.product(s, y.data, panels + at, c.type);
+    }
+    void compare(const char *what, const std::vector<float> &all, bool halves) const
+    {
+        std::vector<float> wanted(s.m * s.ldy, 7);
+        for (unsigned t = 0; t < s.m; t++)
+            for (unsigned i = 0; i < s.rows; i++)
+                wanted[t * s.ldy + i] = all[t * c.s.ldy + first + i];
+        std::vector<float> weights(c.weights.begin() + static_cast<long>(first) * s.k,
+                                   c.weights.end());
+        compare_product(what, c.name, s, y.host(), ends.of(s, wanted), weights, c.x, halves);
+    }
+};
+
+/* Up to GROUP products of the same input at once: of those of one type that follow each other
+ * packed_products makes one launch. */
+void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelude &plain,
+               const Prepared &input, const Device<unsigned char> *panels)
 {
     static const char *const names[] = {"packed_q8", "packed_f32", "packed, halves",
                                         "packed_q8, prepared by itself"};
-    const Shape &s = c.s;
-    Ends ends(s);
-    Device<float> y(std::vector<float>(s.m * s.ldy, 7)), again(y.host());
-    Product p = ends.product(s, y.data, panels, type);
-    if (way == OWN)
-        p.prelude = plain;
-    else
-        p.in = input;
-    Product both[] = {p, p};
-    both[1].y = again.data;
-    both[1].rows = s.rows < 17 ? s.rows : s.rows - 16;
-    must(packed_products(stream, both, 2), c.name);
-    std::vector<float> wanted = ends.of(s, c.wanted(type, way == QUANTS || way == OWN));
-    compare_product(names[way], c.name, s, y.host(), wanted, c.weights, c.x, way == HALVES);
-    Shape part = s;
-    part.rows = both[1].rows;
-    compare_product("the second of two", c.name, part, again.host(), wanted, c.weights, c.x,
-                    way == HALVES);
+    Product products[GROUP];
+    std::deque<Part> parts; /* they stay where they are */
+    std::vector<unsigned> chosen;
+    std::vector<float> wanted[2];
+    unsigned count = 1 + below(GROUP);
+    for (unsigned i = 0; i < n_cases; i++)
+        wanted[i] = cases[i]->wanted(way == QUANTS || way == OWN);
+    for (unsigned i = 0; i < count; i++) {
+        chosen.push_back(below(n_cases));
+        parts.emplace_back(*cases[chosen[i]]);
+        products[i] = parts[i].product(panels[chosen[i]].data);
+        if (way == OWN)
+            products[i].prelude = plain;
+        else
+            products[i].in = input;
+    }
+    must(packed_products(stream, products, count), cases[0]->name);
+    for (unsigned i = 0; i < count; i++)
+        parts[i].compare(names[way], wanted[chosen[i]], way == HALVES);
 }
 
 } // namespace
@@ -190,7 +237,13 @@ void check_way(const Case &c, strata_type type, Way way, const Prelude &plain,
 void check_packed(strata_type type)
 {
     const Case c(type);
-    Device<unsigned char> panels(c.panels);
+    strata_type other = static_cast<strata_type>(below(STRATA_TYPE_COUNT));
+    if (!reference.packed_q8[other] || c.s.k % strata_block_format(other)->block_elems)
+        other = type;
+    const Case second(other, &c);
+    const Case *const cases[] = {&c, &second};
+    const Device<unsigned char> panels[2] = {Device<unsigned char>(c.panels),
+                                             Device<unsigned char>(second.panels)};
     Device<float> x(c.x), scale(c.x.size() / 32), token_scale(c.s.m);
     Device<int8_t> q(c.x.size());
     Device<int16_t> sum(c.x.size() / 16);
@@ -209,7 +262,7 @@ void check_packed(strata_type type)
         }
         bool serves = way == OWN ? c.s.m == 1 : way != QUANTS || !takes_halves(c.s.m);
         if (serves)
-            check_way(c, type, static_cast<Way>(way), plain, input, panels.data);
+            check_way(cases, 2, static_cast<Way>(way), plain, input, panels);
     }
 }
 

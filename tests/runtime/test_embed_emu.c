@@ -20,8 +20,8 @@ enum { EMU_ALLOC, EMU_COPY, EMU_LAUNCH };
 
 /* ---- Sequences ---- */
 
-/* More tokens than a batch has, of lengths from one token on; the first ones for runs that are
- * repeated often, since the emulator is slow. */
+/* More tokens than a batch of the CPU has, of lengths from one token on; the first ones for runs
+ * that are repeated often, since the emulator is slow. */
 enum { SEQUENCES = 24, FEW = 3, MOST = 70 };
 enum { IDS = 100 };  /* of the small model's vocabulary */
 static size_t count; /* of the sequences that are used */
@@ -159,6 +159,43 @@ static void on_a_device(void **state)
         }
         free(wanted);
     }
+}
+
+/* All sequences in one run where all layers are on a device: as many launches as for a few of them;
+ * in the CPU's batches where one is not, also when it moves or is lost meanwhile. */
+static void long_batches(void **state)
+{
+    (void)state;
+    float *wanted = wanted_of(STRATA_COMPUTE_F32, SEQUENCES);
+    emu.reset(1, 1 << 30);
+    struct engine engine = open_on("emu", TINY, STRATA_COMPUTE_F32);
+    unsigned long launches[4];
+    for (int i = 0; i < 4; i++) {
+        if (i == 2)
+            assert_int_equal(strata_model_move(engine.model, 1, STRATA_ON_HOST, NULL), STRATA_OK);
+        count = i % 2 ? SEQUENCES : FEW;
+        launches[i] = emu.launches();
+        is_near(&engine, STRATA_COMPUTE_F32, encode_all(&engine), wanted, "in a long batch");
+        launches[i] = emu.launches() - launches[i];
+    }
+    assert_int_equal(launches[1], launches[0]);
+    assert_int_equal(launches[3], 2 * launches[2]);
+    engine_close(&engine);
+    for (size_t bytes = 1u << 20; bytes < (6u << 20); bytes += 1u << 20) {
+        emu.reset(1, bytes);
+        engine = open_on("emu", TINY, STRATA_COMPUTE_F32);
+        is_near(&engine, STRATA_COMPUTE_F32, encode_all(&engine), wanted, "with little memory");
+        engine_close(&engine);
+    }
+    for (unsigned nth = 1; nth < 40; nth += 12) {
+        emu.reset(1, 1 << 30);
+        engine = open_on("emu", TINY, STRATA_COMPUTE_F32);
+        emu.fail_call(EMU_LAUNCH, nth);
+        is_near(&engine, STRATA_COMPUTE_F32, encode_all(&engine), wanted, "after a loss");
+        assert_true(nth > 25 || on_devices(&engine) == 0);
+        engine_close(&engine);
+    }
+    free(wanted);
 }
 
 /* Each way to pool. */
@@ -379,13 +416,10 @@ static void minilm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_a_device),
-        cmocka_unit_test(poolings),
-        cmocka_unit_test(layers_in_several_places),
-        cmocka_unit_test(little_memory),
-        cmocka_unit_test(asked_for),
-        cmocka_unit_test(lost_devices),
-        cmocka_unit_test(bad_layers),
+        cmocka_unit_test(on_a_device),   cmocka_unit_test(long_batches),
+        cmocka_unit_test(poolings),      cmocka_unit_test(layers_in_several_places),
+        cmocka_unit_test(little_memory), cmocka_unit_test(asked_for),
+        cmocka_unit_test(lost_devices),  cmocka_unit_test(bad_layers),
         cmocka_unit_test(minilm),
     };
     return cmocka_run_group_tests(tests, open_emulator, NULL);

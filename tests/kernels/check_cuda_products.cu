@@ -165,6 +165,7 @@ void check_way(const Case &c, strata_type type, Way way, const Prelude &plain,
 {
     static const char *const names[] = {"packed_q8", "packed_f32", "packed, halves",
                                         "packed_q8, prepared by itself"};
+    static const char *const ops[] = {"packed_q8", "packed_f32", "packed_halves", "packed_q8"};
     const Shape &s = c.s;
     Ends ends(s);
     Device<float> y(std::vector<float>(s.m * s.ldy, 7)), again(y.host());
@@ -177,6 +178,7 @@ void check_way(const Case &c, strata_type type, Way way, const Prelude &plain,
     both[1].y = again.data;
     both[1].rows = s.rows < 17 ? s.rows : s.rows - 16;
     must(packed_products(stream, both, 2), c.name);
+    covers(ops[way], type);
     std::vector<float> wanted = ends.of(s, c.wanted(type, way == QUANTS || way == OWN));
     compare_product(names[way], c.name, s, y.host(), wanted, c.weights, c.x, way == HALVES);
     Shape part = s;
@@ -207,8 +209,7 @@ void check_packed(strata_type type)
             input.q = nullptr;
             input.x = x.data;
         }
-        bool serves = way == OWN ? c.s.m == 1 : way != QUANTS || !takes_halves(c.s.m);
-        if (serves)
+        if (way != OWN || c.s.m == 1)
             check_way(c, type, static_cast<Way>(way), plain, input, panels.data);
     }
 }
@@ -248,6 +249,7 @@ void check_float(strata_type type)
     p.row_bytes = row_bytes;
     p.in.x = x_there.data;
     must(float_product(stream, p), strata_block_format(type)->name);
+    covers("gemv_f32", type);
     compare_product("float", strata_block_format(type)->name, s, y.host(), ends.of(s, wanted),
                     weights, x, false);
 }

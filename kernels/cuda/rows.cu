@@ -66,7 +66,7 @@ void setup_product(Lane &l, double each)
 void setup_packed_q8(Lane &l)
 {
     const uint64_t elements = static_cast<uint64_t>(l.m) * l.n;
-    setup_product(l, 1 + 4.0 / 32 + 2.0 / 16);
+    setup_product(l, l.m == 1 ? 4 + 4 : 1 + 4.0 / 32 + 2.0 / 16);
     if (l.m == 1) {
         l.product.prelude.x = l.take<float>(elements);
         l.product.prelude.norm = l.take<float>(l.n);

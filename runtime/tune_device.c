@@ -20,7 +20,7 @@ struct sizes {
 
 static const struct sizes usual_sizes = {.bytes = (uint64_t)512 << 20,
                                          .n = 4096,
-                                         .blas = {64, 128, 256, 512, 1024, 2048},
+                                         .blas = {10, 16, 32, 64, 128, 512},
                                          .n_blas = 6,
                                          .gemv = {2, 4, 6, 8, 12, 16},
                                          .n_gemv = 6};

@@ -101,10 +101,10 @@ def main():
 
     survivors = 0
     with ThreadPoolExecutor(2) as pool:
-        for mutant, alive in zip(all_of_them, pool.map(lives, range(len(all_of_them))), strict=True):
+        answers = pool.map(lives, range(len(all_of_them)))
+        for (source, line, what, _), alive in zip(all_of_them, answers, strict=True):
             if alive:
                 survivors += 1
-                source, line, what, _ = mutant
                 print(f"{source.name}:{line}: {what}: check_cuda passes", flush=True)
     print(f"{len(all_of_them)} mutants, {survivors} survive")
     return 1 if survivors or len(all_of_them) < 10 else 0

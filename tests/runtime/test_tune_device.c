@@ -186,7 +186,7 @@ static void shown_where_the_device_is(void **state)
     tune_write_choices("device " KIND "\ngemv Q4_K 4\ncublas Q4_1 0\ndevice 8.0 A\ngemv Q4_K 3\n");
     strata_runtime *runtime = tune_runtime(NULL, false, 1);
     assert_int_equal(tuning_of(runtime, &tuning)->n_choices, 2);
-    static const char *const texts[][3] = {{"emu0 blas Q4_1", "from 1024 tokens", "never"},
+    static const char *const texts[][3] = {{"emu0 blas Q4_1", "from 16 tokens", "never"},
                                            {"emu0 gemv Q4_K", "to 8 tokens", "to 4 tokens"}};
     for (size_t i = 0; i < 2; i++) {
         assert_string_equal(tuning->choices[i].what, texts[i][0]);

@@ -167,8 +167,7 @@ __device__ void unpack_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows
         UNROLL
         for (uint32_t n = 0; n < batch; n++) {
             const uint32_t at = row + (i + n) * STEP<WIDTH>;
-            const bool there = at < left;
-            packed[n].load(there ? rows + at * bytes + column / 32 * 34 : rows, column);
+            packed[n].load(at < left ? rows + at * bytes + column / 32 * 34 : rows, column);
         }
         UNROLL
         for (uint32_t n = 0; n < batch; n++) {

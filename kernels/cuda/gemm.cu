@@ -26,8 +26,9 @@ namespace
 
 const uint32_t TILES = 8; /* of eight tokens */
 const uint32_t TOKENS = 8 * TILES;
-const uint32_t WARPS = 4;    /* of a block; also the records that are staged together */
-const float WEIGHTS = 256;   /* what weights are multiplied by */
+const uint32_t WARPS = 4;  /* of a block; also the records that are staged together */
+enum { RESIDENT = 3 };     /* blocks of a multiprocessor */
+const float WEIGHTS = 256; /* what weights are multiplied by */
 
 struct Work {
     Group group; /* of a warp's panels */
@@ -41,7 +42,6 @@ struct Work {
 
 /* Activations of two turns. */
 struct Staged {
-    static const int resident = 3; /* blocks of a multiprocessor */
     uint16_t x[2][WARPS][TOKENS][32];
 };
 template <int P> size_t shared_size()
@@ -257,7 +257,7 @@ template <class F, int P> struct Reader {
 };
 
 template <class F, int P>
-__global__ void __launch_bounds__(WARPS *WARP, Staged::resident) gemm_kernel(Work w)
+__global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm_kernel(Work w)
 {
     Staged &staged = *reinterpret_cast<Staged *>(shared_bytes);
     const uint32_t first = blockIdx.y * TOKENS;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "cpu_features.h"
+#include "device_rows.h"
 #include "harness.h"
 #include "registry.h"
 #include "roofline.h"
@@ -519,7 +520,7 @@ static bool measure_peaks(const struct suite_options *options, const struct work
     return true;
 }
 
-static bool run_works(const struct suite_options *options, struct work *works, size_t count,
+static bool add_works(const struct suite_options *options, struct work *works, size_t count,
                       const struct stream *stream)
 {
     struct roofline peaks[STRATA_LEVEL_COUNT] = {0};
@@ -544,49 +545,54 @@ static bool run_works(const struct suite_options *options, struct work *works, s
         });
     }
     describe(options);
+    return true;
+}
+
+static bool measure_works(const struct suite_options *options, struct work *works, size_t count,
+                          struct device_rows *device)
+{
     const struct bench_run how = {.output = options->json ? BENCH_JSON : BENCH_TEXT,
                                   .min_seconds = options->min_seconds,
                                   .repetitions = options->repetitions};
-    return bench_run(&how);
-}
-
-static bool measure_works(const struct suite_options *options, struct work *works, size_t count)
-{
-    struct stream stream;
-    if (!stream_open(&stream, options->threads))
+    struct stream stream = {0};
+    if (count && !stream_open(&stream, options->threads))
         return false;
-    bool done = run_works(options, works, count, &stream);
-    stream_close(&stream);
+    bool done = add_works(options, works, count, &stream) && device_rows_add(device, options) &&
+                bench_run(&how);
+    if (count)
+        stream_close(&stream);
     return done;
 }
 
-static void list_works(const struct work *works, size_t count)
+static void list_works(const struct work *works, size_t count, const struct device_rows *device)
 {
     char name[128];
     for (size_t i = 0; i < count; i++) {
         work_name(&works[i], name, sizeof name);
         puts(name);
     }
+    device_rows_list(device);
 }
 
 bool suite_kernels(const struct suite_options *options)
 {
     size_t count = find_works(options, NULL);
-    if (!count) {
-        fputs("strata-bench: no benchmark has a name that the filter matches\n", stderr);
-        return false;
-    }
-    struct work *works = calloc(count, sizeof *works);
+    struct work *works = calloc(count + 1, sizeof *works);
+    struct device_rows *device = NULL;
+    bool done = works && device_rows_open(&device, options);
     if (!works) {
         fputs("strata-bench: out of memory\n", stderr);
-        return false;
+    } else if (done) {
+        find_works(options, works);
+        done = count + device_rows_count(device);
+        if (!done)
+            fputs("strata-bench: no benchmark has a name that the filter matches\n", stderr);
+        else if (options->list)
+            list_works(works, count, device);
+        else
+            done = measure_works(options, works, count, device);
     }
-    find_works(options, works);
-    bool done = true;
-    if (options->list)
-        list_works(works, count);
-    else
-        done = measure_works(options, works, count);
+    device_rows_close(device);
     free(works);
     return done;
 }

@@ -16,13 +16,28 @@ namespace
 // A benchmark of the next run.
 struct entry {
     struct bench bench;
-    std::atomic<bool> failed{false};
+    std::atomic<bool> failed{false}; // to be set up
+    std::atomic<bool> broken{false}; // a batch, which has said why
 };
 
 std::map<std::string, std::unique_ptr<entry>> &entries()
 {
     static std::map<std::string, std::unique_ptr<entry>> all;
     return all;
+}
+
+void run_batches(benchmark::State &state, entry *entry, void *work)
+{
+    const unsigned times = entry->bench.batch(work);
+    while (state.KeepRunningBatch(times)) {
+        double seconds = entry->bench.run_batch(work, times);
+        if (seconds < 0) {
+            entry->broken = true;
+            state.SkipWithError("failed");
+            return;
+        }
+        state.SetIterationTime(seconds);
+    }
 }
 
 void measure(benchmark::State &state, entry *entry)
@@ -33,8 +48,11 @@ void measure(benchmark::State &state, entry *entry)
         entry->failed = true;
         state.SkipWithError("out of memory");
     }
-    for (auto _ : state)
-        bench.run(work);
+    if (work && bench.run_batch)
+        run_batches(state, entry, work);
+    else
+        for (auto _ : state)
+            bench.run(work);
     if (!work)
         return;
     bench.teardown(work);
@@ -74,6 +92,7 @@ class recorder : public benchmark::BenchmarkReporter
                 shown.push_back(run);
         }
         for (Run &run : shown) {
+            run.run_name.time_type.clear(); // "manual_time" would be a part of the name
             auto fraction = run.counters.find("of_roofline");
             if (fraction != run.counters.end()) // a fraction has no unit
                 fraction->second.flags = benchmark::Counter::kDefaults;
@@ -138,6 +157,8 @@ void bench_add(const struct bench *bench)
     auto place = entries().emplace(bench->name, std::move(added)).first;
     at->bench.name = place->first.c_str();
     auto *made = benchmark::RegisterBenchmark(at->bench.name, measure, at);
+    if (bench->run_batch)
+        made->UseManualTime();
     if (bench->threads > 1)
         made->Threads(bench->threads);
 }
@@ -155,8 +176,9 @@ bool bench_run(const struct bench_run *how)
     bool done = true;
     benchmark::RunSpecifiedBenchmarks(&all, ".");
     for (const auto &item : entries())
-        if (item.second->failed) {
-            std::fprintf(stderr, "strata-bench: %s: out of memory\n", item.first.c_str());
+        if (item.second->failed || item.second->broken) {
+            if (item.second->failed)
+                std::fprintf(stderr, "strata-bench: %s: out of memory\n", item.first.c_str());
             done = false;
         }
     benchmark::ClearRegisteredBenchmarks();

@@ -1,7 +1,8 @@
 /* Benchmarks in C, run by Google Benchmark (the shim gbench_shim.cc is the only C++ here).
  *
  * A benchmark is added, then bench_run runs all that were added, and forgets them.  Rates come from
- * processor time, so that a host shared with others disturbs them less; with N threads each thread
+ * processor time, so that a host shared with others disturbs them less (or from the time that a
+ * device says); with N threads each thread
  * does the work on its own state and the rates are those of all threads together.
  *
  * For the main thread; setup, run and teardown are called by each thread of the benchmark. */
@@ -25,7 +26,11 @@ struct bench {
     /* Makes the state of one thread of several (thread < threads), which may be called for more
      * than once; NULL: out of memory, the run fails. */
     void *(*setup)(const void *arg, int thread, int threads);
-    void (*run)(void *state); /* the measured work */
+    void (*run)(void *state); /* the measured work; or NULL, and: */
+    /* Does the work so many times in a row, on a device, and returns the seconds that all of it
+     * took there, from which the rates come; negative after a message on stderr: the run fails. */
+    unsigned (*batch)(void *state);
+    double (*run_batch)(void *state, unsigned times);
     void (*teardown)(void *state);
     double bytes, ops;        /* moved and computed by one run in one thread */
     double ideal_s;           /* the shortest time that the host's peaks allow `threads` threads for

@@ -14,11 +14,15 @@ enum { DONE = 0, FAILED = 1, USAGE = 2 };
 static const char usage[] =
     "usage: strata-bench SUITE [OPTIONS]   (or strata bench SUITE [OPTIONS])\n"
     "\n"
-    "kernels    each kernel at each level of this host, at shapes of real models: time, "
-    "bytes_per_s,\n"
-    "           ops_per_s (a multiply-add is two), and of_roofline, the fraction of this host's "
-    "peaks\n"
+    "kernels    each kernel at each level of this host, and of a GPU, at shapes of real models:\n"
+    "           time, bytes_per_s, ops_per_s (a multiply-add is two), and of_roofline, the "
+    "fraction "
+    "of\n"
+    "           this host's peaks, or of what a copy on the device reaches\n"
     "  -t, --threads N        threads that each do the same work (default 1)\n"
+    "      --device DEVICE    also the kernels of a device: auto (the first GPU, where one can be "
+    "used;\n"
+    "                         default), cuda, emu, or cpu for none; else $STRATA_DEVICE\n"
     "      --filter RE        only names in which the extended regular expression is found\n"
     "      --min-time SECONDS of each repetition (default 0.1)\n"
     "  -r, --repetitions N    show mean, median and spread of N repetitions (default 1)\n"
@@ -47,6 +51,7 @@ static const char usage[] =
 
 /* clang-format off */
 static const struct option kernels_options[] = {
+    {"device", required_argument, NULL, 'd'},
     {"filter", required_argument, NULL, 'f'},
     {"min-time", required_argument, NULL, 'm'},
     {"repetitions", required_argument, NULL, 'r'},
@@ -119,6 +124,9 @@ static int parse(const struct suite *suite, int argc, char **argv, struct suite_
             if (!read_number("--min-time", 1e-6, 3600, false, &out->min_seconds))
                 return USAGE;
             break;
+        case 'd':
+            out->device = optarg;
+            break;
         case 'f':
             if (!read_filter(out))
                 return USAGE;
@@ -152,6 +160,7 @@ static int look_at_host(struct suite_options *options, bool all_threads)
     strata_config_default(&config);
     config.threads = all_threads ? options->threads : 1;
     config.no_tuning = true;
+    config.device = options->device;
     strata_runtime *runtime;
     strata_status status = strata_runtime_open(&runtime, &config);
     if (status != STRATA_OK) {

@@ -9,7 +9,8 @@
 
 struct suite_options {
     enum strata_level level; /* the highest to measure */
-    int threads;             /* >= 1 */
+    int threads;             /* >= 1; of the host */
+    const char *device;      /* as strata_config's */
     bool json;
     bool filtered;
     regex_t filter;     /* when filtered: found in the names to measure */
@@ -21,7 +22,8 @@ struct suite_options {
 
 /* Each prints its results to stdout and returns true, or a message to stderr and returns false. */
 
-/* Each kernel at each level up to options->level, at shapes of real models (bench_kernels.c). */
+/* Each kernel at each level up to options->level, and each of a device where there is one, at
+ * shapes of real models (bench_kernels.c, device_rows.c). */
 bool suite_kernels(const struct suite_options *options);
 
 /* Peaks of each level, on one thread and on options->threads (roofline.c). */

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test_suites.py STRATA_BENCH: the program strata-bench, in runs that take a moment."""
+"""test_suites.py STRATA_BENCH EMULATED_PLUGIN: the program strata-bench, in runs that take a moment."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-PROGRAM = sys.argv.pop(1)
+PROGRAM, PLUGIN = sys.argv.pop(1), sys.argv.pop(1)
 
 
 def run(*words, program=PROGRAM, **environment):
@@ -83,6 +83,45 @@ class Kernels(unittest.TestCase):
         self.assertNotIn("add_ref/n:576 ", text)
 
 
+@unittest.skipUnless(Path(PLUGIN).exists(), "no emulated plug-in in this build")
+class DeviceKernels(unittest.TestCase):
+    """The rows of the CUDA plug-in, on the emulator."""
+
+    EMULATED = {"STRATA_CUDA_PLUGIN": PLUGIN, "STRATA_CPU": "ref"}
+
+    def test_every_row_is_measured(self):
+        words = ("--device", "emu", "--filter", "_cuda/", "--min-time", "0.000001")
+        rows = kernels(*words, **self.EMULATED)
+        listed = run("kernels", "--list", *words[:4], **self.EMULATED).stdout.split()
+        self.assertEqual([row["name"] for row in rows], listed)
+        for row in rows:
+            for counter in ("real_time", "bytes_per_s", "ops_per_s", "of_roofline"):
+                self.assertGreater(row[counter], 0, row["name"])
+        packed = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
+        expected = {f"{op}_{t}" for t in ("F32", "F16", "BF16") for op in ("gemv_f32", "gemm_blas")}
+        for op in ("packed_q8", "packed_f32", "packed_halves", "packed_blas", "unpack", "look_up"):
+            expected |= {f"{op}_{t}" for t in packed}
+        for op in ("rope_store", "attention", "attention_single", "attention_tiled"):
+            expected |= {f"{op}_F16", f"{op}_Q8_0"}
+        expected |= set("narrow finish quantize_q8 rms_norm layer_norm gelu pool top_k".split())
+        self.assertEqual(expected - {name.split("_cuda/")[0] for name in listed}, set())
+
+    def test_counters_follow_from_the_shape(self):
+        words = ("--device", "emu", "--filter", "^(packed_q8_Q4_1_cuda/|add_ref/n:576$)")
+        host, row = kernels(*words, **self.EMULATED)
+        self.assertEqual((host["name"], row["name"]), ("add_ref/n:576", "packed_q8_Q4_1_cuda/k:256/m:1"))
+        run_bytes = 256 * 256 / 32 * 20 + 256 * 8 + 256 * 4
+        self.assertAlmostEqual(row["ops_per_s"] / row["bytes_per_s"], 2 * 256 * 256 / run_bytes)
+        self.assertAlmostEqual(row["bytes_per_s"] * row["real_time"] / 1e9 / run_bytes, 1)
+
+    def test_the_environment_names_the_device(self):
+        words = ("kernels", "--list", "--filter", "^(pool_cuda|add_ref/n:576$)")
+        listed = run(*words, STRATA_DEVICE="emu", **self.EMULATED).stdout.split()
+        self.assertEqual(listed, ["add_ref/n:576", "pool_cuda/n:32/spans:2"])
+        listed = run(*words, "--device", "cpu", STRATA_DEVICE="emu", **self.EMULATED)
+        self.assertEqual(listed.stdout.split(), ["add_ref/n:576"])
+
+
 class Roofline(unittest.TestCase):
     def test_peaks(self):
         done = run("roofline", "--json", "-t", "2", STRATA_CPU="ref")
@@ -141,6 +180,10 @@ class Usage(unittest.TestCase):
         self.refused(2, "unrecognized option", "roofline", "--filter", "x")
         self.refused(2, "is no level", "roofline", STRATA_CPU="mmx")
         self.refused(1, "no benchmark has a name", "kernels", "--filter", "^none$")
+        self.refused(2, "is none of auto, cpu, cuda, emu", "kernels", "--device", "gpu")
+        none = {"STRATA_CUDA_PLUGIN": "/nowhere.so"}
+        self.refused(1, "/nowhere.so", "kernels", "--device", "emu", **none)
+        self.refused(1, "no GPU can be used", "kernels", "--device", "cuda", **none)
 
     def test_help(self):
         for words in (["--help"], ["kernels", "--help"], ["roofline", "--help"]):

@@ -12,7 +12,9 @@ struct cuda_device {
     struct strata__device device;
     const struct strata_cuda_plugin *plugin;
     struct strata_cuda_context *context;
-    char name[16];
+    char name[16], kind[160];
+    bool has_blas;
+    struct strata__device_tuning choices;
     pthread_mutex_t running; /* of what follows, and one run at a time */
     void *workspace;
     uint64_t workspace_bytes;
@@ -104,7 +106,18 @@ static uint32_t buffer_of(enum strata__buffer buffer)
     return buffers[buffer];
 }
 
-static struct strata_cuda_product product_of(const struct strata__product *product)
+/* As in plugin.h: what the configuration says, else what was chosen on devices of this kind. */
+static uint32_t blas_from(const struct cuda_device *d, const strata_runtime *runtime,
+                          enum strata_type type)
+{
+    return runtime->blas == STRATA__BLAS_OFF  ? UINT32_MAX
+           : runtime->blas == STRATA__BLAS_ON ? 2
+                                              : d->choices.blas_from[type];
+}
+
+static struct strata_cuda_product product_of(const struct cuda_device *d,
+                                             const strata_runtime *runtime,
+                                             const struct strata__product *product)
 {
     return (struct strata_cuda_product){
         .weights = product->panels ? product->panels : product->rows,
@@ -115,6 +128,8 @@ static struct strata_cuda_product product_of(const struct strata__product *produ
         .row_bytes = product->weight->row_bytes,
         .bias = product->bias,
         .out = buffer_of(product->out),
+        .blas_from = blas_from(d, runtime, product->type),
+        .gemv_tokens = d->choices.gemv_tokens[product->type],
     };
 }
 
@@ -145,11 +160,13 @@ static uint32_t kind_of(const struct strata__step *step, bool encoder)
     return STRATA_CUDA_POOL;
 }
 
-static struct strata_cuda_step step_of(const struct strata__step *steps, size_t i, bool encoder)
+static struct strata_cuda_step step_of(const struct cuda_device *d,
+                                       const struct strata_model *model,
+                                       const struct strata__step *steps, size_t i)
 {
     const struct strata__step *step = &steps[i];
     struct strata_cuda_step out = {
-        .kind = kind_of(step, encoder),
+        .kind = kind_of(step, model->hp.encoder),
         .in = buffer_of(step->in),
         .prelude = prelude_of(steps, i),
         .norm = step->prelude.weight,
@@ -160,7 +177,7 @@ static struct strata_cuda_step step_of(const struct strata__step *steps, size_t 
         .layer = step->layer - steps[0].layer,
     };
     for (unsigned p = 0; p < step->products; p++)
-        out.product[p] = product_of(&step->product[p]);
+        out.product[p] = product_of(d, model->runtime, &step->product[p]);
     return out;
 }
 
@@ -202,14 +219,6 @@ _Static_assert(sizeof(strata_candidate) == sizeof(struct strata_cuda_candidate) 
                        offsetof(struct strata_cuda_candidate, logit),
                "the device writes candidates where the runtime has them");
 
-/* As in plugin.h. */
-static uint32_t blas_from(const strata_runtime *runtime)
-{
-    return runtime->blas == STRATA__BLAS_OFF  ? UINT32_MAX
-           : runtime->blas == STRATA__BLAS_ON ? 2
-                                              : 0;
-}
-
 static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
 {
     static const uint32_t poolings[] = {[STRATA__POOL_MEAN] = STRATA_CUDA_POOL_MEAN,
@@ -242,7 +251,6 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .logit_rows = (uint32_t)chunk->logit_rows,
         .best = (struct strata_cuda_candidate *)chunk->candidates,
         .n_best = (uint32_t)chunk->n_candidates,
-        .blas_from = blas_from(chunk->model->runtime),
     };
 }
 
@@ -281,13 +289,14 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     STRATA_TRY(reserve(&d->steps, &d->n_steps, count, sizeof *d->steps));
     STRATA_TRY(describe_spans(d, chunk, first, layers));
     for (size_t i = 0; i < count; i++)
-        d->steps[i] = step_of(steps, i, chunk->model->hp.encoder);
+        d->steps[i] = step_of(d, chunk->model, steps, i);
     struct strata_cuda_run run = run_of(d, chunk);
     run.n_steps = (uint32_t)count;
     run.n_layers = (uint32_t)layers;
     if (chunk->look_up) {
         run.ids = chunk->ids;
-        run.table = product_of(&chunk->model->steps[chunk->model->n_steps - 1].product[0]);
+        run.table = product_of(d, chunk->model->runtime,
+                               &chunk->model->steps[chunk->model->n_steps - 1].product[0]);
     }
     run.x_stays = ends_with(chunk, steps + count);
     STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));
@@ -338,6 +347,28 @@ static const struct strata__device_ops ops = {
     .close = cuda_close,
 };
 
+/* Compute capability and name. */
+static strata_status look_at(struct cuda_device *d, uint32_t index)
+{
+    char message[256] = "", shown[128];
+    struct strata_cuda_device about = {.name = ""};
+    STRATA_TRY(
+        status_of(d, d->plugin->device_info(index, &about, message, sizeof message), message));
+    about.name[sizeof about.name - 1] = 0;
+    strata__escape(shown, sizeof shown, about.name, strlen(about.name));
+    snprintf(d->kind, sizeof d->kind, "%u.%u %s", about.compute_major, about.compute_minor, shown);
+    d->has_blas = about.has_blas;
+    return STRATA_OK;
+}
+
+static bool is_complete(const struct strata_cuda_plugin *plugin)
+{
+    return plugin->device_info && plugin->open && plugin->close && plugin->alloc && plugin->free &&
+           plugin->upload && plugin->download && plugin->memory && plugin->workspace_bytes &&
+           plugin->run && plugin->rows && plugin->bench_open && plugin->bench_close &&
+           plugin->bench_run;
+}
+
 strata_status strata__cuda_device_open(struct strata__device **out,
                                        const struct strata_cuda_plugin *plugin, uint32_t index,
                                        const char *name)
@@ -345,8 +376,7 @@ strata_status strata__cuda_device_open(struct strata__device **out,
     struct cuda_device *d;
     char message[256] = "";
     *out = NULL;
-    if (!plugin->open || !plugin->close || !plugin->alloc || !plugin->free || !plugin->upload ||
-        !plugin->download || !plugin->memory || !plugin->workspace_bytes || !plugin->run)
+    if (!is_complete(plugin))
         return strata__fail(STRATA_E_DEVICE,
                             "the CUDA plug-in lacks a function; install the one of strata %s",
                             strata_version());
@@ -357,6 +387,8 @@ strata_status strata__cuda_device_open(struct strata__device **out,
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);
+    if (status == STRATA_OK && (status = look_at(d, index)) != STRATA_OK)
+        plugin->close(d->context);
     if (status == STRATA_OK && pthread_mutex_init(&d->running, NULL) != 0) {
         plugin->close(d->context);
         status = strata__fail(STRATA_E_NOMEM, "a lock for %s cannot be made", d->name);
@@ -367,4 +399,26 @@ strata_status strata__cuda_device_open(struct strata__device **out,
     }
     *out = &d->device;
     return STRATA_OK;
+}
+
+/* ---- Choices ---- */
+
+void strata__cuda_device_choose(struct strata__device *device, const struct strata__tuning *tuning)
+{
+    struct cuda_device *d = (struct cuda_device *)device;
+    const struct strata__device_tuning *choices = strata__tuning_device(tuning, d->kind);
+    if (choices)
+        d->choices = *choices;
+}
+
+struct strata__cuda_handle strata__cuda_device_handle(const struct strata__device *device)
+{
+    const struct cuda_device *d = (const struct cuda_device *)device;
+    return (struct strata__cuda_handle){d->plugin, d->context, d->kind, d->has_blas};
+}
+
+strata_status strata__cuda_device_status(struct strata__device *device, int status,
+                                         const char *message)
+{
+    return status_of((struct cuda_device *)device, status, message);
 }

@@ -24,6 +24,7 @@ static strata_status open_one(strata_runtime *runtime, struct strata__devices *d
     struct strata__device **device = &devices->open[devices->count];
     STRATA_TRY(strata__cuda_device_open(device, devices->cuda.plugin, index, name));
     devices->count++;
+    strata__cuda_device_choose(*device, &runtime->tuning);
     return strata__governor_add_device(runtime->governor, *device);
 }
 
@@ -88,6 +89,12 @@ strata_status strata__devices_open(strata_runtime *runtime)
         return strata__fail(STRATA_E_DEVICE, "no GPU can be used: %s; see strata topology",
                             devices->cuda.plugin ? "none passes all steps" : devices->cuda.reason);
     return STRATA_OK;
+}
+
+struct strata__device *const *strata__devices_list(const strata_runtime *runtime, size_t *count)
+{
+    *count = runtime->devices ? runtime->devices->count : 0;
+    return runtime->devices ? runtime->devices->open : NULL;
 }
 
 void strata__devices_close(struct strata__devices **handle)

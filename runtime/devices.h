@@ -4,6 +4,7 @@
 
 #include "runtime.h"
 
+struct strata__device;
 struct strata__devices;
 
 /* Takes devices into use, by the runtime's choice; the governor knows them from then on.  EMU: all
@@ -11,6 +12,9 @@ struct strata__devices;
  * strata_topology, as "cuda0", ...; why others do not is logged.  E_DEVICE, with the reason: there
  * is none (never with AUTO); E_NOMEM; E_IO: the machine cannot be read. */
 strata_status strata__devices_open(strata_runtime *runtime);
+
+/* Those in use, *count of them, the runtime's. */
+struct strata__device *const *strata__devices_list(const strata_runtime *runtime, size_t *count);
 
 /* After the governor was closed; nothing is on the devices any more. */
 void strata__devices_close(struct strata__devices **devices);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cpu_features.h"
+#include "device_cuda_run.h"
+#include "devices.h"
 #include "memory.h"
 #include "registry.h"
 #include "runtime.h"
@@ -45,6 +47,30 @@ void strata__tuning_apply(const struct strata__tuning *tuning, enum strata__phas
         if (kernel)
             table->packed_q8[type] = kernel;
     }
+}
+
+const struct strata__device_tuning *strata__tuning_device(const struct strata__tuning *tuning,
+                                                          const char *kind)
+{
+    for (size_t i = 0; i < STRATA__TUNED_DEVICES; i++)
+        if (strcmp(tuning->device[i].kind, kind) == 0)
+            return &tuning->device[i];
+    return NULL;
+}
+
+struct strata__device_tuning *strata__tuning_device_slot(struct strata__tuning *tuning,
+                                                         const char *kind)
+{
+    size_t i = 0;
+    while (i + 1 < STRATA__TUNED_DEVICES && tuning->device[i].kind[0] &&
+           strcmp(tuning->device[i].kind, kind) != 0)
+        i++;
+    struct strata__device_tuning *slot = &tuning->device[i];
+    if (strcmp(slot->kind, kind) != 0) {
+        *slot = (struct strata__device_tuning){.kind = ""};
+        snprintf(slot->kind, sizeof slot->kind, "%s", kind);
+    }
+    return slot;
 }
 
 const char *strata__phase_name(enum strata__phase phase)
@@ -114,6 +140,30 @@ strata_tune_choice *strata__tune_add_blas(struct strata__tune_result *result, en
     return choice;
 }
 
+strata_tune_choice *strata__tune_add_device_blas(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 size_t usual, size_t best)
+{
+    struct strata__tune_text *text;
+    strata_tune_choice *choice = add(result, &text);
+    snprintf(text->what, sizeof text->what, "%s blas %s", device, strata_block_format(type)->name);
+    blas_text(text->usual, sizeof text->usual, usual);
+    blas_text(text->best, sizeof text->best, best);
+    return choice;
+}
+
+strata_tune_choice *strata__tune_add_device_gemv(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 size_t usual, size_t best)
+{
+    struct strata__tune_text *text;
+    strata_tune_choice *choice = add(result, &text);
+    snprintf(text->what, sizeof text->what, "%s gemv %s", device, strata_block_format(type)->name);
+    snprintf(text->usual, sizeof text->usual, "to %zu tokens", usual);
+    snprintf(text->best, sizeof text->best, "to %zu tokens", best);
+    return choice;
+}
+
 strata_tune_choice *strata__tune_add_threads(struct strata__tune_result *result, unsigned usual,
                                              unsigned best)
 {
@@ -126,6 +176,33 @@ strata_tune_choice *strata__tune_add_threads(struct strata__tune_result *result,
 }
 
 /* ---- what a runtime uses ---- */
+
+/* Those for a device of the runtime. */
+static void list_device(struct strata__tune_result *result, const struct strata__tuning *tuning,
+                        struct strata__device *device)
+{
+    struct strata__cuda_handle cuda = strata__cuda_device_handle(device);
+    const struct strata__device_tuning *kept = strata__tuning_device(tuning, cuda.kind);
+    for (int t = 0; kept && t < STRATA_TYPE_COUNT; t++) {
+        enum strata_type type = (enum strata_type)t;
+        size_t from = kept->blas_from[t] == UINT32_MAX ? 0 : kept->blas_from[t];
+        if (kept->gemv_tokens[t])
+            strata__tune_add_device_gemv(result, device->name, type, cuda.plugin->gemv_tokens,
+                                         kept->gemv_tokens[t])
+                ->kept = true;
+        if (kept->blas_from[t])
+            strata__tune_add_device_blas(result, device->name, type, cuda.plugin->blas_from, from)
+                ->kept = true;
+    }
+}
+
+static void list_devices(struct strata__tune_result *result, const strata_runtime *runtime)
+{
+    size_t count;
+    struct strata__device *const *devices = strata__devices_list(runtime, &count);
+    for (size_t i = 0; i < count && i < STRATA__TUNED_DEVICES; i++)
+        list_device(result, &runtime->tuning, devices[i]);
+}
 
 /* The choices of the runtime that are not the defaults. */
 static void list_choices(struct strata__tune_result *result, const strata_runtime *runtime)
@@ -147,6 +224,7 @@ static void list_choices(struct strata__tune_result *result, const strata_runtim
             strata__tune_add_blas(result, (enum strata_type)t, usual.blas_from[t],
                                   tuning->blas_from[t])
                 ->kept = true;
+    list_devices(result, runtime);
     if (tuning->threads != usual.threads)
         strata__tune_add_threads(result, runtime->cores, tuning->threads)->kept = true;
 }

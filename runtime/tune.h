@@ -11,6 +11,15 @@
 /* What a chunk of tokens is: one token of every sequence (decode), or anything else. */
 enum strata__phase { STRATA__PREFILL, STRATA__DECODE, STRATA__PHASES };
 
+/* What packed products do on devices of a kind, as struct strata_cuda_product (plugin.h) has it; 0:
+ * what the plug-in thinks best. */
+struct strata__device_tuning {
+    char kind[160]; /* "9.0 NVIDIA H200": compute capability and name; "": free */
+    uint32_t blas_from[STRATA_TYPE_COUNT], gemv_tokens[STRATA_TYPE_COUNT];
+};
+
+#define STRATA__TUNED_DEVICES 4 /* kinds of devices, at most */
+
 struct strata__tuning {
     /* Packed types: the level whose packed_q8 kernel is used; ref: the table's own. */
     enum strata_level level[STRATA__PHASES][STRATA_TYPE_COUNT];
@@ -20,6 +29,7 @@ struct strata__tuning {
     /* What plans are made of (plan.c): millions of multiply-adds a second of the products of many
      * tokens and of one, on so many threads; 0: not measured. */
     unsigned rate[STRATA__PHASES][STRATA_TYPE_COUNT], rate_threads;
+    struct strata__device_tuning device[STRATA__TUNED_DEVICES];
 };
 
 /* The choices without a file.  OpenBLAS serves the reference level only: Zen 4, one core, tiles of
@@ -41,6 +51,12 @@ bool strata__tuning_has_rate(enum strata_type type);
 void strata__tuning_apply(const struct strata__tuning *tuning, enum strata__phase phase,
                           struct strata_kernels *table);
 
+/* The choices for a kind of devices, or NULL; and those to be changed, which may replace others. */
+const struct strata__device_tuning *strata__tuning_device(const struct strata__tuning *tuning,
+                                                          const char *kind);
+struct strata__device_tuning *strata__tuning_device_slot(struct strata__tuning *tuning,
+                                                         const char *kind);
+
 /* "prefill", "decode". */
 const char *strata__phase_name(enum strata__phase phase);
 
@@ -48,15 +64,20 @@ const char *strata__phase_name(enum strata__phase phase);
  *
  * Text, one choice a line that departs from the defaults:
  *
- *   strata-tune 1 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
+ *   strata-tune 2 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
  *   decode Q4_1 avx2
  *   blas F16 64
  *   threads 4
  *   rates 4
  *   rate decode Q4_1 21930
+ *   device 9.0 NVIDIA H200
+ *   cublas Q4_K 512
+ *   gemv Q4_K 4
  *   checksum 3f6c1b0de5a94820
  *
- * Rates come after the number of threads that they were measured with; they are no choices.  The
+ * Rates come after the number of threads that they were measured with; they are no choices.
+ * cublas (tokens from which it serves packed weights; 0: never) and gemv (tokens up to which the
+ * tensor cores do not) come after the kind of devices that they are for.  The
  * first line has the format's version and what the choices were measured with and on; the
  * file's name is its hash, so that hosts which share a home do not see each other's.  The last line
  * has XXH3 (64 bits) of all bytes before it. */
@@ -95,8 +116,8 @@ strata_status strata__tune_remove(const struct strata__tune_host *host, bool *re
 
 /* ---- Choices as users see them ---- */
 
-/* Types of STRATA_PACKED_FORMATS by phase, three float types, threads. */
-#define STRATA__TUNE_CHOICES (STRATA__PHASES * STRATA_TYPE_COUNT + 4)
+/* Types of STRATA_PACKED_FORMATS by phase, and twice by device, three float types, threads. */
+#define STRATA__TUNE_CHOICES ((STRATA__PHASES + 2 * STRATA__TUNED_DEVICES) * STRATA_TYPE_COUNT + 4)
 
 /* What strata_tune and strata_tuning_load return: `shown` comes first, with all it points to. */
 struct strata__tune_result {
@@ -105,7 +126,7 @@ struct strata__tune_result {
     char reason[4608];
     strata_tune_choice choices[STRATA__TUNE_CHOICES];
     struct strata__tune_text {
-        char what[32], usual[40], best[40];
+        char what[48], usual[40], best[40];
     } text[STRATA__TUNE_CHOICES];
 };
 
@@ -115,7 +136,8 @@ strata_status strata__tune_result_open(struct strata__tune_result **out, unsigne
 void strata__tune_explain(struct strata__tune_result *result, const strata_runtime *runtime);
 
 /* Each appends a choice and returns it, for its rates: the kernel of a type by levels, OpenBLAS
- * from so many tokens on, the number of threads. */
+ * from so many tokens on, the number of threads; cuBLAS from so many tokens on (0: never), no
+ * tensor cores up to so many. */
 strata_tune_choice *strata__tune_add_kernel(struct strata__tune_result *result,
                                             enum strata__phase phase, enum strata_type type,
                                             enum strata_level usual, enum strata_level best);
@@ -123,6 +145,12 @@ strata_tune_choice *strata__tune_add_blas(struct strata__tune_result *result, en
                                           size_t usual, size_t best);
 strata_tune_choice *strata__tune_add_threads(struct strata__tune_result *result, unsigned usual,
                                              unsigned best);
+strata_tune_choice *strata__tune_add_device_blas(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 size_t usual, size_t best);
+strata_tune_choice *strata__tune_add_device_gemv(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 size_t usual, size_t best);
 
 /* The level of the kernel that a table of `level` has for a packed type; ref: none above it. */
 enum strata_level strata__tuning_usual_level(enum strata_type type, enum strata_level level);

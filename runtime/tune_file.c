@@ -16,11 +16,12 @@
 #include "home.h"
 
 #define MAGIC "strata-tune "
-#define FORMAT "1"
+#define FORMAT "2"
+#define DEVICE "device "
 #define CHECKSUM "checksum "
 
-/* One line for each choice, of at most 32 bytes, and those at both ends. */
-#define MAX_BYTES 4096
+/* One line for each choice, of at most 32 bytes, and those at both ends and of devices. */
+#define MAX_BYTES 8192
 
 #define NO_FOLDER "none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: no folder for tuned choices"
 
@@ -91,6 +92,7 @@ struct reader {
     const struct strata__tune_host *host;
     struct strata__tuning tuning;
     bool seen[STRATA__PHASES + 1][STRATA_TYPE_COUNT]; /* kernels by phase, then BLAS */
+    struct strata__device_tuning *device;             /* of the lines that follow */
     char fault[512];
 };
 
@@ -200,6 +202,42 @@ static bool read_rate(struct reader *r, const char *phase_name, const char *name
     return true;
 }
 
+static bool read_device(struct reader *r, const char *kind)
+{
+    size_t i = 0;
+    if (!*kind || strlen(kind) >= sizeof r->device->kind)
+        return refuse(r, "device: not 1 to %zu bytes", sizeof r->device->kind - 1);
+    if (strata__tuning_device(&r->tuning, kind))
+        return refuse(r, "device %s for the second time", kind);
+    while (i < STRATA__TUNED_DEVICES && r->tuning.device[i].kind[0])
+        i++;
+    if (i == STRATA__TUNED_DEVICES)
+        return refuse(r, "more than %d devices", STRATA__TUNED_DEVICES);
+    r->device = &r->tuning.device[i];
+    strcpy(r->device->kind, kind);
+    return true;
+}
+
+/* cublas or gemv. */
+static bool read_device_choice(struct reader *r, const char *what, const char *name,
+                               const char *word)
+{
+    enum strata_type type = type_of(name);
+    bool blas = strcmp(what, "cublas") == 0;
+    size_t tokens;
+    if (!r->device)
+        return refuse(r, "%s %s before its device", what, name);
+    if (type == STRATA_TYPE_COUNT || !strata_packed_format(type).bits)
+        return refuse(r, "\"%s\" is no packed type of weights", name);
+    if (!read_number(word, &tokens) || (!blas && tokens == 0))
+        return refuse(r, "%s: \"%s\" is no number of tokens", what, word);
+    uint32_t *choice = &(blas ? r->device->blas_from : r->device->gemv_tokens)[type];
+    if (*choice)
+        return refuse(r, "%s %s for the second time", what, name);
+    *choice = tokens ? (uint32_t)tokens : UINT32_MAX;
+    return true;
+}
+
 static bool read_choice(struct reader *r, const char *line)
 {
     char copy[64], *words[5] = {NULL}, *rest = copy, *word;
@@ -207,6 +245,8 @@ static bool read_choice(struct reader *r, const char *line)
     for (const char *c = line; *c; c++)
         if (*c < ' ' || *c > '~')
             return refuse(r, "a byte that is no text");
+    if (strncmp(line, DEVICE, strlen(DEVICE)) == 0)
+        return read_device(r, line + strlen(DEVICE));
     if (strlen(line) >= sizeof copy)
         return refuse(r, "longer than any choice");
     strcpy(copy, line);
@@ -218,6 +258,8 @@ static bool read_choice(struct reader *r, const char *line)
         return read_kernel(r, STRATA__DECODE, words[1], words[2]);
     if (n == 3 && strcmp(words[0], "blas") == 0)
         return read_blas(r, words[1], words[2]);
+    if (n == 3 && (strcmp(words[0], "cublas") == 0 || strcmp(words[0], "gemv") == 0))
+        return read_device_choice(r, words[0], words[1], words[2]);
     if (n == 2 && strcmp(words[0], "threads") == 0)
         return read_threads(r, words[1]);
     if (n == 2 && strcmp(words[0], "rates") == 0)
@@ -226,7 +268,8 @@ static bool read_choice(struct reader *r, const char *line)
         return read_rate(r, words[1], words[2], words[3]);
     return refuse(r,
                   "\"%s\" is none of: decode TYPE LEVEL, prefill TYPE LEVEL, blas TYPE TOKENS, "
-                  "threads N, rates N, rate PHASE TYPE N",
+                  "threads N, rates N, rate PHASE TYPE N, device KIND, cublas TYPE TOKENS, gemv "
+                  "TYPE TOKENS",
                   words[0]);
 }
 
@@ -342,6 +385,23 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *text, const c
     text->size += n > 0 ? (size_t)n : 0;
 }
 
+static void put_device(struct text *text, const struct strata__device_tuning *device)
+{
+    bool any = false;
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+        any |= device->blas_from[type] || device->gemv_tokens[type];
+    if (any)
+        put(text, DEVICE "%s\n", device->kind);
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
+        const char *name = strata_block_format((enum strata_type)type)->name;
+        uint32_t from = device->blas_from[type];
+        if (from)
+            put(text, "cublas %s %u\n", name, from == UINT32_MAX ? 0 : from);
+        if (device->gemv_tokens[type])
+            put(text, "gemv %s %u\n", name, device->gemv_tokens[type]);
+    }
+}
+
 static void put_choices(struct text *text, const struct strata__tune_host *host,
                         const struct strata__tuning *tuning)
 {
@@ -366,6 +426,8 @@ static void put_choices(struct text *text, const struct strata__tune_host *host,
             if (tuning->rate[phase][type])
                 put(text, "rate %s %s %u\n", strata__phase_name((enum strata__phase)phase),
                     strata_block_format((enum strata_type)type)->name, tuning->rate[phase][type]);
+    for (size_t i = 0; i < STRATA__TUNED_DEVICES; i++)
+        put_device(text, &tuning->device[i]);
 }
 
 static strata_status write_all(int descriptor, const struct text *text, const char *path)

@@ -332,3 +332,45 @@ double strata__tune_product_rate(const struct strata__tune_bench *bench,
     strata__tune_race(&trial, 1, run_seconds);
     return strata__tune_rate(&trial);
 }
+
+/* ---- Crossings ---- */
+
+struct strata__crossing strata__tune_cross(const struct strata__trial trials[2], size_t tokens,
+                                           bool usual_other, double gain)
+{
+    struct strata__verdict verdict = strata__tune_judge(trials, 2, gain);
+    return (struct strata__crossing){.tokens = tokens,
+                                     .default_rate = strata__tune_rate(&trials[0]),
+                                     .other_rate = strata__tune_rate(&trials[1]),
+                                     .fast = usual_other != (verdict.best == 1),
+                                     .sure = usual_other != verdict.convinces};
+}
+
+/* The least tokens from which the other kernel is the better one for all numbers of them; never (0)
+ * only when it is for none; the default when that is as good. */
+static size_t least_tokens(const struct strata__crossing *at, size_t n, bool sure, size_t usual)
+{
+    size_t from = 0;
+    bool any = false, as_usual = true, all = true;
+    for (size_t i = n; i-- > 0;) {
+        bool other = sure ? at[i].sure : at[i].fast;
+        any |= other;
+        all &= other;
+        as_usual &= other == (usual > 0 && at[i].tokens >= usual);
+        from = all ? at[i].tokens : from;
+    }
+    return as_usual || (any && !from) ? usual : from;
+}
+
+struct strata__crossing_choice strata__tune_border(const struct strata__crossing *at, size_t n,
+                                                   size_t usual)
+{
+    struct strata__crossing_choice choice = {.kept = least_tokens(at, n, true, usual)};
+    size_t shown = 0;
+    choice.best = choice.kept != usual ? choice.kept : least_tokens(at, n, false, usual);
+    while (shown + 1 < n && at[shown].tokens != choice.best)
+        shown++;
+    choice.default_rate = at[shown].default_rate;
+    choice.best_rate = choice.best == usual ? at[shown].default_rate : at[shown].other_rate;
+    return choice;
+}

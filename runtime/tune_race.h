@@ -93,4 +93,31 @@ struct strata__verdict {
 struct strata__verdict strata__tune_judge(const struct strata__trial *trials, size_t n,
                                           double gain);
 
+/* ---- From how many tokens on another kernel is the better one ---- */
+
+#define STRATA__CROSSINGS 6 /* numbers of tokens that are measured, at most */
+
+/* What one number of tokens showed. */
+struct strata__crossing {
+    size_t tokens;
+    double default_rate, other_rate;
+    bool fast, sure; /* the other kernel is the better one; and with the doubt for the default */
+};
+
+/* Of two trials, of which the first is what that many tokens have by default: the other kernel, or
+ * the one for few tokens. */
+struct strata__crossing strata__tune_cross(const struct strata__trial trials[2], size_t tokens,
+                                           bool usual_other, double gain);
+
+/* Tokens from which the other kernel is used; 0: never. */
+struct strata__crossing_choice {
+    size_t best, kept; /* kept: best, or the default where that is not sure */
+    double default_rate, best_rate;
+};
+
+/* The rates that are shown are those at the number of tokens from which the best choice differs, or
+ * of the most tokens. */
+struct strata__crossing_choice strata__tune_border(const struct strata__crossing *at, size_t n,
+                                                   size_t usual);
+
 #endif

@@ -3,11 +3,14 @@
 #include <string.h>
 
 #include "cpu_features.h"
+#include "device_cuda_run.h"
+#include "devices.h"
 #include "forward.h"
 #include "gemm_blas.h"
 #include "memory.h"
 #include "runtime.h"
 #include "topology.h"
+#include "tune_device.h"
 #include "tune_race.h"
 
 #define GAIN 0.03         /* that a kernel must have to replace the default */
@@ -25,14 +28,16 @@
 static const size_t blas_tokens[] = {2, 8, 32, 128, STRATA__TUNE_TOKENS};
 #define N_BLAS_TOKENS (sizeof blas_tokens / sizeof *blas_tokens)
 
+_Static_assert(N_BLAS_TOKENS <= STRATA__CROSSINGS, "as many as are compared");
 _Static_assert(STRATA__TUNE_TOKENS <= STRATA__CHUNK, "products have no more tokens than a chunk");
 
 /* One choice to be made. */
 struct item {
-    enum kind { KERNEL, BLAS, THREADS, RATES } kind;
+    enum kind { KERNEL, BLAS, DEVICE_GEMV, DEVICE_BLAS, THREADS, RATES } kind;
     enum strata__phase phase; /* of kernels */
-    enum strata_type type;    /* of kernels and BLAS */
-    bool quick;               /* of rates */
+    enum strata_type type;    /* of all but threads and rates */
+    struct strata__device *device;
+    bool quick; /* of rates */
 };
 
 struct run {
@@ -43,6 +48,10 @@ struct run {
     struct strata__tune_result *result;
     struct item items[STRATA__TUNE_CHOICES + 1];
     size_t n_items;
+    const char *kinds[STRATA__TUNED_DEVICES]; /* of the devices that are measured */
+    size_t n_kinds;
+    struct strata__tune_device *device; /* of `open`, or NULL */
+    struct strata__device *open;
 };
 
 /* ---- What there is to measure ---- */
@@ -62,27 +71,6 @@ static bool is_common(enum strata_type type)
 {
     return type == STRATA_TYPE_Q4_0 || type == STRATA_TYPE_Q8_0 || type == STRATA_TYPE_Q4_K ||
            type == STRATA_TYPE_F16;
-}
-
-static void plan(struct run *run, bool quick)
-{
-    enum strata_level levels[STRATA_LEVEL_COUNT];
-    for (int phase = STRATA__PHASES - 1; phase >= 0; phase--)
-        for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
-            enum strata_type type = (enum strata_type)t;
-            if (find_levels(run, type, levels) > 1 && (!quick || is_common(type)))
-                run->items[run->n_items++] =
-                    (struct item){.kind = KERNEL, .phase = (enum strata__phase)phase, .type = type};
-        }
-    const bool blas = run->runtime->blas != STRATA__BLAS_OFF && strata_blas_open();
-    for (int t = 0; t < STRATA_TYPE_COUNT && blas; t++) {
-        enum strata_type type = (enum strata_type)t;
-        if (strata__tuning_has_blas(type) && (!quick || is_common(type)))
-            run->items[run->n_items++] = (struct item){.kind = BLAS, .type = type};
-    }
-    if (run->runtime->cores > 1)
-        run->items[run->n_items++] = (struct item){.kind = THREADS};
-    run->items[run->n_items++] = (struct item){.kind = RATES, .quick = quick};
 }
 
 /* ---- Kernels ---- */
@@ -113,14 +101,8 @@ static strata_status tune_kernel(struct run *run, const struct item *item)
 
 /* ---- OpenBLAS ---- */
 
-/* What one number of tokens showed. */
-struct crossing {
-    double default_rate, other_rate;
-    bool fast_blas, sure_blas; /* OpenBLAS is the better one; and with the doubt for the default */
-};
-
-static struct crossing cross(const struct run *run, enum strata_type type, size_t tokens,
-                             bool usual_blas)
+static struct strata__crossing cross(const struct run *run, enum strata_type type, size_t tokens,
+                                     bool usual_blas)
 {
     struct strata__trial trials[2];
     strata_gemm_f32_fn *own = run->kernels.gemm_f32[type];
@@ -129,48 +111,80 @@ static struct crossing cross(const struct run *run, enum strata_type type, size_
         strata__trial_float(&trials[i], &run->bench, type, (i == 0) == usual_blas ? NULL : own,
                             dequantize, tokens);
     strata__tune_race(trials, 2, RUN);
-    struct strata__verdict verdict = strata__tune_judge(trials, 2, GAIN);
-    return (struct crossing){.default_rate = strata__tune_rate(&trials[0]),
-                             .other_rate = strata__tune_rate(&trials[1]),
-                             .fast_blas = usual_blas != (verdict.best == 1),
-                             .sure_blas = usual_blas != verdict.convinces};
+    return strata__tune_cross(trials, tokens, usual_blas, GAIN);
 }
 
-/* The least tokens from which OpenBLAS is the better one for all numbers of them; never (0) only
- * when it is for none. */
-static size_t least_tokens(const bool blas[N_BLAS_TOKENS], size_t usual)
-{
-    size_t from = 0;
-    bool any = false;
-    for (size_t i = N_BLAS_TOKENS; i-- > 0 && blas[i];)
-        from = blas_tokens[i];
-    for (size_t i = 0; i < N_BLAS_TOKENS; i++)
-        any |= blas[i];
-    return from || !any ? from : usual;
-}
-
-/* The rates that are shown are those at the number of tokens from which the best choice differs,
- * or of the longest products. */
 static strata_status tune_blas(struct run *run, const struct item *item)
 {
-    struct crossing at[N_BLAS_TOKENS];
-    bool fast[N_BLAS_TOKENS], sure[N_BLAS_TOKENS];
-    size_t usual = run->tuning.blas_from[item->type], shown = 0;
-    for (size_t i = 0; i < N_BLAS_TOKENS; i++) {
+    struct strata__crossing at[N_BLAS_TOKENS];
+    size_t usual = run->tuning.blas_from[item->type];
+    for (size_t i = 0; i < N_BLAS_TOKENS; i++)
         at[i] = cross(run, item->type, blas_tokens[i], usual > 0 && blas_tokens[i] >= usual);
-        fast[i] = at[i].fast_blas;
-        sure[i] = at[i].sure_blas;
-    }
-    size_t kept = least_tokens(sure, usual);
-    size_t best = kept != usual ? kept : least_tokens(fast, usual);
-    while (shown + 1 < N_BLAS_TOKENS && blas_tokens[shown] != best)
-        shown++;
-    strata_tune_choice *choice = strata__tune_add_blas(run->result, item->type, usual, best);
-    choice->default_rate = at[shown].default_rate;
-    choice->best_rate = best == usual ? at[shown].default_rate : at[shown].other_rate;
-    choice->kept = kept != usual;
-    run->tuning.blas_from[item->type] = kept;
+    struct strata__crossing_choice found = strata__tune_border(at, N_BLAS_TOKENS, usual);
+    strata_tune_choice *choice = strata__tune_add_blas(run->result, item->type, usual, found.best);
+    choice->default_rate = found.default_rate;
+    choice->best_rate = found.best_rate;
+    choice->kept = found.kept != usual;
+    run->tuning.blas_from[item->type] = found.kept;
     return STRATA_OK;
+}
+
+/* ---- Devices ---- */
+
+/* The one at hand stays open while items are of it. */
+static strata_status open_device(struct run *run, struct strata__device *device)
+{
+    if (run->open == device)
+        return STRATA_OK;
+    strata__tune_device_close(&run->device);
+    run->open = NULL;
+    STRATA_TRY(
+        strata__tune_device_open(&run->device, device, run->runtime->device == STRATA__DEVICE_EMU));
+    run->open = device;
+    return STRATA_OK;
+}
+
+static strata_status tune_device(struct run *run, const struct item *item)
+{
+    STRATA_TRY(open_device(run, item->device));
+    return (item->kind == DEVICE_BLAS ? strata__tune_device_blas : strata__tune_device_gemv)(
+        run->device, item->type, &run->tuning, run->result);
+}
+
+/* A device of each kind. */
+static void plan_devices(struct run *run, bool quick)
+{
+    size_t count;
+    struct strata__device *const *devices = strata__devices_list(run->runtime, &count);
+    for (size_t d = 0; d < count; d++) {
+        struct strata__cuda_handle cuda = strata__cuda_device_handle(devices[d]);
+        bool again = run->n_kinds == STRATA__TUNED_DEVICES;
+        for (size_t k = 0; k < run->n_kinds; k++)
+            again |= strcmp(run->kinds[k], cuda.kind) == 0;
+        if (again)
+            continue;
+        run->kinds[run->n_kinds++] = cuda.kind;
+        for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
+            struct item item = {.type = (enum strata_type)t, .device = devices[d]};
+            if (strata_packed_format(item.type).bits == 0 || (quick && !is_common(item.type)))
+                continue;
+            item.kind = DEVICE_GEMV;
+            run->items[run->n_items++] = item;
+            item.kind = DEVICE_BLAS;
+            if (cuda.has_blas)
+                run->items[run->n_items++] = item;
+        }
+    }
+}
+
+/* Choices for devices that are not here now stay. */
+static void keep_devices(struct run *run)
+{
+    struct strata__tuning old;
+    char reason[4608];
+    strata__tuning_default(&old, run->runtime->level);
+    if (strata__tune_read(&run->result->host, &old, reason, sizeof reason) == STRATA__TUNE_FOUND)
+        memcpy(run->tuning.device, old.device, sizeof old.device);
 }
 
 /* ---- Threads ---- */
@@ -274,22 +288,50 @@ static strata_status measure_rates(struct run *run, const struct item *item)
 
 /* ---- The whole ---- */
 
+static void plan(struct run *run, bool quick)
+{
+    enum strata_level levels[STRATA_LEVEL_COUNT];
+    for (int phase = STRATA__PHASES - 1; phase >= 0; phase--)
+        for (int t = 0; t < STRATA_TYPE_COUNT; t++) {
+            enum strata_type type = (enum strata_type)t;
+            if (find_levels(run, type, levels) > 1 && (!quick || is_common(type)))
+                run->items[run->n_items++] =
+                    (struct item){.kind = KERNEL, .phase = (enum strata__phase)phase, .type = type};
+        }
+    const bool blas = run->runtime->blas != STRATA__BLAS_OFF && strata_blas_open();
+    for (int t = 0; t < STRATA_TYPE_COUNT && blas; t++) {
+        enum strata_type type = (enum strata_type)t;
+        if (strata__tuning_has_blas(type) && (!quick || is_common(type)))
+            run->items[run->n_items++] = (struct item){.kind = BLAS, .type = type};
+    }
+    plan_devices(run, quick);
+    if (run->runtime->cores > 1)
+        run->items[run->n_items++] = (struct item){.kind = THREADS};
+    run->items[run->n_items++] = (struct item){.kind = RATES, .quick = quick};
+}
+
+static void item_name(const struct item *item, char *out, size_t cap)
+{
+    const char *of = item->device            ? item->device->name
+                     : item->kind == KERNEL  ? strata__phase_name(item->phase)
+                     : item->kind == BLAS    ? "blas"
+                     : item->kind == THREADS ? "threads"
+                                             : "rates";
+    if (item->kind == THREADS || item->kind == RATES)
+        snprintf(out, cap, "%s", of);
+    else
+        snprintf(out, cap, "%s %s", of, strata_block_format(item->type)->name);
+}
+
 static strata_status run_items(struct run *run, strata_progress_fn *on_progress, void *user)
 {
-    static strata_status (*const tune[])(struct run *,
-                                         const struct item *) = {[KERNEL] = tune_kernel,
-                                                                 [BLAS] = tune_blas,
-                                                                 [THREADS] = tune_threads,
-                                                                 [RATES] = measure_rates};
+    static strata_status (*const tune[])(struct run *, const struct item *) = {
+        [KERNEL] = tune_kernel,      [BLAS] = tune_blas,       [DEVICE_GEMV] = tune_device,
+        [DEVICE_BLAS] = tune_device, [THREADS] = tune_threads, [RATES] = measure_rates};
     for (size_t i = 0; i < run->n_items; i++) {
         const struct item *item = &run->items[i];
-        char what[32] = "threads";
-        if (item->kind == RATES)
-            snprintf(what, sizeof what, "rates");
-        else if (item->kind != THREADS)
-            snprintf(what, sizeof what, "%s %s",
-                     item->kind == BLAS ? "blas" : strata__phase_name(item->phase),
-                     strata_block_format(item->type)->name);
+        char what[48];
+        item_name(item, what, sizeof what);
         if (on_progress && !on_progress(user, what, i, run->n_items))
             return strata__fail(STRATA_E_CANCELLED, "tuning cancelled");
         STRATA_TRY(tune[item->kind](run, item));
@@ -339,10 +381,13 @@ strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *op
                                          threads > runtime->cores ? threads : runtime->cores);
     plan(&run, options->quick);
     if (status == STRATA_OK)
+        keep_devices(&run);
+    if (status == STRATA_OK)
         status = run_items(&run, on_progress, user);
     if (status == STRATA_OK && !options->dry_run)
         status = strata__tune_write(&run.result->host, &run.tuning);
     strata__tune_bench_close(&run.bench);
+    strata__tune_device_close(&run.device);
     if (status == STRATA_OK) {
         strata__tune_explain(run.result, runtime);
         *out = &run.result->shown;

@@ -2,19 +2,21 @@
  * stdout.
  *
  *   bench_cuda [--quick] [PART]...      quick: small sizes, to see that it works (also on the
- *                                       emulator); parts: products, blas, decoders; none: all
+ *                                       emulator); parts: rows, blas, decoders; none: all
  *
- * Times are host clocks around work that is synchronised, medians of several runs of enough
- * launches to hide the clock; weights are read from stretches larger than any cache.  Bytes are
- * those of the weights (and of keys and values), each counted once (products take several weights
- * in turn, so that no cache holds them); the floor is the time in which a copy on the device reads
- * and writes as many. */
+ * Kernels are the rows of the plug-in's table, at all of their shapes; cuBLAS alone is the
+ * yardstick of products of many tokens.  Times are host clocks around work that is synchronised,
+ * medians of several runs of enough launches to hide the clock; weights are read from stretches
+ * larger than any cache.  Bytes are those that a kernel reads and writes, each counted once
+ * (cuBLAS, decoders: of the weights, and of keys and values); the floor is the time in which a copy
+ * on the device reads and writes as many. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "blas.cuh"
@@ -68,11 +70,6 @@ template <class F> double measure(int repeat, F call)
     return times[RUNS / 2];
 }
 
-int repeat_of(uint32_t tokens)
-{
-    return quick ? 2 : tokens < 512 ? 200 : 20;
-}
-
 /* Memory of the device with random bytes whose 16-bit words are halves of moderate size. */
 unsigned char *random_memory(size_t bytes)
 {
@@ -95,175 +92,125 @@ unsigned char *random_memory(size_t bytes)
     return static_cast<unsigned char *>(memory);
 }
 
-double copy_speed()
+/* ---- Kernels: the rows of the plug-in ---- */
+
+void must_work(int status, const char *message)
 {
-    size_t bytes = quick ? 4 << 20 : static_cast<size_t>(1) << 30;
-    unsigned char *a = random_memory(bytes), *b = random_memory(bytes);
-    double s = measure(quick ? 2 : 10, [&](int) {
-        must(cudaMemcpyAsync(b, a, bytes, cudaMemcpyDeviceToDevice, stream), "copy");
-    });
-    must(cudaFree(a), "cudaFree");
-    must(cudaFree(b), "cudaFree");
-    return 2 * static_cast<double>(bytes) / s;
+    if (status != STRATA_CUDA_OK)
+        must(cudaErrorInvalidValue, message);
 }
 
-/* ---- Products ---- */
-
-struct Type {
-    const char *name;
-    uint32_t id;
-    strata_type type;
-};
-const Type types[] = {{"Q4_0", 2, STRATA_TYPE_Q4_0},      {"Q4_1", 3, STRATA_TYPE_Q4_1},
-                      {"Q5_0", 6, STRATA_TYPE_Q5_0},      {"Q5_1", 7, STRATA_TYPE_Q5_1},
-                      {"Q8_0", 8, STRATA_TYPE_Q8_0},      {"Q2_K", 10, STRATA_TYPE_Q2_K},
-                      {"Q3_K", 11, STRATA_TYPE_Q3_K},     {"Q4_K", 12, STRATA_TYPE_Q4_K},
-                      {"Q5_K", 13, STRATA_TYPE_Q5_K},     {"Q6_K", 14, STRATA_TYPE_Q6_K},
-                      {"IQ4_NL", 20, STRATA_TYPE_IQ4_NL}, {"IQ4_XS", 23, STRATA_TYPE_IQ4_XS}};
-
-uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
+/* A kernel that took s seconds for so many bytes and operations. */
+void print_kernel(const char *name, const std::string &type, const std::string &shape, double bytes,
+                  double ops, double s, double copy)
 {
-    return static_cast<uint64_t>((rows + 15) / 16) * strata_panel_bytes(type, k);
-}
-
-typedef cudaError_t (*ProductKernel)(cudaStream_t stream, const Product *products, uint32_t count);
-
-/* A product of so many bytes of weights, in s seconds. */
-void print_product(const char *name, const char *type, uint32_t rows, uint32_t k, uint32_t m,
-                   uint64_t bytes, double s, double copy)
-{
-    printf("{\"kernel\":\"%s\",\"type\":\"%s\",\"rows\":%u,\"k\":%u,\"tokens\":%u,\"us\":%.3f,"
-           "\"gb_per_s\":%.1f,\"of_copy\":%.3f,\"tops\":%.3f}\n",
-           name, type, rows, k, m, s * 1e6, static_cast<double>(bytes) / s / 1e9,
-           static_cast<double>(bytes) / s / copy, 2.0 * rows * k * m / s / 1e12);
+    printf("{\"kernel\":\"%s\",\"type\":\"%s\",\"shape\":\"%s\",\"us\":%.3f,\"gb_per_s\":%.1f,"
+           "\"of_copy\":%.3f,\"tops\":%.3f}\n",
+           name, type.c_str(), shape.c_str(), s * 1e6, bytes / s / 1e9, bytes / s / copy,
+           ops / s / 1e12);
     fflush(stdout);
 }
 
-void bench_product(const char *name, ProductKernel kernel, const Type &type, uint32_t rows,
-                   uint32_t k, uint32_t m, double copy)
+/* "Q4_0" of "packed_q8_Q4_0_cuda", or "". */
+std::string type_of(const strata_cuda_row &row)
 {
-    uint64_t bytes = matrix_bytes(type.type, rows, k);
-    uint64_t stretch = quick ? 2 * bytes : std::max(2 * bytes, static_cast<uint64_t>(512) << 20);
-    int copies = static_cast<int>(stretch / bytes);
-    unsigned char *weights = random_memory(static_cast<uint64_t>(copies) * bytes);
-    unsigned char *x = random_memory(static_cast<uint64_t>(m) * k * 2);
-    unsigned char *scale = random_memory(static_cast<uint64_t>(m) * k / 8);
-    unsigned char *y = random_memory(static_cast<uint64_t>(m) * rows * 4);
-    Product p = {};
-    p.y = reinterpret_cast<float *>(y);
-    p.ldy = rows;
-    p.type = type.id;
-    p.rows = rows;
-    p.k = k;
-    p.m = m;
-    if (kernel == packed_gemm) {
-        p.in.halves = reinterpret_cast<uint16_t *>(x);
-        p.in.token_scale = reinterpret_cast<float *>(scale);
-    } else {
-        p.in.q = reinterpret_cast<int8_t *>(x);
-        p.in.scale = reinterpret_cast<float *>(scale);
-        p.in.sum = reinterpret_cast<int16_t *>(scale);
-    }
-    double s = measure(repeat_of(m), [&](int i) {
-        p.weights = weights + static_cast<uint64_t>(i % copies) * bytes;
-        must(kernel(stream, &p, 1), name);
-    });
-    print_product(name, type.name, rows, k, m, bytes, s, copy);
-    for (unsigned char *memory : {weights, x, scale, y})
-        must(cudaFree(memory), "cudaFree");
+    std::string rest = std::string(row.name).substr(strlen(row.op));
+    rest.resize(rest.size() - strlen("_cuda"));
+    return rest.empty() ? rest : rest.substr(1);
 }
 
-/* One token, in two sizes; few tokens by both kernels, to see where the tensor cores begin to pay;
- * and many. */
-void bench_products(const Type &type, double copy)
+std::string shape_of(const strata_cuda_row &row, strata_cuda_shape shape)
 {
-    const uint32_t rows = quick ? 64 : 4096, k = quick ? 512 : 4096;
-    bench_product("packed", packed_gemv, type, rows, k, 1, copy);
-    bench_product("packed", packed_gemv, type, quick ? 64 : 14336, k, 1, copy);
-    for (uint32_t m : {2u, 4u, 8u}) {
-        bench_product("packed", packed_gemv, type, rows, k, m, copy);
-        bench_product("gemm", packed_gemm, type, rows, k, m, copy);
-    }
-    for (uint32_t m : {16u, 64u, 512u})
-        bench_product("gemm", packed_gemm, type, rows, k, m, copy);
+    std::string text = std::string(row.n_name) + ":" + std::to_string(shape.n);
+    return row.m_name ? text + "/" + row.m_name + ":" + std::to_string(shape.m) : text;
 }
 
-/* ---- cuBLAS ---- */
+struct RowBench {
+    const strata_cuda_plugin *plugin = strata_cuda_entry();
+    strata_cuda_context *context;
+    strata_cuda_bench *bench;
+    double copy; /* bytes a second */
+    char message[256] = "";
 
-/* What cuBLAS needs for products of up to so many tokens, with F16 weights and with packed ones. */
-struct BlasBench {
-    uint32_t rows, k;
-    Blas blas;
-    unsigned char *workspace, *y, *halves, *token_scale, *of_row, *unpacked;
-
-    BlasBench(uint32_t rows_, uint32_t k_, uint32_t m)
-        : rows(rows_), k(k_), workspace(random_memory(BLAS_WORKSPACE)),
-          y(random_memory(static_cast<uint64_t>(m) * rows * 4)),
-          halves(random_memory(static_cast<uint64_t>(m) * k * 2)),
-          token_scale(random_memory(m * 4)), of_row(random_memory(rows * 4)),
-          unpacked(random_memory(blas_scratch_bytes(rows, k)))
+    RowBench()
     {
-        must(blas_open(&blas, stream), "cublasCreate");
-        must(blas_set_workspace(blas, workspace), "cublasSetWorkspace");
+        uint64_t bytes = quick ? 4 << 20 : static_cast<uint64_t>(512) << 20;
+        must_work(plugin->open(0, &context, message, sizeof message), message);
+        must_work(plugin->bench_open(context, bytes, &bench, &copy, message, sizeof message),
+                  message);
     }
-    ~BlasBench()
+    ~RowBench()
     {
-        blas_close(&blas);
-        for (unsigned char *memory : {workspace, y, halves, token_scale, of_row, unpacked})
-            must(cudaFree(memory), "cudaFree");
+        plugin->bench_close(bench);
+        plugin->close(context);
     }
 
-    /* F16 on both sides: nothing is converted. */
-    void halves_alone(uint32_t m, double copy)
+    strata_cuda_cost call(uint32_t row, strata_cuda_shape shape, uint32_t repeats)
     {
-        uint64_t bytes = static_cast<uint64_t>(rows) * k * 2;
-        int copies = quick ? 2 : 8;
-        unsigned char *w = random_memory(static_cast<uint64_t>(copies) * bytes);
-        BlasProduct p = {};
-        p.y = reinterpret_cast<float *>(y);
-        p.x = halves;
-        p.type = BLAS_HALF;
-        p.ldy = p.rows = rows;
-        p.ldw = p.ldx = p.k = k;
-        p.m = m;
-        double s = measure(repeat_of(m), [&](int i) {
-            p.w = w + static_cast<uint64_t>(i % copies) * bytes;
-            must(blas_multiply(blas, p), "cublasGemmEx");
-        });
-        print_product("cublas", "F16", rows, k, m, bytes, s, copy);
-        must(cudaFree(w), "cudaFree");
+        strata_cuda_cost cost;
+        must_work(plugin->bench_run(bench, row, shape, repeats, &cost, message, sizeof message),
+                  message);
+        return cost;
     }
 
-    /* As a run does it: with weights to unpack, in slices of so many bytes at most. */
-    void packed(const Type &type, uint32_t m, uint64_t slice, double copy)
+    void measure_row(uint32_t row, strata_cuda_shape shape)
     {
-        uint64_t bytes = matrix_bytes(type.type, rows, k);
-        int copies = quick ? 2 : 8;
-        unsigned char *w = random_memory(static_cast<uint64_t>(copies) * bytes);
-        Product p = {};
-        p.y = reinterpret_cast<float *>(y);
-        p.ldy = p.rows = rows;
-        p.type = type.id;
-        p.k = k;
-        p.m = m;
-        p.in.halves = reinterpret_cast<uint16_t *>(halves);
-        p.in.token_scale = reinterpret_cast<float *>(token_scale);
-        BlasScratch scratch = {nullptr, p.y, reinterpret_cast<int *>(of_row), unpacked,
-                               std::min(slice, blas_scratch_bytes(rows, k))};
-        double s = measure(repeat_of(m), [&](int i) {
-            p.weights = w + static_cast<uint64_t>(i % copies) * bytes;
-            must(blas_product(blas, stream, p, true, false, scratch), "cuBLAS");
-        });
-        char name[48] = "unpack+cublas";
-        if (slice != UINT64_MAX)
-            snprintf(name, sizeof name, "unpack+cublas/%u MiB", static_cast<unsigned>(slice >> 20));
-        print_product(name, type.name, rows, k, m, bytes, s, copy);
-        must(cudaFree(w), "cudaFree");
+        std::vector<double> times;
+        strata_cuda_cost cost = call(row, shape, 1);
+        uint32_t repeats = static_cast<uint32_t>(std::min(500.0, 3e-3 / cost.seconds)) + 1;
+        for (int run = 0; run < RUNS; run++)
+            times.push_back(call(row, shape, quick ? 1 : repeats).seconds);
+        std::sort(times.begin(), times.end());
+        const strata_cuda_row &of = plugin->rows[row];
+        print_kernel(of.op, type_of(of), shape_of(of, shape), cost.bytes, cost.ops, times[RUNS / 2],
+                     copy);
+    }
+
+    void all()
+    {
+        for (uint32_t row = 0; row < plugin->n_rows; row++)
+            for (uint32_t s = 0; s < (quick ? 1 : plugin->rows[row].n_shapes); s++)
+                if (!plugin->rows[row].needs_blas || blas_found(nullptr, 0))
+                    measure_row(row, plugin->rows[row].shapes[s]);
     }
 };
 
-/* Prefill's products: cuBLAS alone is the yardstick of our own kernel and of both together; at 64
- * to 128 tokens, to see from where on it pays. */
+/* ---- cuBLAS alone: the yardstick of products of many tokens ---- */
+
+/* F16 on both sides: nothing is converted. */
+void bench_blas(uint32_t rows, uint32_t k, uint32_t m, double copy)
+{
+    const uint64_t w_bytes = static_cast<uint64_t>(rows) * k * 2;
+    const int copies = quick ? 2 : 8;
+    Blas blas;
+    unsigned char *workspace = random_memory(BLAS_WORKSPACE);
+    unsigned char *w = random_memory(static_cast<uint64_t>(copies) * w_bytes);
+    unsigned char *x = random_memory(static_cast<uint64_t>(m) * k * 2);
+    unsigned char *y = random_memory(static_cast<uint64_t>(m) * rows * 4);
+    must(blas_open(&blas, stream), "cublasCreate");
+    must(blas_set_workspace(blas, workspace), "cublasSetWorkspace");
+    BlasProduct p = {};
+    p.y = reinterpret_cast<float *>(y);
+    p.x = x;
+    p.type = BLAS_HALF;
+    p.ldy = p.rows = rows;
+    p.ldw = p.ldx = p.k = k;
+    p.m = m;
+    double s = measure(quick     ? 2
+                       : m < 512 ? 200
+                                 : 20,
+                       [&](int i) {
+                           p.w = w + static_cast<uint64_t>(i % copies) * w_bytes;
+                           must(blas_multiply(blas, p), "cublasGemmEx");
+                       });
+    blas_close(&blas);
+    std::string shape =
+        "rows:" + std::to_string(rows) + "/k:" + std::to_string(k) + "/m:" + std::to_string(m);
+    print_kernel("cublas", "F16", shape, static_cast<double>(w_bytes), 2.0 * rows * k * m, s, copy);
+    for (unsigned char *memory : {workspace, w, x, y})
+        must(cudaFree(memory), "cudaFree");
+}
+
 void bench_blas(double copy)
 {
     char text[64];
@@ -271,22 +218,24 @@ void bench_blas(double copy)
         fprintf(stderr, "bench_cuda: %s\n", text);
         return;
     }
-    for (uint32_t rows : {4096u, 14336u}) {
-        BlasBench bench(quick ? rows / 64 : rows, quick ? 256 : 4096, quick ? 128 : 4096);
-        for (uint32_t tokens : {64u, 96u, 128u, 512u, 4096u}) {
-            uint32_t m = quick ? tokens / 32 : tokens;
-            bench.halves_alone(m, copy);
-            bench.packed(types[4], m, UINT64_MAX, copy);
-            bench.packed(types[7], m, UINT64_MAX, copy);
-            for (uint64_t mebibytes : {32u, 64u})
-                if (tokens >= 512)
-                    bench.packed(types[7], m, mebibytes << 20, copy);
-            bench_product("gemm", packed_gemm, types[7], bench.rows, bench.k, m, copy);
-        }
-    }
+    for (uint32_t rows : {4096u, 14336u})
+        for (uint32_t tokens : {64u, 128u, 512u, 2048u, 4096u})
+            bench_blas(quick ? rows / 64 : rows, quick ? 256 : 4096, quick ? tokens / 32 : tokens,
+                       copy);
 }
 
 /* ---- Decoders ---- */
+
+struct Type {
+    const char *name;
+    uint32_t id;
+    strata_type type;
+};
+
+uint64_t matrix_bytes(strata_type type, uint32_t rows, uint32_t k)
+{
+    return static_cast<uint64_t>((rows + 15) / 16) * strata_panel_bytes(type, k);
+}
 
 struct Model {
     const char *name;
@@ -446,8 +395,7 @@ void bench_run(Decoder &d, uint32_t sequences, uint32_t tokens, uint32_t depth, 
     char message[256] = "";
     const strata_cuda_plugin *plugin = strata_cuda_entry();
     strata_cuda_context *context;
-    if (plugin->open(0, &context, message, sizeof message) != 0)
-        must(cudaErrorInvalidValue, message);
+    must_work(plugin->open(0, &context, message, sizeof message), message);
     Job job(d, sequences, tokens, depth);
     double s = measure(quick        ? 1
                        : tokens > 1 ? 2
@@ -471,7 +419,8 @@ void bench_run(Decoder &d, uint32_t sequences, uint32_t tokens, uint32_t depth, 
 
 void bench_decoders(double copy)
 {
-    const Type q4_0 = types[0], q8_0 = types[4], q4_k = types[7];
+    const Type q4_0 = {"Q4_0", 2, STRATA_TYPE_Q4_0}, q8_0 = {"Q8_0", 8, STRATA_TYPE_Q8_0},
+               q4_k = {"Q4_K", 12, STRATA_TYPE_Q4_K};
     std::vector<Model> models = {
         {"135m", q4_0, 30, 576, 1536, 9, 3, 64, 49152},
         {"1.7b", q4_0, 24, 2048, 8192, 32, 32, 64, 49152},
@@ -495,7 +444,7 @@ int main(int argc, char **argv)
 {
     bool some = false, chosen[3] = {};
     for (int i = 1; i < argc; i++) {
-        static const char *const parts[] = {"products", "blas", "decoders"};
+        static const char *const parts[] = {"rows", "blas", "decoders"};
         quick |= strcmp(argv[i], "--quick") == 0;
         for (int part = 0; part < 3; part++)
             if (strcmp(argv[i], parts[part]) == 0)
@@ -505,12 +454,12 @@ int main(int argc, char **argv)
     must(cudaSetDevice(0), "cudaSetDevice");
     must(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
     must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
-    double copy = copy_speed();
+    RowBench rows;
+    const double copy = rows.copy;
     printf("{\"device\":\"%s\",\"compute\":\"%d.%d\",\"copy_gb_per_s\":%.1f}\n", properties.name,
            properties.major, properties.minor, copy / 1e9);
-    for (const Type &type : types)
-        if (!some || chosen[0])
-            bench_products(type, copy);
+    if (!some || chosen[0])
+        rows.all();
     if (!some || chosen[1])
         bench_blas(copy);
     if (!some || chosen[2])

@@ -89,11 +89,11 @@ def device_table(device):
 
 
 def kernel_row(k, peak):
-    name = f"{k['kernel']} {k.get('type', '')} {k.get('rows', '?')} x {k.get('k', '?')}"
+    name = " ".join(filter(None, [k["kernel"], k.get("type"), k.get("shape")]))
     tops = k.get("tops")
     of_peak = tops / peak if peak and tops is not None else None
     return [
-        f"{name}, {k.get('tokens', '?')} token(s)",
+        name,
         cell(k.get("us"), ".2f"),
         cell(k.get("gb_per_s"), ".1f"),
         percent(k.get("of_copy")),
@@ -140,7 +140,7 @@ def print_tables(found):
     device_table(found["device"])
     heads = ["reference model", "max", "rms", "on device", ""]
     print_table(heads, [golden_row(g) for g in found["golden"]])
-    heads = ["product", "us", "GB/s", "% of copy", "10^12 op/s", "% of peak"]
+    heads = ["kernel", "us", "GB/s", "% of copy", "10^12 op/s", "% of peak"]
     peak = found["device"].get("f16_tops")
     print_table(heads, [kernel_row(k, peak) for k in found["kernels"]])
     heads = ["model", "ms", "tokens/s", "% of floor", "10^12 op/s", "on device"]
@@ -184,9 +184,9 @@ def picture(path, device, kernels):
     axes.loglog(edges, [e * copy for e in edges], "k-", label="copy bandwidth")
     if peak:
         axes.loglog([edges[1], 4096], [peak, peak], "k--", label="float16 mma.sync")
-    axes.set_xlabel("operations per byte of weights")
+    axes.set_xlabel("operations per byte")
     axes.set_ylabel("10^12 operations/s")
-    axes.set_title(f"Products of packed weights on {device['device']}")
+    axes.set_title(f"Kernels on {device['device']}")
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)

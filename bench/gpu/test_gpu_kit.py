@@ -26,7 +26,7 @@ needs_emulator = unittest.skipUnless(os.path.exists(PLUGIN), "the emulator is no
 
 PEAKS = {"device": "Made Up 1", "compute": "9.0", "copy_gb_per_s": 2000.0, "f16_tops": 800.0}
 PEAKS |= {"f16_tops": 400.0, "link_gb_per_s": {"pinned_to_device": 50.0}}
-KERNEL = {"kernel": "packed", "type": "Q4_0", "rows": 4096, "k": 4096, "tokens": 1, "us": 8.0}
+KERNEL = {"kernel": "packed_q8", "type": "Q4_0", "shape": "k:4096/m:1", "us": 8.0}
 KERNEL |= {"gb_per_s": 1000.0, "of_copy": 0.5, "tops": 4.0}
 MODEL = {"model": "llama-8b", "type": "Q4_K", "by": "strata", "phase": "decode", "sequences": 1}
 MODEL |= {"tokens": 1, "depth": 0, "ms": 5.0, "tokens_per_s": 200.0, "gb_per_s": 500.0}
@@ -83,7 +83,7 @@ class Report(WithFolder):
         self.assertEqual(found["kernels"], [KERNEL])
         self.assertEqual(found["models"], [MODEL | {"of_floor": 0.25}])
         self.assertEqual(found["other"], [{"new": 1}])
-        self.assertRegex(text, r"packed Q4_0 4096 x 4096, 1 token\(s\) +8\.00 +1000\.0 +50 +4\.00")
+        self.assertRegex(text, r"packed_q8 Q4_0 k:4096/m:1 +8\.00 +1000\.0 +50 +4\.00")
         self.assertRegex(text, r"llama-8b Q4_K decode 1 x 1, strata +5\.000 +200\.0 +25")
 
     def test_first_device_counts(self):

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "context.cuh"
+#include "rows.cuh"
 
 using namespace strata;
 
@@ -49,7 +49,7 @@ int device_info(uint32_t index, struct strata_cuda_device *device, char *message
     TRY(cudaMemGetInfo(&free_bytes, &total));
     device->memory_bytes = total;
     device->memory_free_bytes = free_bytes;
-    blas_found(device->blas, sizeof device->blas);
+    device->has_blas = blas_found(device->blas, sizeof device->blas);
     return STRATA_CUDA_OK;
 }
 
@@ -205,9 +205,10 @@ int self_test(uint32_t index, char *message, size_t capacity)
 }
 
 const struct strata_cuda_plugin table = {
-    STRATA_CUDA_ABI, sizeof table, device_count,    device_info, self_test,
-    open_device,     close_device, allocate,        release,     upload,
-    download,        memory_info,  workspace_bytes, run_steps,
+    STRATA_CUDA_ABI, sizeof table, device_count, device_info, self_test,   open_device,
+    close_device,    allocate,     release,      upload,      download,    memory_info,
+    workspace_bytes, run_steps,    ROWS,         ROW_COUNT,   BLAS_PACKED, GEMV_TOKENS,
+    bench_open,      bench_close,  bench_run,
 };
 
 } // namespace

@@ -29,7 +29,7 @@ struct Key {
         add_address(p.weights);
         add_address(p.bias);
         add(p.row_bytes);
-        for (uint32_t word : {p.type, p.packed, p.rows, p.cols, p.out})
+        for (uint32_t word : {p.type, p.packed, p.rows, p.cols, p.out, p.blas_from, p.gemv_tokens})
             add(word);
     }
     void add_step(const strata_cuda_step &s)
@@ -51,7 +51,7 @@ uint64_t key_of(const Runner &r)
     memcpy(&eps, &run.norm_eps, sizeof eps);
     for (uint32_t word : {run.tokens, run.embedding, run.ffn, run.heads, run.kv_heads, run.head_dim,
                           run.vocab, run.rope_pairs, run.rope_neox, run.window, run.q8, eps,
-                          run.n_steps, run.n_layers, run.logit_rows, run.n_best, run.blas_from})
+                          run.n_steps, run.n_layers, run.logit_rows, run.n_best})
         key.add(word);
     Attention shape = shape_of(run);
     key.add(shape.parts);

@@ -60,9 +60,10 @@ struct Product {
  * prepares itself, at most. */
 const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
 
-/* How a packed product of m tokens takes its activations where it may have them in 8 bits: that
- * way, or, many tokens, as halves. */
-bool takes_halves(uint32_t m);
+/* What packed products that do not say have: the most tokens that packed_gemv computes in 8 bits,
+ * and the tokens from which cuBLAS is faster, by reckoning for an H200: weights have to be unpacked
+ * for it (0.9 ps each to write them and 0.7 ps to read them again). */
+const uint32_t GEMV_TOKENS = 8, BLAS_PACKED = 1024;
 
 /* Up to GROUP products of the same input, with the kernels that suit them (product.cu): packed_gemm
  * for halves.  cudaErrorNotSupported for a type that has no kernel. */

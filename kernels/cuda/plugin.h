@@ -26,6 +26,7 @@ struct strata_cuda_device {
     uint32_t compute_major, compute_minor; /* compute capability */
     uint64_t memory_bytes, memory_free_bytes;
     char blas[64]; /* terminated: the library of products of many tokens, or that there is none */
+    uint32_t has_blas;
 };
 
 enum strata_cuda_status {
@@ -64,6 +65,9 @@ struct strata_cuda_product {
     uint64_t row_bytes; /* of float rows */
     const float *bias;  /* or NULL */
     uint32_t out;       /* enum strata_cuda_buffer */
+    /* Tokens from which it goes through cuBLAS, where that is, and up to which a packed one is
+     * computed without tensor cores; 0: as the plug-in thinks best.  UINT32_MAX: never; always. */
+    uint32_t blas_from, gemv_tokens;
 };
 
 enum strata_cuda_kind {
@@ -129,9 +133,6 @@ struct strata_cuda_run {
     const float *rope;               /* host: [tokens][2 * rope_pairs], cos and sin */
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;
-    /* Tokens from which a product goes through cuBLAS, where it is; 0: as the plug-in thinks best,
-     * UINT32_MAX: none does. */
-    uint32_t blas_from;
     void *workspace; /* of workspace_bytes */
     /* host: instead of the logits the n_best (1 .. 256, at most vocab; 0: logits) greatest of each
      * row, greater first, the lower id first among equals; the id of a row's first is -1 where one
@@ -145,6 +146,34 @@ struct strata_cuda_run {
 };
 
 struct strata_cuda_context; /* a device in use */
+
+/* ---- Kernels, one by one (rows) ---- */
+
+#define STRATA_CUDA_NO_TYPE UINT32_MAX
+
+/* Two sizes of a call; what they are say n_name and m_name. */
+struct strata_cuda_shape {
+    uint32_t n, m;
+};
+
+/* A kernel.  All strings are static. */
+struct strata_cuda_row {
+    const char *name;                       /* "packed_q8_Q4_0_cuda", by the grammar of kernels.h */
+    const char *op;                         /* "packed_q8" */
+    uint32_t type;                          /* GGUF id, or STRATA_CUDA_NO_TYPE */
+    uint32_t needs_blas;                    /* it serves products through cuBLAS alone */
+    const char *n_name, *m_name;            /* "k", "m"; m_name NULL: shapes have no m */
+    const struct strata_cuda_shape *shapes; /* to measure; the first is a small one, to try it */
+    uint32_t n_shapes;
+};
+
+/* What a call of a kernel took, and the bytes that it reads and writes, each counted once, and its
+ * operations (a multiply-add is two). */
+struct strata_cuda_cost {
+    double seconds, bytes, ops;
+};
+
+struct strata_cuda_bench; /* memory of a device to measure kernels in, and a stream of its own */
 
 struct strata_cuda_plugin {
     uint32_t abi;  /* STRATA_CUDA_ABI */
@@ -184,6 +213,24 @@ struct strata_cuda_plugin {
     /* Executes the steps; finished when it returns. */
     int (*run)(struct strata_cuda_context *context, const struct strata_cuda_run *run,
                char *message, size_t capacity);
+
+    /* All kernels, each once. */
+    const struct strata_cuda_row *rows;
+    uint32_t n_rows;
+    uint32_t blas_from, gemv_tokens; /* of packed products that do not say */
+
+    /* Gets ready to measure kernels that read weights, keys and values from `bytes` of memory, call
+     * after call further on: more than caches hold.  *copy: bytes that copying on the device reads
+     * and writes a second.  One thread at a time uses a bench; other calls go on beside it. */
+    int (*bench_open)(struct strata_cuda_context *context, uint64_t bytes,
+                      struct strata_cuda_bench **out, double *copy, char *message, size_t capacity);
+    void (*bench_close)(struct strata_cuda_bench *bench);
+
+    /* Calls the kernel `row` < n_rows with random values `repeats` times after a call that does not
+     * count; with 0 repeats it is not called, and has taken no time. */
+    int (*bench_run)(struct strata_cuda_bench *bench, uint32_t row, struct strata_cuda_shape shape,
+                     uint32_t repeats, struct strata_cuda_cost *cost, char *message,
+                     size_t capacity);
 };
 
 typedef const struct strata_cuda_plugin *strata_cuda_entry_fn(void);

@@ -4,30 +4,25 @@
 namespace
 {
 
-const uint32_t GEMV_TOKENS = 8; /* beyond them, the tensor cores */
-
-/* Tokens from which cuBLAS is faster, by reckoning for an H200.  Packed weights have to be unpacked
- * for it (0.9 ps each to write them and 0.7 ps to read them again), and results scaled in a launch
- * of their own (2 ps each), which products of few columns are not worth; float rows have no kernel
- * of ours for many tokens: it reads them again for each eight. */
-const uint32_t BLAS_PACKED = 1024, BLAS_FLOATS = 9, BLAS_COLUMNS = 2048;
+/* Tokens from which cuBLAS is faster for float rows, which have no kernel of ours for many tokens:
+ * it reads them again for each eight. */
+const uint32_t BLAS_FLOATS = 9;
 
 } // namespace
 
 namespace strata
 {
 
-bool blas_serves(const strata_cuda_run &run, const strata_cuda_product &product, uint32_t m)
+bool blas_serves(const strata_cuda_product &product, uint32_t m)
 {
     /* Rows of other lengths have no 16 bytes that begin where those of activations do. */
-    uint32_t from = run.blas_from ? run.blas_from : product.packed ? BLAS_PACKED : BLAS_FLOATS;
-    bool narrow = !run.blas_from && product.packed && product.cols < BLAS_COLUMNS;
-    return m >= from && product.cols % 8 == 0 && !narrow;
+    uint32_t usual = product.packed ? BLAS_PACKED : BLAS_FLOATS;
+    return m >= (product.blas_from ? product.blas_from : usual) && product.cols % 8 == 0;
 }
 
-bool takes_halves(uint32_t m)
+bool takes_halves(const strata_cuda_product &product, uint32_t m)
 {
-    return m > GEMV_TOKENS;
+    return m > (product.gemv_tokens ? product.gemv_tokens : GEMV_TOKENS);
 }
 
 cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count)

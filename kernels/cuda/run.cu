@@ -86,7 +86,7 @@ void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
     for (uint32_t s = 0; s < run.n_steps; s++)
         for (uint32_t i = 0; i < run.steps[s].products; i++) {
             const strata_cuda_product &product = run.steps[s].product[i];
-            if (!blas_serves(run, product, run.tokens))
+            if (!blas_serves(product, run.tokens))
                 continue;
             uint64_t bytes = blas_scratch_bytes(product.rows, product.cols);
             serves = true;

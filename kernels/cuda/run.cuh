@@ -42,8 +42,11 @@ uint64_t width_of(const strata_cuda_run &run, int buffer);
 /* True when one of the steps is the output head, and it has rows to work on. */
 bool has_logits(const strata_cuda_run &run);
 
-/* Whether a product of m tokens goes through cuBLAS, where that is (product.cu). */
-bool blas_serves(const strata_cuda_run &run, const strata_cuda_product &product, uint32_t m);
+/* Whether a product of m tokens goes through cuBLAS, where that is; and how a packed one takes its
+ * activations where it may have them in 8 bits: that way, or, many tokens, as halves (product.cu).
+ */
+bool blas_serves(const strata_cuda_product &product, uint32_t m);
+bool takes_halves(const strata_cuda_product &product, uint32_t m);
 
 /* The attention of the run's tokens, without addresses. */
 Attention shape_of(const strata_cuda_run &run);

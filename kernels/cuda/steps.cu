@@ -11,7 +11,7 @@ enum Input { FLOATS, QUANTS, HALVES, INPUTS };
 
 bool by_blas(const Runner &r, const strata_cuda_product &product, uint32_t m)
 {
-    return r.blas.handle && blas_serves(r.run, product, m);
+    return r.blas.handle && blas_serves(product, m);
 }
 
 Input input_of(const Runner &r, const strata_cuda_product &product, uint32_t m)
@@ -20,7 +20,7 @@ Input input_of(const Runner &r, const strata_cuda_product &product, uint32_t m)
         return blas_takes_halves(product.type, product.packed, !r.run.q8) ? HALVES : FLOATS;
     if (!product.packed || !r.run.q8)
         return FLOATS;
-    return takes_halves(m) ? HALVES : QUANTS;
+    return takes_halves(product, m) ? HALVES : QUANTS;
 }
 
 /* What a product step's products have in common. */

@@ -26,6 +26,10 @@ extern cudaStream_t stream;
 void report(const char *what, const char *name, unsigned a, unsigned b, unsigned c, double found,
             double wanted);
 
+/* Marks a row of the plug-in's table (plugin.h) as checked: an operation, and a type where it has
+ * one. */
+void covers(const char *op, strata_type type = STRATA_TYPE_COUNT);
+
 unsigned below(unsigned n); /* at random */
 float unit();               /* in [-1, 1) */
 std::vector<float> floats(size_t n);
@@ -77,6 +81,7 @@ std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigne
 /* Before the checks of cuBLAS: prints which library does it; and after them. */
 void open_blas();
 void close_blas();
+bool has_blas();
 
 /* One case of each at random: products of a type, rows, attention, rows of a table, the best of
  * rows of logits, what goes through cuBLAS, encoders. */
@@ -85,9 +90,9 @@ void check_float(strata_type type);
 void check_quantize();
 void check_rows();
 void check_halves();
-void check_attention();
-void check_single();
-void check_tiled();
+void check_attention(bool q8_0);
+void check_single(bool q8_0);
+void check_tiled(bool q8_0);
 void check_look_up(strata_type type);
 void check_best();
 void check_unpack(strata_type type);

@@ -24,11 +24,11 @@ struct Heads {
     }
 };
 
-Heads random_heads()
+Heads random_heads(bool q8_0)
 {
     static const unsigned dims[] = {8, 32, 48, 64, 96, 128, 256};
     Heads h = {};
-    h.q8_0 = below(2);
+    h.q8_0 = q8_0;
     do
         h.dim = dims[below(7)];
     while (h.q8_0 && h.dim % 32);
@@ -171,9 +171,11 @@ void compare_attention(const char *what, const Heads &h, const std::vector<float
 
 } // namespace
 
-void check_attention()
+void check_attention(bool q8_0)
 {
-    Heads h = random_heads();
+    Heads h = random_heads(q8_0);
+    covers("rope_store", h.type());
+    covers("attention", h.type());
     std::vector<float> q = floats(static_cast<size_t>(h.tokens) * h.heads * h.dim);
     std::vector<float> k = floats(static_cast<size_t>(h.tokens) * h.kv_heads * h.dim);
     std::vector<float> v = floats(k.size()), rope = random_rope(h);
@@ -202,9 +204,10 @@ void check_attention()
 }
 
 /* Several sequences of one token each: queries and keys that were not rotated before. */
-void check_single()
+void check_single(bool q8_0)
 {
-    Heads h = random_heads();
+    Heads h = random_heads(q8_0);
+    covers("attention_single", h.type());
     const size_t q_row = h.heads * h.dim, kv_row = h.kv_heads * h.dim, pairs = 2 * h.pairs;
     std::vector<float> q = floats(h.tokens * q_row), k = floats(h.tokens * kv_row);
     std::vector<float> v = floats(k.size()), rope = random_rope(h), wanted;

@@ -114,6 +114,7 @@ void check_unpack(strata_type type)
     Device<int> exponents(rows);
     must(unpack(stream, halves.data, exponents.data, BLAS_HALF, p, first, rows), "unpack");
     must(unpack(stream, exact.data, nullptr, BLAS_FLOAT, p, first, rows), "unpack");
+    covers("unpack", type);
     std::vector<uint16_t> found = halves.host();
     std::vector<float> found_exact = exact.host();
     std::vector<int> exponent = exponents.host();
@@ -185,6 +186,7 @@ void check_narrow()
     unsigned m = 1 + below(20), k = 1 + below(700);
     std::vector<float> x = hostile_rows(m, k);
     Narrow bf16(x, m, k, BLAS_BF16);
+    covers("narrow");
     for (size_t i = 0; i < x.size(); i++, checks++) {
         float found = from_bits16(bf16.bits[i], BLAS_BF16);
         float rounded = from_bits16(strata_float_to_bfloat(x[i]), BLAS_BF16);
@@ -355,6 +357,8 @@ void check_blas_packed(strata_type type)
     s.x = doubles_of(narrowed.bits, exactly(narrowed.scale), BLAS_HALF);
     std::vector<float> found = multiply(p, true, false, x, s.m, s.ldy, 1 + below(4));
     compare("cuBLAS", name, s, found);
+    covers("packed_blas", type);
+    covers("finish");
     compare_rounding(name, m, x, s, of_row.host(), narrowed.scale, found);
 }
 
@@ -388,14 +392,21 @@ void check_blas_float(strata_type type)
     s.x = exactly(x);
     compare("cuBLAS in floats", name, s, multiply(p, false, true, x, s.m, s.ldy, 1 + below(4)));
     if (type != STRATA_TYPE_F32) {
+        covers("widen", type);
         BlasType form = type == STRATA_TYPE_F16 ? BLAS_HALF : BLAS_BF16;
         Narrow narrowed(x, s.m, s.k, form);
         s.x = doubles_of(narrowed.bits, exactly(narrowed.scale), form);
     }
     compare("cuBLAS", name, s, multiply(p, false, false, x, s.m, s.ldy, 1));
+    covers("gemm_blas", type);
 }
 
 /* ---- The library ---- */
+
+bool has_blas()
+{
+    return blas.handle != nullptr;
+}
 
 void open_blas()
 {

@@ -93,6 +93,7 @@ void check_layer_norm()
     prelude.addend = adds ? addend_there.data : nullptr;
     prelude.eps = 1e-5f;
     must(prepare_rows(stream, quants.there(x_there.data, q8), prelude, m, n), "layer_norm");
+    covers("layer_norm");
     for (unsigned t = 0; t < m; t++) {
         float *row = &x[static_cast<size_t>(t) * n], largest = 0;
         if (adds) {
@@ -127,6 +128,7 @@ void check_gelu()
     prelude.addend = addend_there.data;
     prelude.gelu = true;
     must(prepare_rows(stream, quants.there(x_there.data, q8), prelude, m, n), "gelu");
+    covers("gelu");
     for (unsigned t = 0; t < m; t++)
         reference.add(&x[static_cast<size_t>(t) * n], addend.data(), n);
     std::vector<float> wanted(x.size()), magnitude(x.size());
@@ -207,6 +209,7 @@ void check_attend_spans()
     for (const strata_cuda_span &span : spans)
         a.longest = span.count > a.longest ? span.count : a.longest;
     must(attend_spans(stream, a), "attend_spans");
+    covers("attention_spans");
     reference_spans(spans, heads, dim, q, k, v, &wanted);
     for (size_t i = 0; i < n; i++)
         magnitude[i] = fmaxf(1, fabsf(wanted[i])); /* a value may be large */
@@ -225,6 +228,7 @@ void check_pool()
     must(pool(stream, out.data, x_there.data, spans_there.data, static_cast<uint32_t>(spans.size()),
               pooling, n),
          "pool");
+    covers("pool");
     for (size_t s = 0; s < spans.size(); s++)
         for (unsigned i = 0; i < n; i++) {
             const float *column = &x[static_cast<size_t>(spans[s].first) * n + i];

@@ -211,6 +211,7 @@ void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelud
 {
     static const char *const names[] = {"packed_q8", "packed_f32", "packed, halves",
                                         "packed_q8, prepared by itself"};
+    static const char *const ops[] = {"packed_q8", "packed_f32", "packed_halves", "packed_q8"};
     Product products[GROUP];
     std::deque<Part> parts; /* they stay where they are */
     std::vector<unsigned> chosen;
@@ -230,6 +231,8 @@ void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelud
     must(packed_products(stream, products, count), cases[0]->name);
     for (unsigned i = 0; i < count; i++)
         parts[i].compare(names[way], wanted[chosen[i]], way == HALVES);
+    for (unsigned i = 0; i < n_cases; i++)
+        covers(ops[way], cases[i]->type);
 }
 
 } // namespace
@@ -260,7 +263,7 @@ void check_packed(strata_type type)
             input.q = nullptr;
             input.x = x.data;
         }
-        bool serves = way == OWN ? c.s.m == 1 : way != QUANTS || !takes_halves(c.s.m);
+        bool serves = way != OWN || c.s.m == 1;
         if (serves)
             check_way(cases, 2, static_cast<Way>(way), plain, input, panels);
     }
@@ -301,6 +304,7 @@ void check_float(strata_type type)
     p.row_bytes = row_bytes;
     p.in.x = x_there.data;
     must(float_product(stream, p), strata_block_format(type)->name);
+    covers("gemv_f32", type);
     compare_product("float", strata_block_format(type)->name, s, y.host(), ends.of(s, wanted),
                     weights, x, false);
 }

@@ -61,13 +61,14 @@ void check_quantize()
     out.scale = scale.data;
     out.sum = sum.data;
     must(prepare_rows(stream, out, prelude, m, k), "prepare_rows");
+    covers("quantize_q8");
     compare_quants("quantize", m, k, Quants(x, m, k), q, scale, sum);
 }
 
 /* Norms and gates, near the reference; and the quants of what was found. */
-void check_rows()
+static void check_rows(bool norm)
 {
-    bool quants = below(2), norm = below(2);
+    bool quants = below(2);
     unsigned m = 1 + below(4), n = quants ? 32 * (1 + below(40)) : 1 + below(900);
     std::vector<float> x = floats(static_cast<size_t>(m) * n), up = floats(x.size());
     std::vector<float> weight = floats(n), wanted = x;
@@ -85,6 +86,7 @@ void check_rows()
     prepared.scale = scale.data;
     prepared.sum = sum.data;
     must(prepare_rows(stream, prepared, prelude, m, n), "prepare_rows");
+    covers(norm ? "rms_norm" : "silu_mul");
     for (unsigned t = 0; t < m && norm; t++)
         reference.rms_norm(&wanted[t * n], &x[t * n], weight.data(), n, 1e-5f);
     if (!norm)
@@ -99,6 +101,12 @@ void check_rows()
     std::vector<int16_t> sums = sum.host();
     sums.resize(x.size() / 16);
     compare_quants("prepared", m, n, of_found, q, Device<float>(scales), Device<int16_t>(sums));
+}
+
+void check_rows()
+{
+    check_rows(true);
+    check_rows(false);
 }
 
 /* Halves: every element within what rounding to eleven bits, or to the smallest of them, can
@@ -123,6 +131,7 @@ void check_halves()
     out.halves = halves.data;
     out.token_scale = scale.data;
     must(prepare_rows(stream, out, prelude, m, n), "prepare_rows");
+    covers("quantize_halves");
     const std::vector<uint16_t> found = halves.host();
     const std::vector<float> scales = scale.host();
     for (unsigned t = 0; t < m; t++) {

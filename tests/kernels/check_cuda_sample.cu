@@ -121,6 +121,7 @@ void check_look_up(strata_type type)
     product.cols = k;
     product.row_bytes = table.row_bytes;
     must(look_up(stream, y.data, ids_there.data, tokens, product), "look_up");
+    covers("look_up", type);
     std::vector<float> found = y.host();
     for (unsigned t = 0; t < tokens; t++)
         for (unsigned c = 0; c < k; c++, checks++) {
@@ -149,6 +150,7 @@ void check_best()
     Device<uint64_t> entries(best_entries(rows, n, k));
     Device<strata_cuda_candidate> best(rows * k);
     must(best_of_rows(stream, best.data, entries.data, there.data, rows, n, k), "best_of_rows");
+    covers("top_k");
     std::vector<strata_cuda_candidate> found = best.host();
     for (unsigned r = 0; r < rows; r++, checks++)
         if (!bad[r])

@@ -33,11 +33,11 @@ struct Case {
 /* Long spans have few heads: the emulator is slow.  Where tiles are of fewer positions than a block
  * has tokens (wide heads, each alone with its keys), rows see nothing of the first with a window.
  */
-Case random_case()
+Case random_case(bool q8_0)
 {
     static const unsigned dims[] = {8, 24, 32, 40, 64, 64, 80, 96, 128, 160, 256};
     Case c = {};
-    c.q8_0 = below(2);
+    c.q8_0 = q8_0;
     do
         c.dim = dims[below(11)];
     while (c.q8_0 && c.dim % 32);
@@ -147,9 +147,9 @@ void compare_span(const Case &c, const Span &s, const std::vector<float> &q, con
 
 } // namespace
 
-void check_tiled()
+void check_tiled(bool q8_0)
 {
-    const Case c = random_case();
+    const Case c = random_case(q8_0);
     std::vector<float> q = floats(static_cast<size_t>(c.tokens()) * c.heads() * c.dim);
     for (float &x : q)
         x *= 4; /* so that some positions weigh much more than others */
@@ -185,6 +185,7 @@ void check_tiled()
     a.n_tiles = static_cast<uint32_t>(tiles.size());
     a.whole = c.whole;
     must(attend(stream, a), "attend, tiled");
+    covers("attention_tiled", c.type());
     const std::vector<float> found = out.host(), exact = rounded(c, q);
     for (size_t s = 0; s < c.spans.size(); s++)
         compare_span(c, c.spans[s], exact, keys[s], values[s], found);

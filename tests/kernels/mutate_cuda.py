@@ -26,6 +26,10 @@ END = r"(?:w\.m|w\.rows|plan\.dim|left)"
 NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {END}\b[^;]*);")
 
 
+# A row of the table of kernels (rows.cu): one more of another name has no check.
+ROW = re.compile(r"^\s*PLAIN\((?P<op>narrow), .*\\$")
+
+
 def mutants(text):
     """(line number, what, changed text) of each."""
     lines = text.split("\n")
@@ -41,6 +45,8 @@ def mutants(text):
             first, *others = match["test"].split(" && ")
             changed = line.replace(match["test"], first if others else "true", 1)
             what = f"without a part of the test {match['test']}"
+        elif match := ROW.match(line):
+            changed, what = line.replace(match["op"], "other", 1) + "\n" + line, "with another row"
         if changed is not None:
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
 

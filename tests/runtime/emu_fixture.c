@@ -45,7 +45,8 @@ struct engine open_on(const char *device, const struct setup *setup)
     strata_config config;
     strata_config_default(&config);
     config.threads = 2;
-    config.no_tuning = config.fixed_placement = true;
+    config.no_tuning = !setup->tuned;
+    config.fixed_placement = true;
     config.device = device;
     config.blas = setup->blas ? setup->blas : "off";
     strata_model_options model;

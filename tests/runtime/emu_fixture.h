@@ -25,6 +25,7 @@ struct setup {
     unsigned context; /* 0: 64 */
     bool deep;        /* a real model, of many layers */
     const char *blas; /* strata_config; NULL: "off" */
+    bool tuned;       /* with the choices of this host's file */
 };
 
 /* An engine whose layers are all there ("cpu", "emu"), and how many of them are on devices. */

@@ -43,6 +43,11 @@ static void round_trip(void **state)
     written.rate_threads = 1;
     written.rate[STRATA__PREFILL][STRATA_TYPE_Q4_K] = 999999999;
     written.rate[STRATA__DECODE][STRATA_TYPE_F32] = 1;
+    struct strata__device_tuning *device = strata__tuning_device_slot(&written, "9.0 A B");
+    device->blas_from[STRATA_TYPE_Q4_K] = 999999999;
+    device->gemv_tokens[STRATA_TYPE_IQ4_XS] = 1;
+    device = strata__tuning_device_slot(&written, "8.0 A");
+    device->blas_from[STRATA_TYPE_Q2_K] = UINT32_MAX;
     assert_int_equal(strata__tune_write(&host, &written), STRATA_OK);
     assert_int_equal(tune_files(), 1);
     assert_int_equal(strata__tune_read(&host, &read, reason, sizeof reason), STRATA__TUNE_FOUND);
@@ -57,6 +62,24 @@ static void round_trip(void **state)
     assert_int_equal(strata__tune_remove(&host, &removed), STRATA_OK);
     assert_false(removed);
     assert_int_equal(tune_files(), 0);
+}
+
+/* A kind takes a place that is free, or the last one. */
+static void kinds_of_devices(void **state)
+{
+    (void)state;
+    struct strata__tuning tuning;
+    strata__tuning_default(&tuning, host.level);
+    for (int i = 0; i < STRATA__TUNED_DEVICES + 1; i++) {
+        char kind[16];
+        snprintf(kind, sizeof kind, "9.0 %d", i);
+        assert_null(strata__tuning_device(&tuning, kind));
+        strata__tuning_device_slot(&tuning, kind)->gemv_tokens[0] = 1;
+        assert_ptr_equal(strata__tuning_device(&tuning, kind),
+                         strata__tuning_device_slot(&tuning, kind));
+    }
+    assert_non_null(strata__tuning_device(&tuning, "9.0 0"));
+    assert_null(strata__tuning_device(&tuning, "9.0 3"));
 }
 
 /* The reason names the line: the first is 1. */
@@ -98,6 +121,14 @@ static void bad_lines_are_named(void **state)
         {"threads 1 1\n", ":2: \"threads\" is none of"},
         {"blas F32 2 2\n", ":2: \"blas\" is none of"},
         {"gpu 1\n", ":2: \"gpu\" is none of"},
+        {"cublas Q4_K 64\n", ":2: cublas Q4_K before its device"},
+        {"device \n", ":2: device: not 1 to"},
+        {"device a\ndevice a\n", ":3: device a for the second time"},
+        {"device a\ndevice b\ndevice c\ndevice d\ndevice e\n", ":6: more than 4 devices"},
+        {"device a\ngemv F16 4\n", ":3: \"F16\" is no packed type"},
+        {"device a\ngemv Q4_K 0\n", ":3: gemv: \"0\" is no number"},
+        {"device a\ncublas Q4_K 1000000000\n", ":3: cublas: \"1000000000\" is no number"},
+        {"device a\ncublas Q4_K 0\ncublas Q4_K 2\n", ":4: cublas Q4_K for the second time"},
         {"\n", ":2: \"\" is none of"},
         {"thr\001eads 1\n", ":2: a byte that is no text"},
         {"threads 1\r\n", ":2: a byte that is no text"},
@@ -149,8 +180,9 @@ static void damage_is_found(void **state)
     *strchr(changed, '6') = 0;
     tune_write_bytes(changed, size);
     expect_refused("a byte that is no text");
-    memset(changed, 'a', sizeof changed);
-    tune_write_bytes(changed, sizeof changed);
+    char many[8192];
+    memset(many, 'a', sizeof many);
+    tune_write_bytes(many, sizeof many);
     expect_refused("longer than any file");
 }
 
@@ -159,10 +191,10 @@ static void foreign_files_are_ignored(void **state)
 {
     (void)state;
     char text[4096], line[256];
-    const char *const versions[] = {"strata-tune 2 |", "strata-tune 10 |", "strata-tune "};
+    const char *const versions[] = {"strata-tune 1 |", "strata-tune 20 |", "strata-tune "};
     for (size_t i = 0; i < 3; i++) {
         tune_write_bytes(text, tune_compose(text, sizeof text, versions[i], ""));
-        expect_refused(":1: not of format 1");
+        expect_refused(":1: not of format 2");
     }
     tune_write_bytes(text, tune_compose(text, sizeof text, "something else", ""));
     expect_refused(":1: not a file of tuned choices");
@@ -222,6 +254,7 @@ static int run(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(round_trip, tune_fresh_home),
+        cmocka_unit_test_setup(kinds_of_devices, tune_fresh_home),
         cmocka_unit_test_setup(bad_lines_are_named, tune_fresh_home),
         cmocka_unit_test_setup(damage_is_found, tune_fresh_home),
         cmocka_unit_test_setup(foreign_files_are_ignored, tune_fresh_home),

@@ -15,7 +15,6 @@
 #include "cuda/plugin.h"
 #include "harness.h"
 #include "strata.h"
-#include "strata_topology.h"
 
 #define STRETCH ((uint64_t)512 << 20) /* of weights: more than caches hold */
 #define SMALL_STRETCH ((uint64_t)2 << 20)

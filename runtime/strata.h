@@ -172,8 +172,9 @@ STRATA_API const char *strata_blas_name(const strata_runtime *runtime);
  * tokens in a prompt. */
 
 typedef struct strata_tune_choice {
-    const char *what;           /* "decode Q4_1", "prefill Q4_1", "blas F16", "threads" */
-    const char *default_choice; /* "avx512vnni"; "never"; "8" */
+    const char *what;           /* "decode Q4_1", "prefill Q4_1", "blas F16", "threads";
+                                 * "cuda0 gemv Q4_1", "cuda0 blas Q4_1" */
+    const char *default_choice; /* "avx512vnni"; "never"; "8"; "to 8 tokens" */
     const char *best_choice;    /* of those measured: "avx2"; "from 64 tokens"; "6" */
     double default_rate;        /* multiply-adds a second; 0: not measured by this call */
     double best_rate;
@@ -198,14 +199,16 @@ STRATA_API void strata_tune_options_default(strata_tune_options *options);
 
 /* Measures, on all threads of the runtime, and (unless dry_run) keeps the choices that gain: the
  * kernel of each packed type for one token and for many, the number of tokens from which OpenBLAS
- * serves float products, and the number of threads; and how fast each type of weight is then, for
- * strata_plan_create.  Takes up to a minute, and 256 MB of memory;
- * the host should have nothing else to do.  A choice is kept when it is 3 % faster (fewer threads:
- * 5 %) by the medians of 5 rounds, and faster in 4 of them.  Runtimes opened from then on use what
- * is kept; this one stays as it is.  *out lists everything that was measured.  on_progress (called
- * before each measurement, counting them) and options may be NULL.  E_INVALID: the kernel level is
- * lowered, or options->size; E_IO: the file cannot be written, or hwloc cannot read the machine;
- * E_CANCELLED: on_progress said so; E_NOMEM. After an error the file is as it was. */
+ * serves float products, and the number of threads; on a GPU of each kind in use, the tokens up to
+ * which products of each packed type do without tensor cores and from which they go through cuBLAS;
+ * and how fast each type of weight is on the host then, for strata_plan_create.  Takes up to a
+ * minute, and 256 MB of memory, 1 GB of a GPU; host and GPUs should have nothing else to do.  A
+ * choice is kept when it is 3 % faster (fewer threads: 5 %) by the medians of 5 rounds, and faster
+ * in 4 of them.  Runtimes opened from then on use what is kept; this one stays as it is.  *out
+ * lists everything that was measured.  on_progress (called before each measurement, counting them)
+ * and options may be NULL.  E_INVALID: the kernel level is lowered, or options->size; E_IO: the
+ * file cannot be written, or hwloc cannot read the machine; E_CANCELLED: on_progress said so;
+ * E_NOMEM, a GPU's too; E_DEVICE: it was lost. After an error the file is as it was. */
 STRATA_API strata_status strata_tune(strata_runtime *runtime, const strata_tune_options *options,
                                      strata_progress_fn *on_progress, void *user,
                                      strata_tuning **out);

@@ -42,12 +42,12 @@ static int print_json(const strata_tuning *tuning, bool dry_run)
 
 static void print_measured(const strata_tuning *tuning, bool dry_run)
 {
-    printf("%-15s %-17s %-17s %9s %9s %8s  %s\n", "what", "default", "best", "Gmac/s", "Gmac/s",
+    printf("%-18s %-17s %-17s %9s %9s %8s  %s\n", "what", "default", "best", "Gmac/s", "Gmac/s",
            "gain", "kept");
     size_t kept = 0;
     for (size_t i = 0; i < tuning->n_choices; i++) {
         const strata_tune_choice *c = &tuning->choices[i];
-        printf("%-15s %-17s %-17s %9.2f %9.2f %6.1f %%  %s\n", c->what, c->default_choice,
+        printf("%-18s %-17s %-17s %9.2f %9.2f %6.1f %%  %s\n", c->what, c->default_choice,
                c->best_choice, c->default_rate / 1e9, c->best_rate / 1e9, gain(c),
                !c->kept  ? "no"
                : dry_run ? "would be"
@@ -67,9 +67,9 @@ static void print_kept(const strata_tuning *tuning)
         printf("No tuned choices: %s\n", tuning->reason);
         return;
     }
-    printf("Tuned choices of %s\n%-15s %-17s %s\n", tuning->path, "what", "default", "kept");
+    printf("Tuned choices of %s\n%-18s %-17s %s\n", tuning->path, "what", "default", "kept");
     for (size_t i = 0; i < tuning->n_choices; i++)
-        printf("%-15s %-17s %s\n", tuning->choices[i].what, tuning->choices[i].default_choice,
+        printf("%-18s %-17s %s\n", tuning->choices[i].what, tuning->choices[i].default_choice,
                tuning->choices[i].best_choice);
     if (!tuning->n_choices)
         printf("None: on this host the defaults are best.\n");
@@ -79,8 +79,8 @@ static void print_kept(const strata_tuning *tuning)
 
 static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
-    char label[32];
-    snprintf(label, sizeof label, "%-16s", what);
+    char label[48];
+    snprintf(label, sizeof label, "%-18s", what);
     cli_progress(user, label, done, total);
     return true;
 }
@@ -178,9 +178,11 @@ const struct cli_command cmd_tune = {
     .details =
         "Compares, for each type of weights, the kernels that this host can run, at one token\n"
         "(decode) and at many (prefill); from how many tokens on OpenBLAS is faster for float\n"
-        "weights; and fewer threads than cores.  Takes up to a minute, in which the host should\n"
-        "have nothing else to do.  What gains more than 3 % (threads: 5 %) replaces the default\n"
-        "in everything that is started afterwards.",
+        "weights; fewer threads than cores; and, on a GPU, from how many tokens on its tensor "
+        "cores\n"
+        "and cuBLAS are faster (STRATA_DEVICE=cpu leaves it out).  Takes up to a minute, in which\n"
+        "the host should have nothing else to do.  What gains more than 3 % (threads: 5 %)\n"
+        "replaces the default in everything that is started afterwards.",
     .groups = CLI_JSON,
     .options = own,
     .run = run,

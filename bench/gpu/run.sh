@@ -12,7 +12,7 @@
 #   check      each kernel on the device against the reference       -> check.txt
 #   golden *   small models on the device against float64 logits
 #   peaks      copies on the device, tensor instructions, the link to the host
-#   kernels    products of each type, whole decoders of random weights (bench_cuda.cu)
+#   kernels    each kernel of the plug-in, cuBLAS, whole decoders of random weights (bench_cuda.cu)
 #   models *   prefill and decode of 1, 8, 64 sequences by strata, models of random weights
 #   moves *    what moving a layer costs while the first of those models decodes
 #   torch      the matrix products of those models in float16, where torch is there

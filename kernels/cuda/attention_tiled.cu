@@ -355,7 +355,6 @@ __global__ void __launch_bounds__(THREADS, Staged<WIDTH>::resident)
     Staged<WIDTH> &staged = *reinterpret_cast<Staged<WIDTH> *>(shared_bytes);
     const Plan &plan = staged.plan;
     Lane<WIDTH> lane;
-    let_next_start();
     wait_for_inputs();
     make_plan(staged.plan, a);
     __syncthreads();

@@ -164,11 +164,11 @@ void blas_explain(const Blas &blas, char *text, size_t capacity)
 /* Column-major: y (rows x m) = transposed w (k x rows) * x (k x m). */
 cudaError_t blas_multiply(Blas &blas, const BlasProduct &p)
 {
-    const float one = 1, zero = 0;
+    const float one = 1, keep = p.adds ? 1 : 0;
     int status = library().multiply(blas.handle, TRANS, NO_TRANS, static_cast<int>(p.rows),
                                     static_cast<int>(p.m), static_cast<int>(p.k), &one, p.w, p.type,
                                     static_cast<int>(p.ldw), p.x, p.type, static_cast<int>(p.ldx),
-                                    &zero, p.y, BLAS_FLOAT, static_cast<int>(p.ldy), COMPUTE_32F,
+                                    &keep, p.y, BLAS_FLOAT, static_cast<int>(p.ldy), COMPUTE_32F,
                                     ALGORITHM_OF_CHOICE);
     return check(&blas, status, "cublasGemmEx");
 }

@@ -40,13 +40,14 @@ cudaError_t blas_set_workspace(Blas &blas, void *workspace);
 /* "cublasGemmEx: an argument is not valid"; only after a failure. */
 void blas_explain(const Blas &blas, char *text, size_t capacity);
 
-/* y[t][r] = sum of w[r][c] * x[t][c] in floats; strides in elements. */
+/* y[t][r] = (or, adds: +=) sum of w[r][c] * x[t][c] in floats; strides in elements. */
 struct BlasProduct {
     float *y;
     const void *w, *x;
     BlasType type;
     uint64_t ldy, ldw, ldx;
     uint32_t rows, k, m;
+    bool adds;
 };
 cudaError_t blas_multiply(Blas &blas, const BlasProduct &product);
 
@@ -67,19 +68,24 @@ cudaError_t widen(cudaStream_t stream, float *out, const Product &product, uint3
 /* Rows of activations as bfloat16. */
 cudaError_t narrow(cudaStream_t stream, uint16_t *out, const float *x, uint32_t rows, uint32_t n);
 
-/* The end of a product: what cuBLAS left at `raw`, as far as y's rows, times of_token[t] and
- * 2^of_row[r] (NULL: 1), with bias and all (Output); raw may be y.  Rows `first` .. first + rows -
- * 1 of the product. */
-cudaError_t finish(cudaStream_t stream, const Product &product, const float *raw,
-                   const float *of_token, const int *of_row, uint32_t first, uint32_t rows);
+/* What y[t][r] is multiplied by: of_token[t] * 2^of_row[r], of_row being NULL where that is 1, both
+ * where all is; before a product is added to y, it is divided by them. */
+struct Scales {
+    const float *of_token;
+    const int *of_row;
+    uint32_t tokens, rows, ldy;
+};
+cudaError_t scale_before(cudaStream_t stream, const Scales &scales, float *y);
+
+/* Then adds bias[r], or nothing (NULL). */
+cudaError_t scale_after(cudaStream_t stream, const Scales &scales, float *y, const float *bias);
 
 /* ---- Products (blas_product.cu) ---- */
 
-/* Memory for products of up to so many columns and rows: bfloat16 activations, rows of the raw
- * results like y's, exponents of as many rows as `w` can have, unpacked weights. */
+/* Memory for products of up to so many columns and rows: bfloat16 activations, exponents of as many
+ * rows as `w` can have, unpacked weights. */
 struct BlasScratch {
     uint16_t *x;
-    float *raw;
     int *of_row;
     void *w;
     uint64_t w_bytes; /* at least blas_scratch_bytes says */

@@ -42,29 +42,43 @@ uint32_t slice_rows(uint32_t rows, uint32_t most)
     return slices ? ((rows + slices - 1) / slices + 15) / 16 * 16 : 0;
 }
 
+/* A slice, of which `product` has all but y. */
+cudaError_t multiply_slice(Blas &blas, cudaStream_t stream, const Product &p, BlasProduct product,
+                           uint32_t first, const int *of_row)
+{
+    const Scales scales = {product.type == BLAS_HALF ? p.in.token_scale : nullptr, of_row, p.m,
+                           product.rows, p.ldy};
+    cudaError_t error = cudaSuccess;
+    product.y = p.y + first;
+    product.adds = p.accumulate;
+    if (p.accumulate)
+        error = scale_before(stream, scales, product.y);
+    if (error == cudaSuccess)
+        error = blas_multiply(blas, product);
+    if (error == cudaSuccess)
+        error = scale_after(stream, scales, product.y, p.bias ? p.bias + first : nullptr);
+    return error;
+}
+
 /* All slices: rows as they are stored, or made so in the scratch. */
 cudaError_t multiply(Blas &blas, cudaStream_t stream, const Product &p, bool packed,
                      BlasProduct product, const BlasScratch &scratch)
 {
-    const bool halves = product.type == BLAS_HALF;
     const bool ready = !packed && stored_as(p.type) == product.type;
     const uint32_t each =
         ready ? p.rows : slice_rows(p.rows, blas_scratch_rows(scratch.w_bytes, p.k, product.type));
+    const int *of_row = packed && product.type == BLAS_HALF ? scratch.of_row : nullptr;
     product.w = ready ? p.weights : scratch.w;
     product.ldw = ready ? p.row_bytes / bytes_of(product.type) : p.k;
     cudaError_t error = each ? cudaSuccess : cudaErrorInvalidValue;
     for (uint32_t first = 0; first < p.rows && error == cudaSuccess; first += each) {
-        product.y = scratch.raw + first;
         product.rows = p.rows - first < each ? p.rows - first : each;
         if (packed)
             error = unpack(stream, scratch.w, scratch.of_row, product.type, p, first, product.rows);
         else if (!ready)
             error = widen(stream, static_cast<float *>(scratch.w), p, first, product.rows);
         if (error == cudaSuccess)
-            error = blas_multiply(blas, product);
-        if (error == cudaSuccess)
-            error = finish(stream, p, scratch.raw, halves ? p.in.token_scale : nullptr,
-                           halves && packed ? scratch.of_row : nullptr, first, product.rows);
+            error = multiply_slice(blas, stream, p, product, first, of_row);
     }
     return error;
 }

@@ -267,7 +267,6 @@ __global__ void __launch_bounds__(WARPS *WARP, RESIDENT) gemm_kernel(Work w)
     const uint32_t turns = w.slice / w.each;
     Reader<F, P> reader(w, unit);
     float sums[P][TILES][4] = {};
-    let_next_start();
     wait_for_inputs();
     stage(staged, w, 0, first, 8 * tiles);
     for (uint32_t turn = 0; turn < turns; turn++) {

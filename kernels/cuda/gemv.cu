@@ -5,10 +5,10 @@
  * follow each other (an octet).  So every lane has whole dot products of 32 columns, exact integers
  * (dp4a), and scales them once; lanes and warps are summed at the end of a panel.
  *
- * A multiprocessor keeps its blocks, which take panels in turn: a warp loads the octet to come, of
- * this panel or the next, before it multiplies the one at hand, and the first one before the kernel
- * in front of this has ended.  A single token's activations are prepared by each block for itself,
- * in shared memory. */
+ * A multiprocessor keeps its block, which takes panels in turn: a warp has loaded the octets to
+ * come, of this panel or the next, when it multiplies the one at hand, and the first one before the
+ * kernel in front of this has ended.  A single token's activations are prepared by each block for
+ * itself, in shared memory. */
 #include "formats.cuh"
 #include "prepare.cuh"
 #include "product.cuh"
@@ -18,8 +18,18 @@ using namespace strata;
 namespace
 {
 
-const uint32_t WARPS = 8; /* of a block, at most */
 const uint32_t OCTET = 8;
+
+/* How a kernel for T tokens works. */
+template <class F, int T, bool q8> struct Way {
+    /* Warps of a block, at most.  Of one token, a block has a multiprocessor for itself, as its
+     * activations are prepared once then: 0.93 ms a token of 1.7 B parameters in Q4_0 on an H200,
+     * where two blocks of 8 take 1.15. */
+    static const uint32_t MOST_WARPS = T == 1 && q8 ? 16 : 8;
+    /* Octets that a warp has loaded before it multiplies one, so that enough bytes are under way:
+     * memory is 90 % busy where a lane waits for 128 of them, which an octet of 8 bits is. */
+    static const int AHEAD = T > 1 || !q8 ? 2 : F::bits == 2 ? 4 : F::bits < 5 ? 3 : 2;
+};
 
 __device__ uint32_t part(const uint4 &words, int i)
 {
@@ -100,10 +110,10 @@ struct Work {
     Prelude prelude; /* x: the block prepares its token's activations in shared memory */
 };
 
-/* Blocks of a multiprocessor. */
-template <int T, bool q8> constexpr uint32_t resident()
+/* Octets of a panel for each of the warps that share it. */
+__host__ __device__ uint32_t steps_of(uint32_t k, uint32_t share)
 {
-    return T == 1 && q8 ? 2 : 1;
+    return (k / 32 + OCTET * share - 1) / (OCTET * share);
 }
 
 /* ---- A record's products ---- */
@@ -208,47 +218,39 @@ __device__ void multiply_f32(float (&sums)[4], const Record<F> &record, const fl
 
 /* ---- A block ---- */
 
-/* What a warp reads next: an octet of a panel. */
+/* What a warp reads: its octets of each panel that its block takes, in `steps` steps a panel, in
+ * the last of which there may be none for it. */
 template <class F> struct Reader {
     const Work &w;
     size_t area;
-    uint32_t panel, octet, octets, first_octet, step;
-    Record<F> next;
+    uint32_t panel, step, steps, stride; /* of the next octet; from panel to panel */
 
-    __device__ explicit Reader(const Work &w_) : w(w_)
+    __device__ explicit Reader(const Work &w_) : w(w_), step(0)
     {
-        uint32_t slots = blockDim.x / WARP / w.share;
+        const uint32_t slots = blockDim.x / WARP / w.share;
         area = scale_area<F>(w.k);
-        octets = (w.k / 32 + OCTET - 1) / OCTET;
-        first_octet = octet = warp_of() % w.share;
-        step = gridDim.x * slots;
+        steps = steps_of(w.k, w.share);
+        stride = gridDim.x * slots;
         panel = blockIdx.x * slots + warp_of() / w.share;
-        load();
     }
-    __device__ uint32_t record() const
+    /* The lane's record in a step. */
+    __device__ uint32_t record_in(uint32_t of) const
     {
-        return octet * OCTET + lane_of() / 4;
+        return (of * w.share + warp_of() % w.share) * OCTET + lane_of() / 4;
     }
-    __device__ void load()
+    __device__ void load(Record<F> &next)
     {
-        if (panel >= w.group.units || record() >= w.k / 32)
-            return;
-        size_t bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
-        const unsigned char *at =
-            w.group.of(panel).panels + (panel - w.group.before(panel)) * bytes;
-        next.load(at, area, record(), lane_of() % 4);
-    }
-    /* The octet that was loaded; loads the one behind it. */
-    __device__ Record<F> take()
-    {
-        Record<F> taken = next;
-        octet += w.share;
-        if (octet >= octets) {
-            octet = first_octet;
-            panel += step;
+        const uint32_t record = record_in(step);
+        if (panel < w.group.units && record < w.k / 32) {
+            const size_t bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
+            const unsigned char *at =
+                w.group.of(panel).panels + (panel - w.group.before(panel)) * bytes;
+            next.load(at, area, record, lane_of() % 4);
         }
-        load();
-        return taken;
+        if (++step == steps) {
+            step = 0;
+            panel += stride;
+        }
     }
 };
 
@@ -270,7 +272,8 @@ __device__ Prepared prepare_own(const Work &w, unsigned char *shared)
     return own;
 }
 
-/* Adds the lanes' sums of the same rows, and the warps' of a panel, and stores them. */
+/* Adds the lanes' sums of the same rows, and the warps' of a panel, stores them, and begins anew.
+ */
 template <int T>
 __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_panel, uint32_t first,
                            float *shared)
@@ -284,6 +287,7 @@ __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_pa
             sum += __shfl_xor_sync(ALL_LANES, sum, step);
         if (lane_of() < 4)
             shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
+        sums[t][r] = 0;
     }
     __syncthreads();
     uint32_t slots = blockDim.x / WARP / w.share;
@@ -303,34 +307,41 @@ __device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_pa
 }
 
 template <class F, int T, bool q8>
-__global__ void __launch_bounds__(WARPS *WARP, resident<T, q8>()) packed_kernel(Work w)
+__global__ void __launch_bounds__(Way<F, T, q8>::MOST_WARPS *WARP) packed_kernel(Work w)
 {
+    const int AHEAD = Way<F, T, q8>::AHEAD;
+    const uint32_t first = blockIdx.y * T, slots = blockDim.x / WARP / w.share;
+    float *shared = shared_floats(), sums[T][4] = {};
     Reader<F> reader(w);
-    const uint32_t first = blockIdx.y * T;
-    float *shared = shared_floats();
-    let_next_start();
+    Record<F> record[AHEAD];
+    UNROLL
+    for (int i = 0; i < AHEAD; i++)
+        reader.load(record[i]);
+    if (T == 1) /* blocks of several tokens need the room themselves */
+        let_next_start();
     wait_for_inputs();
     const Prepared in =
         w.prelude.x ? prepare_own(w, shared_bytes + 2 * sums_floats<T>() * sizeof(float)) : w.in;
-    const uint32_t slots = blockDim.x / WARP / w.share;
-    bool odd = false;
-    for (uint32_t panel = blockIdx.x * slots; panel < w.group.units; panel += reader.step) {
-        float sums[T][4] = {};
-        bool works = panel + warp_of() / w.share < w.group.units;
-        for (uint32_t octet = reader.first_octet; works && octet < reader.octets;
-             octet += w.share) {
-            uint32_t index = octet * OCTET + lane_of() / 4;
-            Record<F> record = reader.take();
-            if (index >= w.k / 32)
+    uint32_t panel = blockIdx.x * slots, step = 0; /* of the block */
+    for (bool odd = false; panel < w.group.units;) {
+        UNROLL
+        for (int i = 0; i < AHEAD; i++) {
+            const uint32_t index = reader.record_in(step);
+            if (panel + warp_of() / w.share < w.group.units && index < w.k / 32) {
+                if (q8)
+                    multiply_q8<F, T>(sums, record[i], w, in, first, index);
+                else
+                    multiply_f32<F>(sums[0], record[i],
+                                    in.x + static_cast<size_t>(first) * w.k + 32 * index);
+            }
+            reader.load(record[i]);
+            if (++step < reader.steps || panel >= w.group.units)
                 continue;
-            if (q8)
-                multiply_q8<F, T>(sums, record, w, in, first, index);
-            else
-                multiply_f32<F>(sums[0], record,
-                                in.x + static_cast<size_t>(first) * w.k + 32 * index);
+            store_sums<T>(sums, w, panel, first, shared + (odd ? sums_floats<T>() : 0));
+            odd = !odd;
+            step = 0;
+            panel += reader.stride;
         }
-        store_sums<T>(sums, w, panel, first, shared + (odd ? sums_floats<T>() : 0));
-        odd = !odd;
     }
 }
 
@@ -338,17 +349,16 @@ __global__ void __launch_bounds__(WARPS *WARP, resident<T, q8>()) packed_kernel(
 
 template <class F, int T, bool q8> cudaError_t run_tokens(cudaStream_t stream, Work w)
 {
-    const uint32_t octets = (w.k / 32 + OCTET - 1) / OCTET;
     int multiprocessors;
     cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &multiprocessors);
     if (error != cudaSuccess)
         return error;
-    const uint32_t room = static_cast<uint32_t>(multiprocessors) * resident<T, q8>();
+    const uint32_t room = static_cast<uint32_t>(multiprocessors), most = Way<F, T, q8>::MOST_WARPS;
     w.share = 1;
-    while (w.share < octets && w.share < WARPS)
+    while (w.share < most && steps_of(w.k, w.share) > 1)
         w.share *= 2;
     uint32_t slots = 1; /* panels that a block takes at a time */
-    while (slots * w.share < WARPS && w.group.units > slots * room)
+    while (slots * w.share < most && w.group.units > slots * room)
         slots *= 2;
     const uint32_t blocks = (w.group.units + slots - 1) / slots, warps = slots * w.share;
     dim3 grid(blocks < room ? blocks : room, (w.m + T - 1) / T);

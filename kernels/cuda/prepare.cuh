@@ -154,21 +154,26 @@ template <bool encoder> struct PreparedRow {
     }
 };
 
-/* The row's power of two for halves, by which they are multiplied; stores what undoes that. */
+/* The factor of a row's halves; stores what undoes it.  Rows whose largest element is in
+ * [2^-8, 2^15) stay as they are: with others that becomes 2^13 or just above, but for very small
+ * ones. */
 template <bool encoder>
 __device__ float halves_factor(const PreparedRow<encoder> &row, float *token_scale, float *shared)
 {
+    const float least = 0.00390625f, end = 32768.0f;
     float largest = 0;
     for (uint32_t i = 4 * threadIdx.x; i < row.n; i += 4 * blockDim.x)
         largest = fmaxf(largest, largest_of(row.four(i)));
     largest = block_max(largest, shared);
     int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
-    exponent = exponent < -100 ? -100 : exponent;
-    bool bad = largest > 3.402823466e38f;
+    exponent = exponent < -40 ? -40 : exponent;
+    const bool bad = largest > 3.402823466e38f, ordinary = largest >= least && largest < end;
+    const float undone = __uint_as_float(static_cast<uint32_t>(exponent - 13 + 127) << 23);
     if (threadIdx.x == 0)
-        *token_scale =
-            __uint_as_float(bad ? 0x7fc00000u : static_cast<uint32_t>(exponent - 13 + 127) << 23);
-    return bad ? 0 : __uint_as_float(static_cast<uint32_t>(13 - exponent + 127) << 23);
+        *token_scale = bad ? __uint_as_float(0x7fc00000u) : ordinary ? 1 : undone;
+    if (bad || ordinary)
+        return bad ? 0 : 1;
+    return __uint_as_float(static_cast<uint32_t>(13 - exponent + 127) << 23);
 }
 
 /* A row of n elements by a block, which waits for nothing after it has written; `shared` holds

@@ -97,7 +97,6 @@ void setup_blas(Lane &l)
     else
         setup_floats(l);
     l.blas.x = l.take<uint16_t>(static_cast<uint64_t>(l.m) * l.n);
-    l.blas.raw = l.product.y;
     l.blas.of_row = l.take<int>(l.n);
     l.blas.w_bytes = blas_scratch_bytes(l.n, l.n);
     l.blas.w = l.take<unsigned char>(l.blas.w_bytes);
@@ -171,21 +170,19 @@ cudaError_t call_narrow(Lane &l, uint64_t)
     return narrow(l.bench->stream, l.prepared.halves, l.prelude.x, l.m, l.n);
 }
 
-void setup_finish(Lane &l)
+void setup_scale(Lane &l)
 {
-    setup_rows(l, 12, 4);
     l.product.y = l.take<float>(static_cast<uint64_t>(l.m) * l.n);
-    l.product.ldy = l.product.rows = l.n;
-    l.product.m = l.m;
-    l.product.accumulate = true;
     l.product.bias = l.take<float>(l.n);
     l.prepared.token_scale = l.take<float>(l.m);
     l.exponents = l.send<int>(l.n, [](uint64_t i) { return static_cast<int>(i % 3) - 1; });
+    setup_rows(l, 8, 4);
 }
 
-cudaError_t call_finish(Lane &l, uint64_t)
+cudaError_t call_scale(Lane &l, uint64_t)
 {
-    return finish(l.bench->stream, l.product, l.out, l.prepared.token_scale, l.exponents, 0, l.n);
+    const Scales scales = {l.prepared.token_scale, l.exponents, l.m, l.n, l.n};
+    return scale_after(l.bench->stream, scales, l.product.y, l.product.bias);
 }
 
 /* ---- Rows ---- */
@@ -488,7 +485,7 @@ const Shape vocabulary_shapes[] = {{1000, 2}, {49152, 1}, {128256, 1}, {128256, 
     PACKED(TYPED, unpack, 0, "k", nullptr, matrix_shapes, setup_unpack, call_unpack) \
     HALVES(TYPED, widen, 1, "k", nullptr, matrix_shapes, setup_unpack, call_widen) \
     PLAIN(narrow, 0, "n", "m", row_shapes, setup_narrow, call_narrow) \
-    PLAIN(finish, 1, "n", "m", row_shapes, setup_finish, call_finish) \
+    PLAIN(scale, 1, "n", "m", row_shapes, setup_scale, call_scale) \
     PLAIN(quantize_q8, 0, "k", "m", row_shapes, setup_quantize_q8, call_prepare) \
     PLAIN(quantize_halves, 0, "k", "m", row_shapes, setup_quantize_halves, call_prepare) \
     PLAIN(rms_norm, 0, "n", "m", row_shapes, setup_rms_norm, call_prepare) \

@@ -122,7 +122,6 @@ cudaError_t multiply_by_blas(const Runner &r, const Projection &p,
 {
     BlasScratch scratch = {};
     scratch.x = r.at<uint16_t>(r.layout.narrow);
-    scratch.raw = rows_for(r, p, product.out);
     scratch.of_row = r.at<int>(r.layout.of_row);
     scratch.w = r.at<unsigned char>(r.layout.unpacked);
     scratch.w_bytes = r.layout.unpacked_bytes;

@@ -7,12 +7,11 @@
  *
  * binary16 ends at 65504 and has all its bits from 2^-14 on.  So that no finite weight overflows,
  * or vanishes, a row whose largest element is not in [2^-8, 2^15) is divided by the power of two
- * that brings it to 2^14 or just above; `finish` multiplies the results by it.  The largest
+ * that brings it to 2^14 or just above; `scale_after` multiplies the results by it.  The largest
  * possible element is taken, which follows from the scales.  Infinities and NaNs stay what they
  * are. */
 #include "blas.cuh"
 #include "formats.cuh"
-#include "product.cuh"
 
 using namespace strata;
 
@@ -21,7 +20,7 @@ namespace
 
 const unsigned THREADS = 256;
 const uint32_t RECORDS = 32; /* of a block of unpack: so few that small matrices fill a device */
-const uint32_t TOKENS = 16;  /* of a block of finish */
+const uint32_t TOKENS = 16;  /* of a block that scales */
 
 /* ---- Exponents ---- */
 
@@ -32,7 +31,7 @@ __device__ int exponent_of(float largest)
     if (ordinary || largest == 0 || !(largest <= 3.402823466e38f))
         return 0;
     int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127 - 14;
-    return exponent > -100 ? exponent : -100;
+    return exponent > -40 ? exponent : -40;
 }
 
 /* 2^exponent, for -126 .. 127. */
@@ -245,23 +244,33 @@ __global__ void bf16_kernel(uint16_t *out, const float *x, uint64_t n)
 
 /* ---- Results ---- */
 
-/* A thread a row of weights, for TOKENS tokens. */
-__global__ void finish_kernel(Output out, const float *raw, const float *of_token,
-                              const int *of_row, uint32_t tokens, uint32_t first_row, uint32_t rows)
+/* A thread a row of weights, for TOKENS tokens.  What has a factor of 1 is not read. */
+__global__ void scale_kernel(Scales scales, float *y, const float *bias, bool before)
 {
     const uint32_t i = blockIdx.x * THREADS + threadIdx.x, first = blockIdx.y * TOKENS;
-    const uint32_t end = tokens - first < TOKENS ? tokens : first + TOKENS;
+    const uint32_t left = scales.tokens - first, n = left < TOKENS ? left : TOKENS;
     let_next_start();
     wait_for_inputs();
-    if (i >= rows)
+    if (i >= scales.rows)
         return;
-    const int exponent = of_row ? of_row[i] : 0;
-    for (uint32_t token = first; token < end; token++) {
-        float value = raw[static_cast<size_t>(token) * out.ldy + first_row + i];
-        if (exponent != 0)
-            value = ldexpf(value, exponent);
-        out.store(token, first_row + i, of_token ? value * of_token[token] : value);
+    const int exponent = scales.of_row ? scales.of_row[i] : 0;
+    for (uint32_t token = first; token < first + n; token++) {
+        const float factor = scales.of_token ? scales.of_token[token] : 1;
+        float *at = y + static_cast<size_t>(token) * scales.ldy + i;
+        if (exponent == 0 && factor == 1 && !bias)
+            continue;
+        const float value =
+            before ? ldexpf(*at * (1 / factor), -exponent) : ldexpf(*at, exponent) * factor;
+        *at = bias ? value + bias[i] : value;
     }
+}
+
+cudaError_t scale(cudaStream_t stream, const Scales &s, float *y, const float *bias, bool before)
+{
+    dim3 grid((s.rows + THREADS - 1) / THREADS, (s.tokens + TOKENS - 1) / TOKENS);
+    if (!s.of_token && !bias)
+        return cudaSuccess;
+    return launch_chained(scale_kernel, grid, THREADS, 0, stream, s, y, bias, before);
 }
 
 } // namespace
@@ -299,14 +308,14 @@ cudaError_t narrow(cudaStream_t stream, uint16_t *out, const float *x, uint32_t 
                           THREADS, 0, stream, out, x, all);
 }
 
-cudaError_t finish(cudaStream_t stream, const Product &product, const float *raw,
-                   const float *of_token, const int *of_row, uint32_t first, uint32_t rows)
+cudaError_t scale_before(cudaStream_t stream, const Scales &scales, float *y)
 {
-    dim3 grid((rows + THREADS - 1) / THREADS, (product.m + TOKENS - 1) / TOKENS);
-    if (raw == product.y && !of_token && !product.bias && !product.accumulate)
-        return cudaSuccess;
-    return launch_chained(finish_kernel, grid, THREADS, 0, stream, Output(product), raw, of_token,
-                          of_row, product.m, first, rows);
+    return scale(stream, scales, y, nullptr, true);
+}
+
+cudaError_t scale_after(cudaStream_t stream, const Scales &scales, float *y, const float *bias)
+{
+    return scale(stream, scales, y, bias, false);
 }
 
 } // namespace strata

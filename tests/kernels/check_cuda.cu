@@ -1,7 +1,7 @@
 /* Checks every kernel of the CUDA plug-in against the reference: on the emulator in every build, on
  * a device where one is (the same source, built by nvcc).
  *
- *   check_cuda [ITERATIONS]
+ *   check_cuda [ITERATIONS [first]]      first: ends at the first failure
  *
  * Sizes and values are random, with those at the edges among them: rows and tokens beside multiples
  * of what a block takes, single positions, values that are not finite.  Integer results must be the
@@ -16,6 +16,7 @@ namespace
 {
 
 uint64_t seed = 1;
+bool only_first;
 
 uint64_t random_bits()
 {
@@ -63,6 +64,8 @@ void report(const char *what, const char *name, unsigned a, unsigned b, unsigned
     if (++failures <= 20)
         fprintf(stderr, "check_cuda: %s %s (%u, %u, %u): %.9g, reference %.9g\n", what, name, a, b,
                 c, found, wanted);
+    if (only_first)
+        exit(1);
 }
 
 unsigned below(unsigned n)
@@ -111,6 +114,7 @@ void check_near(const char *what, const std::vector<float> &found, const std::ve
 int main(int argc, char **argv)
 {
     unsigned iterations = argc > 1 ? static_cast<unsigned>(atoi(argv[1])) : 20;
+    only_first = argc > 2 && strcmp(argv[2], "first") == 0;
     strata_kernels_select(&reference, STRATA_LEVEL_ref);
     must(cudaSetDevice(0), "cudaSetDevice");
     must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies|wait_for_inputs)\(\);")
@@ -51,11 +52,13 @@ def mutants(text):
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
 
 
-def survives(args, changed_file, changed):
+def survives(args, number, changed_file, changed):
     """True when check_cuda passes with the changed source or header."""
-    work = Path(args.work)
-    mutant, program = work / changed_file.name, work / "check_mutant"
-    mutant.write_text(changed)
+    work = Path(args.work) / str(number)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    program = work / "check_mutant"
+    (work / changed_file.name).write_text(changed)
     sources = [changed_file]
     if changed_file.suffix == ".cuh":
         include = f'#include "{changed_file.name}"'
@@ -72,9 +75,10 @@ def survives(args, changed_file, changed):
         others = [part for part in others if not part.endswith(f"/{source.name}.o")]
         if len(others) == before:
             sys.exit(f"{source.name}: its object is not in the link command")
-    mutant.unlink()  # a header would be included by the sources that come after it
     subprocess.run([*others, *items, "-o", str(program)], check=True)
-    done = subprocess.run([str(program), "12"], capture_output=True, timeout=300, check=False)
+    command = [str(program), "12", "first"]
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    shutil.rmtree(work)
     return done.returncode == 0
 
 
@@ -85,16 +89,25 @@ def main():
     parser.add_argument("compile", type=shlex.split)
     parser.add_argument("link", type=shlex.split)
     args = parser.parse_args()
-    Path(args.work).mkdir(parents=True, exist_ok=True)
-    found = survivors = 0
-    for source in sorted(args.sources.glob("*.cu*")):
-        for number, what, changed in mutants(source.read_text()):
-            found += 1
-            if survives(args, source, changed):
+    all_of_them = [
+        (source, *mutant)
+        for source in sorted(args.sources.glob("*.cu*"))
+        for mutant in mutants(source.read_text())
+    ]
+
+    def lives(number):
+        source, _, _, changed = all_of_them[number]
+        return survives(args, number, source, changed)
+
+    survivors = 0
+    with ThreadPoolExecutor(2) as pool:
+        for mutant, alive in zip(all_of_them, pool.map(lives, range(len(all_of_them))), strict=True):
+            if alive:
                 survivors += 1
-                print(f"{source.name}:{number}: {what}: check_cuda passes")
-    print(f"{found} mutants, {survivors} survive")
-    return 1 if survivors or found < 10 else 0
+                source, line, what, _ = mutant
+                print(f"{source.name}:{line}: {what}: check_cuda passes", flush=True)
+    print(f"{len(all_of_them)} mutants, {survivors} survive")
+    return 1 if survivors or len(all_of_them) < 10 else 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,13 @@ expect 0 "$strata" memory -m "$tiny" --device emu --json
 prints '"purpose":"weights","device":"emu0","mapped":false,"count":2,'
 prints '"purpose":"KV cache","device":"emu0"'
 
+# Choices for the device are measured beside the host's.
+expect 0 env STRATA_DEVICE=emu "$strata" tune --quick --dry-run
+prints '^emu0 gemv Q4_0 +to 8 tokens +to [0-9]+ tokens +[0-9.]+ +[0-9.]+ '
+prints '^emu0 blas Q4_0 +from 1024 tokens +(never|from [0-9]+ tokens) '
+expect 0 "$strata" tune --quick --dry-run
+grep -q '^emu0' "$out/stdout" && fail 'a device is measured that is not used'
+
 # Sentence vectors: within what the order of sums changes.
 bert=$source_dir/tests/data/tiny/bert.gguf
 numbers() { tr -c '0-9.e\n-' ' ' <"$out/stdout" >"$out/$1"; }

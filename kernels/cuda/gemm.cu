@@ -26,9 +26,9 @@ namespace
 
 const uint32_t TILES = 8; /* of eight tokens */
 const uint32_t TOKENS = 8 * TILES;
-const uint32_t WARPS = 4;    /* of a block; also the records that are staged together */
-const uint32_t RESIDENT = 3; /* blocks of a multiprocessor */
-const float WEIGHTS = 256;   /* what weights are multiplied by */
+const uint32_t WARPS = 4;  /* of a block; also the records that are staged together */
+enum { RESIDENT = 3 };     /* blocks of a multiprocessor */
+const float WEIGHTS = 256; /* what weights are multiplied by */
 
 struct Work {
     Group group; /* of a warp's panels */

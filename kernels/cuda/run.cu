@@ -134,6 +134,7 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
 {
     const uint64_t tokens = run.tokens;
     const Attention shape = shape_of(run);
+    const bool with_delta = begins_with_delta(run), back = rows_come_back(run);
     l->ids = place(&l->bytes, run.ids ? tokens * sizeof(int32_t) : 0);
     l->rope = place(&l->bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l->tokens = place(&l->bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
@@ -142,17 +143,21 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
     l->spans = place(&l->bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
     if (!run.ids)
         place_rows(run, STRATA_CUDA_X, l);
-    if (begins_with_delta(run))
+    if (with_delta)
         place_rows(run, STRATA_CUDA_DELTA, l);
     l->sent = l->bytes;
-    if (run.ids)
+    if (run.ids && back)
         place_rows(run, STRATA_CUDA_X, l);
-    if (!begins_with_delta(run))
+    if (!with_delta && back && run.delta)
         place_rows(run, STRATA_CUDA_DELTA, l);
     l->best = place(&l->bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                    sizeof(strata_cuda_candidate));
     l->pooled = place(&l->bytes, pooled_bytes(run));
     l->mirrored = l->bytes;
+    if (run.ids && !back)
+        place_rows(run, STRATA_CUDA_X, l);
+    if (!with_delta && !(back && run.delta))
+        place_rows(run, STRATA_CUDA_DELTA, l);
 }
 
 Layout lay_out(const strata_cuda_run &run)

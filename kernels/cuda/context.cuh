@@ -10,7 +10,8 @@
 /* A run's launches as one: of a list of steps and shapes that came again. */
 struct DecodeGraph {
     uint64_t key;         /* 0: free */
-    cudaGraphExec_t exec; /* NULL: the key was seen once */
+    cudaGraphExec_t exec; /* NULL: the key was seen once, or: */
+    bool refused;         /* it could not be captured */
     uint64_t used;        /* when, by the context's count of runs */
 };
 

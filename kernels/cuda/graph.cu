@@ -107,7 +107,8 @@ cudaError_t capture(const Runner &r, cudaGraphExec_t *exec)
 namespace strata
 {
 
-/* Decoding runs the same launches for every token: from the second time on as one graph. */
+/* Decoding runs the same launches for every token: from the second time on as one graph, unless
+ * they cannot be captured. */
 cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r)
 {
     context->runs++;
@@ -118,10 +119,12 @@ cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r)
     bool again = graph->key == key;
     graph->key = key;
     graph->used = context->runs;
-    if (!again)
-        return launch_all(r);
-    cudaError_t error = graph->exec ? cudaSuccess : capture(r, &graph->exec);
-    return error == cudaSuccess ? cudaGraphLaunch(graph->exec, r.stream) : error;
+    if (again && !graph->exec && !graph->refused)
+        graph->refused = capture(r, &graph->exec) != cudaSuccess;
+    if (graph->exec)
+        return cudaGraphLaunch(graph->exec, r.stream);
+    cudaGetLastError(); /* a library's launches that cannot be captured are none of the stream's */
+    return launch_all(r);
 }
 
 void close_graphs(strata_cuda_context *context)

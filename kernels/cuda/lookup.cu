@@ -39,7 +39,7 @@ template <class F> __device__ uint32_t columns_of(const unsigned char *record, u
     return F::table ? table_values(q) : q;
 }
 
-template <class F> __global__ void packed_kernel(Table t)
+template <class F> __global__ void panel_row_kernel(Table t)
 {
     let_next_start();
     wait_for_inputs();
@@ -123,9 +123,9 @@ cudaError_t look_up(cudaStream_t stream, float *y, const int32_t *ids, uint32_t 
     case 30:
         kernel = float_kernel<Bf16>; /* BF16 */
         break;
-#define X(id, ...)                                   \
-    case id:                                         \
-        kernel = packed_kernel<Format<__VA_ARGS__>>; \
+#define X(id, ...)                                      \
+    case id:                                            \
+        kernel = panel_row_kernel<Format<__VA_ARGS__>>; \
         break;
         STRATA_CUDA_FORMATS(X)
 #undef X

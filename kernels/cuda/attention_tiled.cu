@@ -163,19 +163,17 @@ __device__ void unpack_tile(uint16_t (*to)[WIDTH + 8], const unsigned char *rows
 {
     const uint32_t batch = WIDTH > 32 && WIDTH <= 128 ? 4 : 2;
     for (uint32_t i = 0; i < positions_of(WIDTH) / STEP<WIDTH>; i += batch) {
-        Packed packed[batch];
+        Packed packed[batch] = {};
         UNROLL
         for (uint32_t n = 0; n < batch; n++) {
             const uint32_t at = row + (i + n) * STEP<WIDTH>;
-            packed[n].load(at < left ? rows + at * bytes + column / 32 * 34 : rows, column);
+            if (at < left)
+                packed[n].load(rows + at * bytes + column / 32 * 34, column);
         }
         UNROLL
-        for (uint32_t n = 0; n < batch; n++) {
-            const uint32_t at = row + (i + n) * STEP<WIDTH>;
-            const bool there = at < left;
-            uint4 zeros = {0, 0, 0, 0}, *out = reinterpret_cast<uint4 *>(&to[at][column]);
-            *out = there ? packed[n].unpack() : zeros;
-        }
+        for (uint32_t n = 0; n < batch; n++)
+            *reinterpret_cast<uint4 *>(&to[row + (i + n) * STEP<WIDTH>][column]) =
+                packed[n].unpack();
     }
 }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies|wait_for_inputs)\(\);")
 FOR_OTHERS = "/* for other blocks */"
 # A comparison with the size of what is read or written, in a condition of its own.
-SIZE = r"(?:n|blocks|dim|rows|w\.rows|w\.m|plan\.dim|WIDTH)"
+SIZE = r"(?:n|blocks|dim|rows|left|w\.rows|w\.m|plan\.dim|WIDTH)"
 BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
 END = r"(?:w\.m|w\.rows|plan\.dim|left)"
 NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {END}\b[^;]*);")

@@ -8,6 +8,8 @@
 
 #include "memory.h"
 
+#define LEAST_MIRROR ((uint64_t)1 << 20)
+
 struct cuda_device {
     struct strata__device device;
     const struct strata_cuda_plugin *plugin;
@@ -15,9 +17,9 @@ struct cuda_device {
     char name[16], kind[160];
     bool has_blas;
     struct strata__device_tuning choices;
-    pthread_mutex_t running; /* of what follows, and one run at a time */
-    void *workspace;
-    uint64_t workspace_bytes;
+    pthread_mutex_t running;  /* of what follows, and one run at a time */
+    void *workspace, *mirror; /* of a run, on the device and pinned on the host */
+    uint64_t workspace_bytes, mirror_bytes;
     struct strata_cuda_step *steps;
     size_t n_steps;
     struct strata_cuda_span *spans;
@@ -280,6 +282,42 @@ static bool ends_with(const struct strata__chunk *chunk, const struct strata__st
     return end == model->steps + model->n_steps - !strata__needs_head(chunk);
 }
 
+static void unpin(struct cuda_device *d)
+{
+    struct strata__entry *entry = d->mirror ? strata__entry_remove(d->mirror) : NULL;
+    strata__entry_close(&entry);
+    if (d->mirror)
+        d->plugin->unpin(d->context, d->mirror);
+    d->mirror = NULL;
+    d->mirror_bytes = 0;
+}
+
+/* Likewise of what crosses the link. */
+static strata_status reserve_mirror(struct cuda_device *d, const struct strata__chunk *chunk,
+                                    uint64_t bytes)
+{
+    char message[256] = "";
+    struct strata__entry *entry;
+    bytes = bytes < LEAST_MIRROR ? LEAST_MIRROR : bytes;
+    if (bytes <= d->mirror_bytes)
+        return STRATA_OK;
+    unpin(d);
+    struct strata__scope before = strata__scope_set(chunk->model->runtime->core);
+    strata_status status =
+        strata__entry_open(&entry, bytes, STRATA__COLLECT_NOTHING, "pinned activations", NULL);
+    strata__scope_set(before);
+    STRATA_TRY(status);
+    status = status_of(
+        d, d->plugin->pin(d->context, (size_t)bytes, &d->mirror, message, sizeof message), message);
+    if (status != STRATA_OK) {
+        strata__entry_close(&entry);
+        return status;
+    }
+    strata__entry_add(entry, d->mirror);
+    d->mirror_bytes = bytes;
+    return STRATA_OK;
+}
+
 static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chunk,
                                 const struct strata__step *steps, size_t count)
 {
@@ -300,7 +338,9 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
     }
     run.x_stays = ends_with(chunk, steps + count);
     STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));
+    STRATA_TRY(reserve_mirror(d, chunk, d->plugin->mirror_bytes(&run)));
     run.workspace = d->workspace;
+    run.mirror = d->mirror;
     STRATA_TRY(status_of(d, d->plugin->run(d->context, &run, message, sizeof message), message));
     chunk->chosen = run.x_stays && chunk->n_candidates;
     return STRATA_OK;
@@ -327,8 +367,11 @@ static strata_status cuda_run(struct strata__device *device, struct strata__chun
 static void cuda_close(struct strata__device *device)
 {
     struct cuda_device *d = (struct cuda_device *)device;
+    struct strata__entry *staging = strata__entry_remove(d->context);
     if (d->workspace)
         strata__device_free(device, d->workspace);
+    unpin(d);
+    strata__entry_close(&staging);
     d->plugin->close(d->context);
     pthread_mutex_destroy(&d->running);
     strata__free(d->steps);
@@ -364,9 +407,24 @@ static strata_status look_at(struct cuda_device *d, uint32_t index)
 static bool is_complete(const struct strata_cuda_plugin *plugin)
 {
     return plugin->device_info && plugin->open && plugin->close && plugin->alloc && plugin->free &&
-           plugin->upload && plugin->download && plugin->memory && plugin->workspace_bytes &&
-           plugin->run && plugin->rows && plugin->bench_open && plugin->bench_close &&
-           plugin->bench_run;
+           plugin->upload && plugin->download && plugin->memory && plugin->pin && plugin->unpin &&
+           plugin->workspace_bytes && plugin->mirror_bytes && plugin->run && plugin->rows &&
+           plugin->bench_open && plugin->bench_close && plugin->bench_run;
+}
+
+/* What an open context needs beside itself. */
+static strata_status complete(struct cuda_device *d, uint32_t index)
+{
+    struct strata__entry *staging;
+    STRATA_TRY(look_at(d, index));
+    STRATA_TRY(strata__entry_open(&staging, d->plugin->staging_bytes, STRATA__COLLECT_NOTHING,
+                                  "pinned copies", NULL));
+    if (pthread_mutex_init(&d->running, NULL) != 0) {
+        strata__entry_close(&staging);
+        return strata__fail(STRATA_E_NOMEM, "a lock for %s cannot be made", d->name);
+    }
+    strata__entry_add(staging, d->context);
+    return STRATA_OK;
 }
 
 strata_status strata__cuda_device_open(struct strata__device **out,
@@ -387,12 +445,8 @@ strata_status strata__cuda_device_open(struct strata__device **out,
     d->plugin = plugin;
     strata_status status =
         status_of(d, plugin->open(index, &d->context, message, sizeof message), message);
-    if (status == STRATA_OK && (status = look_at(d, index)) != STRATA_OK)
+    if (status == STRATA_OK && (status = complete(d, index)) != STRATA_OK)
         plugin->close(d->context);
-    if (status == STRATA_OK && pthread_mutex_init(&d->running, NULL) != 0) {
-        plugin->close(d->context);
-        status = strata__fail(STRATA_E_NOMEM, "a lock for %s cannot be made", d->name);
-    }
     if (status != STRATA_OK) {
         strata__free(d);
         return status;

@@ -52,10 +52,11 @@ static strata_status open_usable(strata_runtime *runtime, struct strata__devices
         if (gpu->usable)
             status = open_one(runtime, devices, (uint32_t)gpu->cuda_device, "cuda");
         strata__near_memory_end(&near);
-        if (!gpu->usable || status == STRATA_E_DEVICE)
+        bool refused = status == STRATA_E_DEVICE || strata__is_full(status);
+        if (!gpu->usable || refused)
             strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO, "GPU %s is not used: %s",
                         gpu->pci, gpu->usable ? strata_last_error() : gpu->reason);
-        if (status != STRATA_OK && status != STRATA_E_DEVICE)
+        if (status != STRATA_OK && !refused)
             return status;
     }
     return STRATA_OK;

@@ -352,9 +352,13 @@ struct Job {
         describe(d, sequences * tokens, sequences);
         memory.push_back(random_memory(strata_cuda_entry()->workspace_bytes(&run)));
         run.workspace = memory.back();
+        must(cudaHostAlloc(&run.mirror, strata_cuda_entry()->mirror_bytes(&run),
+                           cudaHostAllocDefault),
+             "cudaHostAlloc");
     }
     ~Job()
     {
+        must(cudaFreeHost(run.mirror), "cudaFreeHost");
         for (unsigned char *block : memory)
             must(cudaFree(block), "cudaFree");
     }

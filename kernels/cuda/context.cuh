@@ -20,8 +20,10 @@ static const int GRAPHS = 16;
 namespace strata
 {
 
-/* Pinned memory of the host that copies go through (copy.cu).  Any thread may copy; a copy is
- * finished when the call returns.  `close` also after an `open` that failed. */
+const size_t STAGED_PIECE = static_cast<size_t>(4) << 20;
+
+/* Pinned memory of the host that copies go through (copy.cu), two pieces.  Any thread may copy; a
+ * copy is finished when the call returns.  `close` also after an `open` that failed. */
 struct Staging {
     pthread_mutex_t lock;
     void *half[2];
@@ -34,22 +36,12 @@ struct Staging {
                      cudaMemcpyKind kind);
 };
 
-/* Pinned memory of the host that grows. */
-struct Pinned {
-    unsigned char *data;
-    uint64_t bytes;
-
-    cudaError_t reserve(uint64_t wanted); /* what was there is lost when it grows */
-    void close();
-};
-
 } // namespace strata
 
 struct strata_cuda_context {
     int device;
     cudaStream_t compute, copies;
     strata::Staging staging; /* of `copies` */
-    strata::Pinned mirror;   /* of what runs send and fetch */
     strata::Blas blas;       /* on `compute` */
     DecodeGraph graphs[GRAPHS];
     uint64_t runs;
@@ -75,6 +67,7 @@ static inline int failed(const Out &out, const char *what, cudaError_t error)
 
 /* As in plugin.h (run.cu). */
 uint64_t workspace_bytes(const strata_cuda_run *run);
+uint64_t mirror_bytes(const strata_cuda_run *run);
 int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *message,
               size_t capacity);
 void close_graphs(strata_cuda_context *context);

@@ -10,7 +10,7 @@ using namespace strata;
 namespace
 {
 
-const size_t PIECE = static_cast<size_t>(4) << 20;
+const size_t PIECE = STAGED_PIECE;
 
 size_t piece_of(size_t bytes, size_t at)
 {
@@ -95,30 +95,6 @@ cudaError_t Staging::copy(cudaStream_t stream, void *to, const void *from, size_
         bytes);
     pthread_mutex_unlock(&lock);
     return error;
-}
-
-cudaError_t Pinned::reserve(uint64_t wanted)
-{
-    const uint64_t least = 1u << 20;
-    if (wanted <= bytes)
-        return cudaSuccess;
-    close();
-    wanted = wanted < least ? least : wanted;
-    cudaError_t error =
-        cudaHostAlloc(reinterpret_cast<void **>(&data), wanted, cudaHostAllocDefault);
-    if (error == cudaSuccess)
-        bytes = wanted;
-    else
-        data = nullptr;
-    return error;
-}
-
-void Pinned::close()
-{
-    if (data)
-        cudaFreeHost(data);
-    data = nullptr;
-    bytes = 0;
 }
 
 } // namespace strata

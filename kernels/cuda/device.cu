@@ -59,7 +59,6 @@ void close_device(struct strata_cuda_context *context)
     cudaSetDevice(context->device);
     close_graphs(context);
     context->staging.close();
-    context->mirror.close();
     blas_close(&context->blas);
     if (context->compute)
         cudaStreamDestroy(context->compute);
@@ -119,6 +118,22 @@ void release(struct strata_cuda_context *context, void *memory)
 {
     cudaSetDevice(context->device);
     cudaFree(memory);
+}
+
+int pin(struct strata_cuda_context *context, size_t bytes, void **memory, char *message,
+        size_t capacity)
+{
+    Out out = {message, capacity};
+    *memory = nullptr;
+    TRY(cudaSetDevice(context->device));
+    TRY(cudaHostAlloc(memory, bytes, cudaHostAllocDefault));
+    return STRATA_CUDA_OK;
+}
+
+void unpin(struct strata_cuda_context *context, void *memory)
+{
+    cudaSetDevice(context->device);
+    cudaFreeHost(memory);
 }
 
 int copy(struct strata_cuda_context *context, void *to, const void *from, size_t bytes,
@@ -205,10 +220,11 @@ int self_test(uint32_t index, char *message, size_t capacity)
 }
 
 const struct strata_cuda_plugin table = {
-    STRATA_CUDA_ABI, sizeof table, device_count, device_info, self_test,   open_device,
-    close_device,    allocate,     release,      upload,      download,    memory_info,
-    workspace_bytes, run_steps,    ROWS,         ROW_COUNT,   BLAS_PACKED, GEMV_TOKENS,
-    bench_open,      bench_close,  bench_run,
+    STRATA_CUDA_ABI, sizeof table, device_count, device_info, self_test,
+    open_device,     close_device, allocate,     release,     upload,
+    download,        memory_info,  pin,          unpin,       2 * STAGED_PIECE,
+    workspace_bytes, mirror_bytes, run_steps,    ROWS,        ROW_COUNT,
+    BLAS_PACKED,     GEMV_TOKENS,  bench_open,   bench_close, bench_run,
 };
 
 } // namespace

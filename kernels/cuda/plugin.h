@@ -134,6 +134,7 @@ struct strata_cuda_run {
     float *logits;                   /* host: rows of logits */
     uint32_t logit_rows;
     void *workspace; /* of workspace_bytes */
+    void *mirror;    /* host: pinned memory of mirror_bytes, that crosses the link */
     /* host: instead of the logits the n_best (1 .. 256, at most vocab; 0: logits) greatest of each
      * row, greater first, the lower id first among equals; the id of a row's first is -1 where one
      * of its logits is not finite */
@@ -207,8 +208,15 @@ struct strata_cuda_plugin {
     int (*memory)(struct strata_cuda_context *context, uint64_t *free_bytes, uint64_t *total,
                   char *message, size_t capacity);
 
-    /* Bytes of a workspace for the run, whose own `workspace` is not looked at. */
+    /* Pinned memory of the host; and what an open context has of it for upload and download. */
+    int (*pin)(struct strata_cuda_context *context, size_t bytes, void **out, char *message,
+               size_t capacity);
+    void (*unpin)(struct strata_cuda_context *context, void *memory);
+    uint64_t staging_bytes;
+
+    /* Bytes of a workspace and of a mirror for the run, whose own ones are not looked at. */
     uint64_t (*workspace_bytes)(const struct strata_cuda_run *run);
+    uint64_t (*mirror_bytes)(const struct strata_cuda_run *run);
 
     /* Executes the steps; finished when it returns. */
     int (*run)(struct strata_cuda_context *context, const struct strata_cuda_run *run,

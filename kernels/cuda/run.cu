@@ -278,15 +278,19 @@ cudaError_t launch_all(const Runner &r)
     return error;
 }
 
+uint64_t mirror_bytes(const strata_cuda_run *run)
+{
+    return lay_out(*run).mirrored;
+}
+
 int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *message,
               size_t capacity)
 {
     Out out = {message, capacity};
     const Layout layout = lay_out(*run);
     TRY(cudaSetDevice(context->device));
-    TRY(context->mirror.reserve(layout.mirrored));
     const Runner r = {*run,   context->compute, static_cast<unsigned char *>(run->workspace),
-                      layout, context->blas,    context->mirror.data};
+                      layout, context->blas,    static_cast<unsigned char *>(run->mirror)};
     write_sent(r);
     cudaError_t error = launch_run(context, r);
     if (error != cudaSuccess && context->blas.status) {

@@ -12,6 +12,8 @@
 
 #include "device_cuda_run.h"
 #include "emu_fixture.h"
+#include "ledger.h"
+#include "runtime.h"
 #include "golden_data.h"
 #include "model.h"
 #include "residency.h"
@@ -255,12 +257,44 @@ static void refused(void **state)
     assert_non_null(strstr(strata_last_error(), "lacks a function"));
 }
 
+/* Bytes of the host that are charged for a purpose. */
+static uint64_t charged_for(const struct engine *engine, const char *purpose)
+{
+    struct strata__entry *entries;
+    size_t count;
+    uint64_t bytes = 0;
+    assert_int_equal(strata__entries_list(engine->runtime->ledger, &entries, &count), STRATA_OK);
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].kind == STRATA__HOST_MEMORY && strcmp(entries[i].purpose, purpose) == 0)
+            bytes += entries[i].bytes;
+    free(entries);
+    return bytes;
+}
+
+/* Pinned memory is the host's: a device has its own for copies, and what runs cross the link by. */
+static void pinned_memory_is_charged(void **state)
+{
+    (void)state;
+    struct setup setup = {.path = ENGINE_TINY, .compute = STRATA_COMPUTE_F32};
+    emu.reset(2, 1 << 30);
+    struct engine engine = open_on("emu", &setup);
+    assert_int_equal(charged_for(&engine, "pinned copies"), 2 * (8u << 20));
+    assert_int_equal(charged_for(&engine, "pinned activations"), 0);
+    free(run(&engine, NULL));
+    assert_int_equal(charged_for(&engine, "pinned activations"), 2 * (1u << 20));
+    engine_close(&engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_small_model), cmocka_unit_test(all_types),
-        cmocka_unit_test(layers_move),     cmocka_unit_test(little_memory),
-        cmocka_unit_test(lost_devices),    cmocka_unit_test(refused),
+        cmocka_unit_test(the_small_model),
+        cmocka_unit_test(all_types),
+        cmocka_unit_test(layers_move),
+        cmocka_unit_test(little_memory),
+        cmocka_unit_test(lost_devices),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(pinned_memory_is_charged),
         cmocka_unit_test(smollm2),
     };
     return cmocka_run_group_tests(tests, open_emulator, NULL);

@@ -284,36 +284,39 @@ static bool ends_with(const struct strata__chunk *chunk, const struct strata__st
 
 static void unpin(struct cuda_device *d)
 {
-    struct strata__entry *entry = d->mirror ? strata__entry_remove(d->mirror) : NULL;
+    if (!d->mirror)
+        return;
+    struct strata__entry *entry = strata__entry_remove(d->mirror);
+    d->plugin->unpin(d->context, d->mirror);
     strata__entry_close(&entry);
-    if (d->mirror)
-        d->plugin->unpin(d->context, d->mirror);
     d->mirror = NULL;
     d->mirror_bytes = 0;
 }
 
-/* Likewise of what crosses the link. */
+/* Likewise of what crosses the link; one that is too small stays where there is no other. */
 static strata_status reserve_mirror(struct cuda_device *d, const struct strata__chunk *chunk,
                                     uint64_t bytes)
 {
     char message[256] = "";
+    void *mirror;
     struct strata__entry *entry;
     bytes = bytes < LEAST_MIRROR ? LEAST_MIRROR : bytes;
     if (bytes <= d->mirror_bytes)
         return STRATA_OK;
-    unpin(d);
     struct strata__scope before = strata__scope_set(chunk->model->runtime->core);
     strata_status status =
         strata__entry_open(&entry, bytes, STRATA__COLLECT_NOTHING, "pinned activations", NULL);
     strata__scope_set(before);
     STRATA_TRY(status);
     status = status_of(
-        d, d->plugin->pin(d->context, (size_t)bytes, &d->mirror, message, sizeof message), message);
+        d, d->plugin->pin(d->context, (size_t)bytes, &mirror, message, sizeof message), message);
     if (status != STRATA_OK) {
         strata__entry_close(&entry);
         return status;
     }
-    strata__entry_add(entry, d->mirror);
+    unpin(d);
+    strata__entry_add(entry, mirror);
+    d->mirror = mirror;
     d->mirror_bytes = bytes;
     return STRATA_OK;
 }
@@ -400,6 +403,9 @@ static strata_status look_at(struct cuda_device *d, uint32_t index)
     about.name[sizeof about.name - 1] = 0;
     strata__escape(shown, sizeof shown, about.name, strlen(about.name));
     snprintf(d->kind, sizeof d->kind, "%u.%u %s", about.compute_major, about.compute_minor, shown);
+    for (char *c = d->kind; *c; c++) /* it stands in the tuning file */
+        if (*c < ' ' || *c > '~')
+            *c = '?';
     d->has_blas = about.has_blas;
     return STRATA_OK;
 }

@@ -23,9 +23,13 @@ static strata_status open_one(strata_runtime *runtime, struct strata__devices *d
     snprintf(name, sizeof name, "%s%u", kind, index);
     struct strata__device **device = &devices->open[devices->count];
     STRATA_TRY(strata__cuda_device_open(device, devices->cuda.plugin, index, name));
-    devices->count++;
     strata__cuda_device_choose(*device, &runtime->tuning);
-    return strata__governor_add_device(runtime->governor, *device);
+    strata_status status = strata__governor_add_device(runtime->governor, *device);
+    if (status == STRATA_OK)
+        devices->count++;
+    else
+        (*device)->ops->close(*device);
+    return status;
 }
 
 /* All that the plug-in shows. */
@@ -40,6 +44,21 @@ static strata_status open_emulated(strata_runtime *runtime, struct strata__devic
                           : strata__fail(STRATA_E_DEVICE, "%s shows no device", devices->cuda.path);
 }
 
+/* The memory that its copies go through is near it. */
+static strata_status open_near(strata_runtime *runtime, struct strata__devices *devices,
+                               const strata_gpu_info *gpu)
+{
+    struct strata__near_memory near;
+    strata__near_memory_begin(&near, gpu->near_numa);
+    strata_status status = open_one(runtime, devices, (uint32_t)gpu->cuda_device, "cuda");
+    if (!strata__near_memory_end(&near))
+        strata__log(runtime->log, runtime->log_user, STRATA_LOG_WARN,
+                    "this thread's memory still comes from NUMA node %d: the system refuses to "
+                    "take that back",
+                    gpu->near_numa);
+    return status;
+}
+
 /* The GPUs of the machine that can be used; why one cannot is logged. */
 static strata_status open_usable(strata_runtime *runtime, struct strata__devices *devices,
                                  const strata_topology *topology)
@@ -47,11 +66,8 @@ static strata_status open_usable(strata_runtime *runtime, struct strata__devices
     strata_status status = STRATA_OK;
     for (size_t i = 0; i < topology->n_gpus && devices->count < MOST; i++) {
         const strata_gpu_info *gpu = &topology->gpus[i];
-        struct strata__near_memory near; /* pinned memory that copies go through */
-        strata__near_memory_begin(&near, gpu->near_numa);
         if (gpu->usable)
-            status = open_one(runtime, devices, (uint32_t)gpu->cuda_device, "cuda");
-        strata__near_memory_end(&near);
+            status = open_near(runtime, devices, gpu);
         bool refused = status == STRATA_E_DEVICE || strata__is_full(status);
         if (!gpu->usable || refused)
             strata__log(runtime->log, runtime->log_user, STRATA_LOG_INFO, "GPU %s is not used: %s",

@@ -32,10 +32,11 @@ bool strata__near_memory_begin(struct strata__near_memory *near, int numa)
     return bound;
 }
 
-void strata__near_memory_end(struct strata__near_memory *near)
+bool strata__near_memory_end(struct strata__near_memory *near)
 {
     if (!near->hwloc)
-        return;
-    hwloc_set_membind(near->hwloc, near->before, near->policy, OF_THREAD);
+        return true;
+    bool done = hwloc_set_membind(near->hwloc, near->before, near->policy, OF_THREAD) == 0;
     let_go(near);
+    return done;
 }

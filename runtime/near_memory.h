@@ -17,7 +17,7 @@ struct strata__near_memory {
  * false then. */
 bool strata__near_memory_begin(struct strata__near_memory *near, int numa);
 
-/* Until here. */
-void strata__near_memory_end(struct strata__near_memory *near);
+/* Until here; false: the system does not take it back. */
+bool strata__near_memory_end(struct strata__near_memory *near);
 
 #endif

@@ -61,16 +61,20 @@ const struct strata__device_tuning *strata__tuning_device(const struct strata__t
 struct strata__device_tuning *strata__tuning_device_slot(struct strata__tuning *tuning,
                                                          const char *kind)
 {
+    struct strata__device_tuning *all = tuning->device;
     size_t i = 0;
-    while (i + 1 < STRATA__TUNED_DEVICES && tuning->device[i].kind[0] &&
-           strcmp(tuning->device[i].kind, kind) != 0)
+    while (i < STRATA__TUNED_DEVICES && all[i].kind[0] && strcmp(all[i].kind, kind) != 0)
         i++;
-    struct strata__device_tuning *slot = &tuning->device[i];
-    if (strcmp(slot->kind, kind) != 0) {
-        *slot = (struct strata__device_tuning){.kind = ""};
-        snprintf(slot->kind, sizeof slot->kind, "%s", kind);
+    if (i == STRATA__TUNED_DEVICES) { /* the first, which was there longest, gives way */
+        memmove(all, all + 1, (STRATA__TUNED_DEVICES - 1) * sizeof *all);
+        i--;
+        all[i].kind[0] = 0;
     }
-    return slot;
+    if (!all[i].kind[0]) {
+        all[i] = (struct strata__device_tuning){.kind = ""};
+        snprintf(all[i].kind, sizeof all[i].kind, "%s", kind);
+    }
+    return &all[i];
 }
 
 const char *strata__phase_name(enum strata__phase phase)

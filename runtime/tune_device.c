@@ -81,6 +81,9 @@ static strata_status call(const struct strata__tune_device *d, uint32_t row, siz
 {
     char message[256] = "";
     const struct strata_cuda_shape shape = {d->sizes->n, (uint32_t)tokens};
+    if (row >= d->cuda.plugin->n_rows)
+        return strata__fail(STRATA_E_DEVICE, "%s: the CUDA plug-in lacks a kernel to measure",
+                            d->device->name);
     int status =
         d->cuda.plugin->bench_run(d->bench, row, shape, repeats, cost, message, sizeof message);
     return strata__cuda_device_status(d->device, status, message);

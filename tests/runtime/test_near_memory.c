@@ -33,7 +33,7 @@ static void bound_for_a_while(void **state)
     if (bound) {
         assert_int_equal(policy_now(hwloc, nodes), HWLOC_MEMBIND_BIND);
         assert_true(hwloc_bitmap_isset(nodes, node->os_index));
-        strata__near_memory_end(&near);
+        assert_true(strata__near_memory_end(&near));
         assert_int_equal(policy_now(hwloc, nodes), before);
     }
     hwloc_bitmap_free(nodes);

@@ -64,7 +64,7 @@ static void round_trip(void **state)
     assert_int_equal(tune_files(), 0);
 }
 
-/* A kind takes a place that is free, or the last one. */
+/* A kind takes a place that is free, or that of the one that was there longest. */
 static void kinds_of_devices(void **state)
 {
     (void)state;
@@ -78,8 +78,12 @@ static void kinds_of_devices(void **state)
         assert_ptr_equal(strata__tuning_device(&tuning, kind),
                          strata__tuning_device_slot(&tuning, kind));
     }
-    assert_non_null(strata__tuning_device(&tuning, "9.0 0"));
-    assert_null(strata__tuning_device(&tuning, "9.0 3"));
+    assert_null(strata__tuning_device(&tuning, "9.0 0"));
+    for (int i = 1; i < STRATA__TUNED_DEVICES + 1; i++) {
+        char kind[16];
+        snprintf(kind, sizeof kind, "9.0 %d", i);
+        assert_int_equal(strata__tuning_device(&tuning, kind)->gemv_tokens[0], 1);
+    }
 }
 
 /* The reason names the line: the first is 1. */

@@ -21,34 +21,38 @@ from pathlib import Path
 BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies|wait_for_inputs)\(\);")
 FOR_OTHERS = "/* for other blocks */"
 # A comparison with the size of what is read or written, in a condition of its own.
-SIZE = r"(?:n|blocks|dim|rows|left|w\.rows|w\.m|plan\.dim|WIDTH)"
+SIZE = r"(?:n|dim|left|plan\.dim|WIDTH|(?:\w+\.)*rows|w\.m)"
 BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
-END = r"(?:w\.m|w\.rows|plan\.dim|left)"
-NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {END}\b[^;]*);")
-
+NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {SIZE}\b[^;]*);")
 
 # A row of the table of kernels (rows.cu): one more of another name has no check.
 ROW = re.compile(r"^\s*PLAIN\((?P<op>narrow), .*\\$")
+
+
+def changes(line):
+    """(what, changed line) of each mutant of a line."""
+    if BARRIER.match(line) and FOR_OTHERS not in line:
+        yield "without the barrier", ""
+    elif match := BOUND.match(line):
+        always = "true" if "<" in match["test"] else "false"
+        yield f"without the test {match['test']}", line.replace(
+            f"({match['test']})", f"({always})", 1
+        )
+    elif match := NAMED.match(line):
+        parts = match["test"].split(" && ")
+        for i, part in enumerate(parts):
+            left = " && ".join(parts[:i] + parts[i + 1 :]) or "true"
+            if re.search(rf" < {SIZE}\b", part):
+                yield f"without the test {part}", line.replace(match["test"], left, 1)
+    elif match := ROW.match(line):
+        yield "with another row", line.replace(match["op"], "other", 1) + "\n" + line
 
 
 def mutants(text):
     """(line number, what, changed text) of each."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
-        changed = None
-        if BARRIER.match(line) and FOR_OTHERS not in line:
-            changed, what = "", "without the barrier"
-        elif match := BOUND.match(line):
-            always = "true" if "<" in match["test"] else "false"
-            changed = line.replace(f"({match['test']})", f"({always})", 1)
-            what = f"without the test {match['test']}"
-        elif match := NAMED.match(line):
-            first, *others = match["test"].split(" && ")
-            changed = line.replace(match["test"], first if others else "true", 1)
-            what = f"without a part of the test {match['test']}"
-        elif match := ROW.match(line):
-            changed, what = line.replace(match["op"], "other", 1) + "\n" + line, "with another row"
-        if changed is not None:
+        for what, changed in changes(line):
             yield number + 1, what, "\n".join(lines[:number] + [changed] + lines[number + 1 :])
 
 

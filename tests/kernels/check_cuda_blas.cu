@@ -232,11 +232,18 @@ std::vector<double> exactly(const std::vector<float> &x)
     return std::vector<double>(x.begin(), x.end());
 }
 
-void compare(const char *what, const char *name, const Sides &s, const std::vector<float> &found)
+/* What a product gave, less its bias and the 7 that it was added to; and by how much that may have
+ * rounded it. */
+struct Found {
+    std::vector<float> y;
+    double slack;
+};
+
+void compare(const char *what, const char *name, const Sides &s, const Found &found)
 {
     for (unsigned t = 0; t < s.m; t++)
         for (unsigned r = 0; r < s.ldy; r++, checks++) {
-            double value = static_cast<double>(found[static_cast<size_t>(t) * s.ldy + r]);
+            double value = static_cast<double>(found.y[static_cast<size_t>(t) * s.ldy + r]);
             if (r >= s.rows) {
                 if (value != 7)
                     report(what, "writes between rows", s.rows, s.k, s.m, value, 7);
@@ -251,8 +258,8 @@ void compare(const char *what, const char *name, const Sides &s, const std::vect
             }
             if (size > 1e38 && isfinite(size))
                 continue; /* at the end of floats */
-            bool good =
-                isfinite(sum) ? fabs(value - sum) <= s.rounding * size + 2e-6 : !isfinite(value);
+            bool good = isfinite(sum) ? fabs(value - sum) <= s.rounding * size + found.slack + 1e-36
+                                      : !isfinite(value);
             if (!good)
                 report(what, name, s.rows, s.k, s.m, value, sum);
         }
@@ -260,15 +267,18 @@ void compare(const char *what, const char *name, const Sides &s, const std::vect
 
 /* A product through cuBLAS, with scratch for so many panels at a time; into y, where it is added to
  * the 7 that is there, or not. */
-std::vector<float> multiply(Product p, bool packed, bool exact, const std::vector<float> &x,
-                            unsigned m, unsigned ldy, unsigned panels)
+Found multiply(Product p, bool packed, bool exact, const std::vector<float> &x, unsigned m,
+               unsigned ldy, unsigned panels)
 {
     Device<float> there(x), y(std::vector<float>(static_cast<size_t>(m) * ldy, 7));
     Device<float> token_scale(m);
     Device<uint16_t> halves(x.size()), bf16(x.size());
     Device<int> of_row(p.rows);
     Device<unsigned char> w(static_cast<size_t>(panels) * 16 * p.k * (exact ? 4 : 2));
+    const std::vector<float> bias = floats(p.rows);
+    Device<float> bias_there(bias);
     p.accumulate = below(2);
+    p.bias = below(2) ? bias_there.data : nullptr;
     BlasScratch scratch = {bf16.data, of_row.data, w.data, w.count};
     p.y = y.data;
     p.ldy = ldy;
@@ -285,12 +295,12 @@ std::vector<float> multiply(Product p, bool packed, bool exact, const std::vecto
     cudaError_t error = blas_product(blas, stream, p, packed, exact, scratch);
     char text[256] = "";
     if (error == cudaErrorUnknown)
-        blas_explain(blas, text, sizeof text);
+        blas_failed(blas, text, sizeof text);
     must(error, text[0] ? text : "a product through cuBLAS");
-    std::vector<float> found = y.host();
-    for (size_t i = 0; i < found.size() && p.accumulate; i++)
+    Found found = {y.host(), p.accumulate || p.bias ? 2e-6 : 0};
+    for (size_t i = 0; i < found.y.size(); i++)
         if (i % ldy < p.rows)
-            found[i] -= 7;
+            found.y[i] -= (p.accumulate ? 7 : 0) + (p.bias ? bias[i % ldy] : 0);
     return found;
 }
 
@@ -309,7 +319,7 @@ Sides random_sides(unsigned rows, unsigned k)
 /* Rounding both sides to binary16 changes a product by no more than half an ulp of each factor. */
 void compare_rounding(const char *name, const Packed &weights, const std::vector<float> &x,
                       const Sides &s, const std::vector<int> &of_row,
-                      const std::vector<float> &of_token, const std::vector<float> &found)
+                      const std::vector<float> &of_token, const Found &found)
 {
     for (unsigned t = 0; t < s.m; t++)
         for (unsigned r = 0; r < s.rows; r++, checks++) {
@@ -322,11 +332,11 @@ void compare_rounding(const char *name, const Packed &weights, const std::vector
                 w += fabs(a);
                 all += fabs(b);
             }
-            double value = static_cast<double>(found[static_cast<size_t>(t) * s.ldy + r]);
+            double value = static_cast<double>(found.y[static_cast<size_t>(t) * s.ldy + r]);
             double bound =
                 (2.01 * HALF_ROUNDING + s.rounding) * size +
-                HALF_STEP * (w * static_cast<double>(of_token[t]) + ldexp(all, of_row[r])) + 1e-36 +
-                1e-6;
+                HALF_STEP * (w * static_cast<double>(of_token[t]) + ldexp(all, of_row[r])) +
+                found.slack + 1e-36;
             bool good = isfinite(sum) ? fabs(value - sum) <= bound : !isfinite(value);
             if (!good && !(size > 1e38 && isfinite(size)))
                 report("rounding", name, s.rows, s.k, s.m, value, sum);
@@ -354,7 +364,7 @@ void check_blas_packed(strata_type type)
     Narrow narrowed(x, s.m, s.k, BLAS_HALF);
     s.w = doubles_of(halves.host(), powers(of_row.host()), BLAS_HALF);
     s.x = doubles_of(narrowed.bits, exactly(narrowed.scale), BLAS_HALF);
-    std::vector<float> found = multiply(p, true, false, x, s.m, s.ldy, 1 + below(4));
+    Found found = multiply(p, true, false, x, s.m, s.ldy, 1 + below(4));
     compare("cuBLAS", name, s, found);
     covers("packed_blas", type);
     covers("scale");
@@ -411,7 +421,7 @@ void open_blas()
 {
     char text[256];
     if (blas_open(&blas, stream) != cudaSuccess) {
-        blas_explain(blas, text, sizeof text);
+        blas_failed(blas, text, sizeof text);
         fprintf(stderr, "check_cuda: %s\n", text);
         exit(1);
     }

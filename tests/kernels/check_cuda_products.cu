@@ -25,7 +25,7 @@ Shape random_shape(unsigned unit_k)
 /* How far an output may be from the reference: what other orders of summation can change; and,
  * with halves, the rounding of activations, and of weights and their scales, a block of 32 at a
  * time the same way (errors of several blocks add up like a random walk). */
-double bound_of(const float *weights, const float *x, unsigned k, bool halves)
+double bound_of(const float *weights, const float *x, unsigned k, bool halves, double ends)
 {
     double size = 0, squares = 0;
     for (unsigned first = 0; first < k; first += 32) {
@@ -38,28 +38,7 @@ double bound_of(const float *weights, const float *x, unsigned k, bool halves)
         }
         squares += 4 * largest * largest * sum * sum;
     }
-    return 4e-6 * (size + 8) + 1e-30 + (halves ? 0x1p-10 * sqrt(squares) : 0);
-}
-
-/* Every output is there, within its bound; gaps are as before. */
-void compare_product(const char *what, const char *name, const Shape &s,
-                     const std::vector<float> &found, const std::vector<float> &wanted,
-                     const std::vector<float> &weights, const std::vector<float> &x, bool halves)
-{
-    for (unsigned t = 0; t < s.m; t++)
-        for (unsigned i = 0; i < s.ldy; i++) {
-            size_t at = static_cast<size_t>(t) * s.ldy + i;
-            checks++;
-            if (i >= s.rows) {
-                if (found[at] != 7)
-                    report(what, "writes between rows", s.rows, s.k, s.m, found[at], 7);
-                continue;
-            }
-            double bound = bound_of(&weights[static_cast<size_t>(i) * s.k],
-                                    &x[static_cast<size_t>(t) * s.k], s.k, halves);
-            if (!(fabs(static_cast<double>(found[at]) - static_cast<double>(wanted[at])) <= bound))
-                report(what, name, s.rows, s.k, s.m, found[at], wanted[at]);
-        }
+    return 4e-6 * (size + ends) + 1e-30 + (halves ? 0x1p-10 * sqrt(squares) : 0);
 }
 
 /* How a product ends, at random: a bias, and the output added to the 7 that is there. */
@@ -86,6 +65,11 @@ struct Ends {
         p.m = s.m;
         return p;
     }
+    /* What is added to a product, at most. */
+    double size() const
+    {
+        return (accumulate ? 7 : 0) + (biased ? 1 : 0);
+    }
     std::vector<float> of(const Shape &s, std::vector<float> y) const
     {
         for (unsigned t = 0; t < s.m; t++)
@@ -95,6 +79,28 @@ struct Ends {
         return y;
     }
 };
+
+/* Every output is there, within its bound; gaps are as before. */
+void compare_product(const char *what, const char *name, const Shape &s,
+                     const std::vector<float> &found, const std::vector<float> &wanted,
+                     const std::vector<float> &weights, const std::vector<float> &x, bool halves,
+                     const Ends &ends)
+{
+    for (unsigned t = 0; t < s.m; t++)
+        for (unsigned i = 0; i < s.ldy; i++) {
+            size_t at = static_cast<size_t>(t) * s.ldy + i;
+            checks++;
+            if (i >= s.rows) {
+                if (found[at] != 7)
+                    report(what, "writes between rows", s.rows, s.k, s.m, found[at], 7);
+                continue;
+            }
+            double bound = bound_of(&weights[static_cast<size_t>(i) * s.k],
+                                    &x[static_cast<size_t>(t) * s.k], s.k, halves, ends.size());
+            if (!(fabs(static_cast<double>(found[at]) - static_cast<double>(wanted[at])) <= bound))
+                report(what, name, s.rows, s.k, s.m, found[at], wanted[at]);
+        }
+}
 
 } // namespace
 
@@ -200,7 +206,7 @@ struct Part {
                 wanted[t * s.ldy + i] = all[t * c.s.ldy + first + i];
         std::vector<float> weights(c.weights.begin() + static_cast<long>(first) * s.k,
                                    c.weights.end());
-        compare_product(what, c.name, s, y.host(), ends.of(s, wanted), weights, c.x, halves);
+        compare_product(what, c.name, s, y.host(), ends.of(s, wanted), weights, c.x, halves, ends);
     }
 };
 
@@ -306,5 +312,5 @@ void check_float(strata_type type)
     must(float_product(stream, p), strata_block_format(type)->name);
     covers("gemv_f32", type);
     compare_product("float", strata_block_format(type)->name, s, y.host(), ends.of(s, wanted),
-                    weights, x, false);
+                    weights, x, false, ends);
 }

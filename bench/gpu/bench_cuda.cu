@@ -80,7 +80,6 @@ unsigned char *random_memory(size_t bytes)
         seed ^= seed << 17;
         word = static_cast<uint16_t>(0x2000 |
                                      (seed & 0x9fff)); /* the exponent has its top bit clear */
-        word &= 0xbfff;
     }
     void *memory;
     must(cudaMalloc(&memory, bytes), "cudaMalloc");

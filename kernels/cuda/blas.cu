@@ -88,13 +88,15 @@ cudaError_t check(Blas *blas, int status, const char *call)
     return cudaErrorUnknown;
 }
 
+enum { ALLOC_FAILED = 3 };
+
 /* cublasStatus_t in words. */
 const char *text_of(int status)
 {
     switch (status) {
     case 1:
         return "cuBLAS cannot be initialised";
-    case 3:
+    case ALLOC_FAILED:
         return "out of memory";
     case 7:
         return "an argument is not valid";
@@ -156,9 +158,10 @@ cudaError_t blas_set_workspace(Blas &blas, void *workspace)
                  "cublasSetWorkspace");
 }
 
-void blas_explain(const Blas &blas, char *text, size_t capacity)
+int blas_failed(const Blas &blas, char *text, size_t capacity)
 {
     snprintf(text, capacity, "%s: %s (status %d)", blas.call, text_of(blas.status), blas.status);
+    return blas.status == ALLOC_FAILED ? STRATA_CUDA_NO_MEMORY : STRATA_CUDA_FAILED;
 }
 
 /* Column-major: y (rows x m) = transposed w (k x rows) * x (k x m). */

@@ -1,6 +1,6 @@
-/* Products of many tokens through cuBLAS, which is loaded when a device is opened, where there is
- * one: weights are unpacked to floats of 16 bits first, slice by slice.  Without the library our
- * own kernels compute everything. */
+/* Products of many tokens through cuBLAS, which is loaded once a process, where there is one:
+ * packed weights are unpacked to floats of 16 bits first (32 where products are exact), slice by
+ * slice.  Without the library our own kernels compute everything. */
 #ifndef STRATA_CUDA_BLAS_CUH
 #define STRATA_CUDA_BLAS_CUH
 
@@ -37,8 +37,9 @@ void blas_close(Blas *blas);
 const uint64_t BLAS_WORKSPACE = 32u << 20; /* what cuBLAS's documentation names for Hopper */
 cudaError_t blas_set_workspace(Blas &blas, void *workspace);
 
-/* "cublasGemmEx: an argument is not valid"; only after a failure. */
-void blas_explain(const Blas &blas, char *text, size_t capacity);
+/* "cublasGemmEx: an argument is not valid", and the call's enum strata_cuda_status; only after a
+ * failure. */
+int blas_failed(const Blas &blas, char *text, size_t capacity);
 
 /* y[t][r] = (or, adds: +=) sum of w[r][c] * x[t][c] in floats; strides in elements. */
 struct BlasProduct {

@@ -65,7 +65,7 @@ static inline int failed(const Out &out, const char *what, cudaError_t error)
     return error == cudaErrorMemoryAllocation ? STRATA_CUDA_NO_MEMORY : STRATA_CUDA_FAILED;
 }
 
-/* As in plugin.h (run.cu). */
+/* As in plugin.h. */
 uint64_t workspace_bytes(const strata_cuda_run *run);
 uint64_t mirror_bytes(const strata_cuda_run *run);
 int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *message,

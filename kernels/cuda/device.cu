@@ -1,7 +1,6 @@
 /* The plug-in's table: devices and their memory (plugin.h); runs are in run.cu. */
 #include <math.h>
 #include <new>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,10 +95,10 @@ int open_device(uint32_t index, struct strata_cuda_context **opened, char *messa
     int status = open_streams(index, opened, message, capacity);
     if (status != STRATA_CUDA_OK || blas_open(&(*opened)->blas, (*opened)->compute) == cudaSuccess)
         return status;
-    blas_explain((*opened)->blas, message, capacity);
+    status = blas_failed((*opened)->blas, message, capacity);
     close_device(*opened);
     *opened = nullptr;
-    return STRATA_CUDA_FAILED;
+    return status;
 }
 
 /* ---- Memory ---- */
@@ -172,7 +171,7 @@ int memory_info(struct strata_cuda_context *context, uint64_t *free_bytes, uint6
 
 /* ---- Self-test ---- */
 
-/* Norms of four rows that are known: x = (3, 4, 0, ...) of 32 elements has a norm of 5. */
+/* The norm of a row that is known: x = (3, 4, 0, ...) of 32 elements has a norm of 5. */
 int self_test(uint32_t index, char *message, size_t capacity)
 {
     const uint32_t n = 32;

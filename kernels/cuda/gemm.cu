@@ -4,9 +4,9 @@
  * a record are two matrix instructions of 16 x 8 x 16 for each eight tokens.  Which columns these
  * take for their k is free as long as both operands agree: lane 4 * r + c takes the groups 2 * c
  * and 2 * c + 1 of four columns, of the rows r and r + 8, which lie ready in the panel (packed.h),
- * and unpacks them to halves in registers: 1024 + q is a matter of bits, and a multiply-add makes
- * the weight of it.  The same columns of a token are 16 bytes of shared memory, which the lanes of
- * a warp read without conflicts.  Products of the same input are one launch.
+ * and unpacks them to halves in registers: 1024 + q is a matter of bits, and a subtraction and a
+ * product make the weight of it.  The same columns of a token are 16 bytes of shared memory, which
+ * the lanes of a warp read without conflicts.  Products of the same input are one launch.
  *
  * Weights are multiplied by 2^8 in halves, so that those of 2^-22 to 255 keep eleven bits; a larger
  * one becomes infinite.  Tokens have a power of two each (Prepared).

@@ -1,4 +1,4 @@
-/* The operations of the plug-in, as device.cu launches them.  Rows are contiguous unless a stride
+/* The operations of the plug-in, as steps.cu launches them.  Rows are contiguous unless a stride
  * is given; all addresses are of the device.  Each returns the status of its launches. */
 #ifndef STRATA_CUDA_KERNELS_CUH
 #define STRATA_CUDA_KERNELS_CUH

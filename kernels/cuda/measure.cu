@@ -134,7 +134,7 @@ int bench_open(strata_cuda_context *context, uint64_t bytes, strata_cuda_bench *
     }
     int status = failed(out, "memory to measure in", error);
     if (bench->blas.status)
-        blas_explain(bench->blas, message, capacity);
+        status = blas_failed(bench->blas, message, capacity);
     bench_close(bench);
     return status;
 }
@@ -154,6 +154,7 @@ int bench_run(strata_cuda_bench *bench, uint32_t row, strata_cuda_shape shape, u
               strata_cuda_cost *cost, char *message, size_t capacity)
 {
     Out out = {message, capacity};
+    bench->blas.status = 0;
     const Work &work = work_of(row);
     Lane lane = lane_of(bench, row, shape, false);
     *cost = {0, lane.bytes, lane.ops};
@@ -178,7 +179,7 @@ int bench_run(strata_cuda_bench *bench, uint32_t row, strata_cuda_shape shape, u
         return STRATA_CUDA_OK;
     int status = failed(out, ROWS[row].name, error);
     if (bench->blas.status)
-        blas_explain(bench->blas, message, capacity);
+        status = blas_failed(bench->blas, message, capacity);
     return status;
 }
 

@@ -46,7 +46,7 @@ enum strata_cuda_buffer {
     STRATA_CUDA_MIX,    /* attention's result, as wide as Q */
     STRATA_CUDA_GATE,   /* ffn wide */
     STRATA_CUDA_UP,     /* likewise */
-    STRATA_CUDA_DELTA,  /* what a step adds to X */
+    STRATA_CUDA_DELTA,  /* what an encoder's next layer norm adds to X */
     STRATA_CUDA_LOGITS, /* vocab wide, of the last logit_rows tokens */
     STRATA_CUDA_BUFFERS
 };
@@ -190,7 +190,7 @@ struct strata_cuda_plugin {
     int (*device_info)(uint32_t index, struct strata_cuda_device *device, char *message,
                        size_t capacity);
 
-    /* Computes small products on the device and compares them with known results. */
+    /* Computes a norm on the device and compares it with the known result. */
     int (*self_test)(uint32_t index, char *message, size_t capacity);
 
     /* Takes a device into use, until `close`. */

@@ -86,7 +86,8 @@ void place_blas(const strata_cuda_run &run, uint64_t widest, Layout *l)
     for (uint32_t s = 0; s < run.n_steps; s++)
         for (uint32_t i = 0; i < run.steps[s].products; i++) {
             const strata_cuda_product &product = run.steps[s].product[i];
-            if (!blas_serves(product, run.tokens))
+            const bool head = product.out == STRATA_CUDA_LOGITS;
+            if (!blas_serves(product, head ? run.logit_rows : run.tokens))
                 continue;
             uint64_t bytes = blas_scratch_bytes(product.rows, product.cols);
             serves = true;
@@ -292,13 +293,14 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
     const Runner r = {*run,   context->compute, static_cast<unsigned char *>(run->workspace),
                       layout, context->blas,    static_cast<unsigned char *>(run->mirror)};
     write_sent(r);
+    context->blas.status = 0;
     cudaError_t error = launch_run(context, r);
-    if (error != cudaSuccess && context->blas.status) {
-        blas_explain(context->blas, message, capacity);
-        return STRATA_CUDA_FAILED;
+    if (error != cudaSuccess) {
+        cudaStreamSynchronize(r.stream); /* nothing reads the mirror any more */
+        if (error != cudaErrorUnknown || context->blas.status == 0)
+            return failed(out, "launching", error);
+        return blas_failed(context->blas, message, capacity);
     }
-    if (error != cudaSuccess)
-        return failed(out, "launching", error);
     if (has_logits(*run) && !run->n_best) /* many, perhaps, which the mirror has no room for */
         TRY(cudaMemcpyAsync(run->logits, r.rows(STRATA_CUDA_LOGITS),
                             static_cast<uint64_t>(run->logit_rows) * run->vocab * sizeof(float),

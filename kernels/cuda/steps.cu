@@ -170,6 +170,9 @@ cudaError_t attend_all(const Runner &r)
 
 cudaError_t pool_rows(const Runner &r, const strata_cuda_step &step)
 {
+    bool in_place = step.prelude == STRATA_CUDA_AS_IT_IS || step.prelude == STRATA_CUDA_LAYER_NORM;
+    if (!in_place || !r.run.pooled)
+        return cudaErrorNotSupported;
     Projection p = projection_of(r, step, 0);
     cudaError_t error = prepare(r, &p);
     if (error != cudaSuccess)

@@ -169,7 +169,7 @@ static void failing_blas(void **state)
     config.device = "emu";
     emu.reset(1, 1 << 30);
     emu.fail_call(EMU_BLAS, 1);
-    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_E_DEVICE);
+    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_E_NOMEM);
     assert_non_null(strstr(strata_last_error(), "cublasCreate: out of memory"));
 }
 

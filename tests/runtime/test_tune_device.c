@@ -85,7 +85,7 @@ static void failing_device(void **state)
     } cases[] = {{EMU_ALLOC, 1, STRATA_E_NOMEM},   {EMU_ALLOC, 3, STRATA_E_NOMEM},
                  {EMU_COPY, 1, STRATA_E_DEVICE},   {EMU_COPY, 9, STRATA_E_DEVICE},
                  {EMU_LAUNCH, 1, STRATA_E_DEVICE}, {EMU_LAUNCH, 50, STRATA_E_DEVICE},
-                 {EMU_BLAS, 1, STRATA_E_DEVICE},   {EMU_BLAS, 9, STRATA_E_DEVICE}};
+                 {EMU_BLAS, 1, STRATA_E_NOMEM},    {EMU_BLAS, 9, STRATA_E_DEVICE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         strata_tuning *tuning;
         emu.reset(1, 1 << 30);

@@ -28,9 +28,9 @@ struct strata__workspace {
     size_t rows;    /* of X, DELTA, rope, place and visible: at least `tokens` */
     float *buffer[STRATA__BUF_COUNT]; /* LOGITS is the caller's */
     size_t width[STRATA__BUF_COUNT];
-    float *rope;       /* [tokens][2 * rope_pairs]: cos, sin of each position */
-    uint32_t *place;   /* [tokens]: position of a token in its sequence */
-    uint32_t *visible; /* [tokens]: positions, from the first on, that it attends to */
+    float *rope;       /* [rows][2 * rope_pairs]: cos, sin of each position */
+    uint32_t *place;   /* [rows]: position of a token in its sequence */
+    uint32_t *visible; /* [rows]: positions, from the first on, that it attends to */
     struct strata__input {
         float *norm; /* [tokens][widest input] */
         struct strata_q8_rows q8;

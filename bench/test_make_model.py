@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""test_make_model.py STRATA: models of random weights, and that the program STRATA takes them."""
+"""test_make_model.py STRATA MAKE_MODEL: models of random weights, and that STRATA takes them."""
 
-import contextlib
-import errno
-import io
 import json
 import math
 import re
+import resource
 import signal
 import statistics
 import struct
@@ -15,27 +13,15 @@ import sys
 import tempfile
 import time
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from unittest import mock
 
 HERE = Path(__file__).resolve().parent
-SCRIPT = HERE / "make_model"
 KERNELS = HERE.parent / "kernels"
 # A model with byte-level BPE over 320 tokens.
 SOURCE = HERE.parent / "tests" / "data" / "tiny" / "llama256-Q4_1.gguf"
 ENCODER = HERE.parent / "tests" / "data" / "tiny" / "bert.gguf"  # with WordPiece
-STRATA = sys.argv.pop(1)
-
-sys.dont_write_bytecode = True
-loader = SourceFileLoader("make_model", str(SCRIPT))
-make_model = module_from_spec(spec_from_loader("make_model", loader))
-loader.exec_module(make_model)
-make_model.SHAPES["tiny"] = make_model.Shape("llama", 2, 256, 4, 2, 512, 64, 330, 128, 1e4)
-make_model.SHAPES["narrow"] = make_model.Shape("llama", 1, 96, 3, 3, 256, 32, 320, 128, 1e4)
-make_model.SHAPES["encoder"] = make_model.Shape("bert", 2, 64, 4, 4, 128, 16, 120, 64, 0.0, 1e-12)
-make_model.SHAPES["few"] = make_model.Shape("llama", 1, 64, 1, 1, 64, 64, 319, 128, 1e4)
+STRATA, MAKER = (sys.argv.pop(1) for _ in range(2))
+LISTED = json.loads(subprocess.run([MAKER, "--list"], capture_output=True, check=True).stdout)
 
 BLOCKS_OF_256 = ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
 
@@ -162,25 +148,18 @@ DECODERS = {
 # ---- The tests
 
 
+def counted(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def array(kind, count, data):
+    return struct.pack("<IIQ", 9, kind, count) + data
+
+
 class Types(unittest.TestCase):
     def test_they_are_what_strata_computes_with(self):
-        rows = x_rows()
-        found = {kind: form[:3] for kind, form in make_model.FORMATS.items()}
-        self.assertEqual(found, {kind: rows[kind] for kind in computed_types()})
-
-    def test_weights_are_centred_and_deviate_by_about_two_hundredths(self):
-        for kind, decode in DECODERS.items():
-            with self.subTest(kind):
-                form = make_model.FORMATS[kind]
-                source = make_model.random.Random(3)
-                data = b"".join(make_model.random_pieces(kind, 1 << 16, source))
-                self.assertEqual(len(data), (1 << 16) // form.elements * form.bytes)
-                blocks = (data[at : at + form.bytes] for at in range(0, len(data), form.bytes))
-                weights = [weight for block in blocks for weight in decode(block)]
-                self.assertEqual(len(weights), 1 << 16)
-                self.assertLess(abs(statistics.fmean(weights)), 0.001)
-                deviation = math.sqrt(statistics.fmean(w * w for w in weights))
-                self.assertLess(abs(deviation - 0.02), 0.0015)
+        self.assertEqual(set(LISTED["types"]), computed_types())
+        self.assertEqual(set(LISTED["types"]), set(DECODERS))
 
 
 class Shapes(unittest.TestCase):
@@ -194,21 +173,19 @@ class Shapes(unittest.TestCase):
             "openelm-1.1b": 1_079_891_456,
             "minilm-l6": 22_713_216 - 384 * 385,  # without its pooler, which strata does not use
         }
+        shapes = {name for name in LISTED["shapes"] if not name.startswith("tiny")}
+        self.assertEqual(shapes, set(published))
         for name, parameters in published.items():
-            tensors = make_model.tensors_of(make_model.SHAPES[name], "q4_k")
-            self.assertEqual(sum(math.prod(t.dims) for t in tensors), parameters, name)
+            tensors = LISTED["shapes"][name]
+            self.assertEqual(sum(map(math.prod, tensors.values())), parameters, name)
 
     def test_layers_of_openelm_differ(self):
-        shape = make_model.SHAPES["openelm-1.1b"]
-        tensors = {t.name: t.dims for t in make_model.tensors_of(shape, "f16")}
-        self.assertEqual(tensors["blk.0.attn_qkv.weight"], (2048, (16 + 2 * 4) * 64))
-        self.assertEqual(tensors["blk.27.attn_qkv.weight"], (2048, (32 + 2 * 8) * 64))
-        self.assertEqual(tensors["blk.0.ffn_down.weight"], (1024, 2048))
-        self.assertEqual(tensors["blk.14.ffn_gate.weight"], (2048, 4864))
-        self.assertEqual(tensors["blk.3.attn_k_norm.weight"], (64,))
-        pairs = make_model.metadata(shape, "", {})
-        heads = struct.unpack_from("<IIQ28i", pairs["openelm.attention.head_count_kv"])
-        self.assertEqual(heads[:4], (9, 5, 28, 4))
+        tensors = LISTED["shapes"]["openelm-1.1b"]
+        self.assertEqual(tensors["blk.0.attn_qkv.weight"], [2048, (16 + 2 * 4) * 64])
+        self.assertEqual(tensors["blk.27.attn_qkv.weight"], [2048, (32 + 2 * 8) * 64])
+        self.assertEqual(tensors["blk.0.ffn_down.weight"], [1024, 2048])
+        self.assertEqual(tensors["blk.14.ffn_gate.weight"], [2048, 4864])
+        self.assertEqual(tensors["blk.3.attn_k_norm.weight"], [64])
 
 
 class InFolder(unittest.TestCase):
@@ -218,12 +195,17 @@ class InFolder(unittest.TestCase):
         self.folder = Path(scratch.name)
         self.out = self.folder / "out.gguf"
 
-    def make(self, shape, kind, *words, status=0):
-        """Runs the script in this process and returns what it says."""
-        with contextlib.redirect_stderr(io.StringIO()) as said:
-            done = make_model.main([shape, kind, str(self.out), *map(str, words)])
-        self.assertEqual(done, status, said.getvalue())
-        return said.getvalue()
+    def make(self, shape, kind, *words, status=0, out=None, **how):
+        """Runs the program and returns what it says."""
+        done = subprocess.run(
+            [MAKER, shape, kind, out or self.out, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            **how,
+        )
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        return done.stderr
 
     def strata(self, *words, text=None):
         done = subprocess.run(
@@ -245,11 +227,22 @@ class Models(InFolder):
         self.assertEqual((at % 32, inspected["file_bytes"]), (0, len(data)))
         self.assertEqual(data[-1024:], struct.pack("<f", 1) * 256)
 
+    def check_weights(self, kind, row, tensor):
+        """They are centred and deviate by about two hundredths.  The data of `tensor` are the last
+        of the file but for those of 5 vectors of 256, all ones."""
+        _, elements, size = row
+        data = self.out.read_bytes()[: -5 * 1024][-tensor["bytes"] :]
+        blocks = (data[at : at + size] for at in range(0, (1 << 16) // elements * size, size))
+        weights = [weight for block in blocks for weight in DECODERS[kind](block)]
+        self.assertEqual(len(weights), 1 << 16)
+        self.assertLess(abs(statistics.fmean(weights)), 0.001)
+        deviation = math.sqrt(statistics.fmean(w * w for w in weights))
+        self.assertLess(abs(deviation - 0.02), 0.0015)
+
     def test_strata_computes_with_every_type(self):
-        ids = '{"ids":[5,329]}'
-        for kind, row in x_rows().items():
-            if kind not in make_model.FORMATS:
-                continue
+        ids, rows = '{"ids":[5,329]}', x_rows()
+        for kind in LISTED["types"]:
+            row = rows[kind]
             with self.subTest(kind):
                 self.assertEqual(self.make("tiny", kind, "--tokenizer-from", SOURCE), "")
                 found = self.strata("inspect", "--json", str(self.out))
@@ -259,6 +252,7 @@ class Models(InFolder):
                 down = tensors["blk.1.ffn_down.weight"]
                 wanted = (kind.upper(), [512, 256], 512 * 256 // row[1] * row[2])
                 self.assertEqual((down["type"], down["shape"], down["bytes"]), wanted)
+                self.check_weights(kind, row, down)
                 embedding = "Q6_K" if kind in BLOCKS_OF_256 else "Q8_0"
                 embedding = kind.upper() if row[1] == 1 else embedding
                 self.assertEqual(tensors["token_embd.weight"]["type"], embedding)
@@ -270,7 +264,7 @@ class Models(InFolder):
                 self.assertGreater(logits["std"], 0.01)
 
     def test_strata_makes_vectors(self):
-        self.make("encoder", "q8_0", "--tokenizer-from", ENCODER)
+        self.make("tiny-bert", "q8_0", "--tokenizer-from", ENCODER)
         found = self.strata("inspect", "--json", str(self.out))
         kinds = {t["name"]: t["type"] for t in found["tensors"]}
         self.assertEqual(kinds["blk.1.ffn_up.weight"], "Q8_0")
@@ -282,7 +276,7 @@ class Models(InFolder):
         self.assertAlmostEqual(sum(x * x for x in made["embedding"]), 1, 4)
 
     def test_rows_that_hold_no_whole_blocks_are_q8_0(self):
-        said = self.make("narrow", "q4_k", "--tokenizer-from", SOURCE)
+        said = self.make("tiny-narrow", "q4_k", "--tokenizer-from", SOURCE)
         self.assertEqual(said.count("\n"), 1)
         self.assertIn("q4_k has blocks of 256: matrices with rows of 96 are q8_0", said)
         found = self.strata("inspect", "--json", str(self.out))
@@ -308,12 +302,30 @@ class Models(InFolder):
         self.assertNotEqual(found[0], found[2])
         self.assertEqual(len(found[0]), len(found[2]))
 
-    def test_pieces_make_the_whole(self):
-        self.make("tiny", "q4_1")
-        size = self.out.stat().st_size
-        with mock.patch.object(make_model, "PIECE_BYTES", 1000):
-            self.make("tiny", "q4_1")
-        self.assertEqual(self.out.stat().st_size, size)
+    def test_threads_give_same_bytes(self):
+        found = set()
+        for threads in (1, 2, 7):
+            self.make("tiny", "f32", "--threads", threads)  # each tensor is of two chunks or more
+            found.add(self.out.read_bytes())
+        self.assertEqual(len(found), 1)
+
+    def test_no_data_repeat(self):
+        self.make("tiny", "f32")
+        data = self.out.read_bytes()
+        data = data[data.index(b"blk.0.attn_q.weight") + 8192 : -5 * 1024]
+        parts = [data[at : at + 16] for at in range(0, len(data) - 16, 16)]
+        self.assertEqual(len(set(parts)), len(parts))
+
+    def test_counts_of_layers(self):
+        self.make("tiny-openelm", "q8_0")
+        data = self.out.read_bytes()
+        for key, values in (
+            ("attention.head_count", (16, 16, 16, 20)),
+            ("attention.head_count_kv", (4, 4, 4, 5)),
+            ("feed_forward_length", (1024, 1280, 1536, 1792)),
+        ):
+            wanted = counted(f"openelm.{key}") + array(5, 4, struct.pack("<4i", *values))
+            self.assertIn(wanted, data)
 
 
 class Failures(InFolder):
@@ -329,10 +341,10 @@ class Failures(InFolder):
 
     def test_other_tokenizer_files_are_refused(self):
         head, data = b"GGUF" + struct.pack("<IQQ", 3, 0, 1), SOURCE.read_bytes()
-        key = make_model.counted("tokenizer.ggml.tokens")
-        types = make_model.counted("tokenizer.ggml.token_type")
-        one = make_model.array(8, 1, make_model.counted("a"))
-        two = head[:16] + struct.pack("<Q", 2) + key + one + types + make_model.array(5, 0, b"")
+        key = counted("tokenizer.ggml.tokens")
+        types = counted("tokenizer.ggml.token_type")
+        one = array(8, 1, counted("a"))
+        two = head[:16] + struct.pack("<Q", 2) + key + one + types + array(5, 0, b"")
         for wanted, source in (
             ("not a GGUF file", b""),
             ("not a GGUF file", b"PK\3\4" + bytes(100)),
@@ -345,50 +357,72 @@ class Failures(InFolder):
             ("unknown type 9", head + key + struct.pack("<IIQ", 9, 9, 1)),
             ("cut off at byte", head + key + struct.pack("<IIQ", 9, 8, 1 << 62)),
             ("is not an array", head + key + struct.pack("<II", 4, 1)),
+            ("is not an array", head + key + struct.pack("<IB", 0, 1)),
+            ("has tokenizer.ggml.tokens twice", two[:24] + 2 * (key + one)),
             ("token_type has 0 elements for 1 tokens", two),
         ):
             with self.subTest(wanted):
                 self.assertIn(wanted, self.from_bytes(source))
 
     def test_more_tokens_than_the_shape_has_are_refused(self):
-        said = self.make("few", "q8_0", "--tokenizer-from", SOURCE, status=1)
-        self.assertIn("has 320 tokens, more than the 319 of the shape", said)
+        said = self.make("tiny-bert", "q8_0", "--tokenizer-from", SOURCE, status=1)
+        self.assertIn("has 320 tokens, more than the 120 of the shape", said)
+
+    def test_every_part_of_a_tokenizer_is_checked(self):
+        self.make("tiny", "q8_0", "--tokenizer-from", SOURCE)
+        whole = self.out.read_bytes()
+        self.out.unlink()
+        end = whole.index(b"token_embd.weight") - 8
+        for size in [*range(0, 600), *range(600, end, 97), end - 1]:
+            self.assertRegex(self.from_bytes(whole[:size]), "cut off at byte|not a GGUF file")
+            (self.folder / "source.gguf").unlink()
 
     def test_failing_write_leaves_what_was_there(self):
         self.out.write_bytes(b"before")
-        full = OSError(errno.ENOSPC, "No space left on device")
-        with mock.patch.object(make_model, "random_pieces", side_effect=full):
-            said = self.make("tiny", "q8_0", status=1)
-        self.assertIn(f"{self.out.resolve()}: No space left on device", said)
-        self.assertEqual((self.left(), self.out.read_bytes()), (["out.gguf"], b"before"))
+        for size in (0, 5000, 400_000):  # where the header ends, or tensors go on
+            limit = (size, resource.RLIM_INFINITY)
+            said = self.make(
+                *("tiny", "f16"),
+                status=1,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+            )
+            self.assertIn(f"{self.out.resolve()}: File too large: nothing was written", said)
+            self.assertEqual((self.left(), self.out.read_bytes()), (["out.gguf"], b"before"))
 
     def test_too_little_space_is_refused_before_writing(self):
-        usage = mock.Mock(free=1_000_000)
-        with mock.patch.object(make_model.shutil, "disk_usage", return_value=usage):
-            said = self.make("tiny", "f32", status=1)
-        self.assertRegex(said, r"needs \d MB, and .* has 1 MB free: make room")
-        self.assertEqual(self.left(), [])
+        said = self.make("tiny", "f32", status=1, out="/proc/out.gguf")  # where never is any
+        self.assertRegex(said, r"needs \d MB, and /proc has 0 MB free: make room")
 
 
 class Commands(InFolder):
     def test_signals_leave_nothing(self):
-        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             process = subprocess.Popen(
-                [sys.executable, SCRIPT, "smollm2-135m", "q8_0", self.out],
+                [MAKER, "smollm2-360m", "f32", self.out, "--threads", "1"],
                 stderr=subprocess.PIPE,
                 # As from a shell, also where this runs in the background, which ignores SIGINT.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=lambda number=number: signal.signal(number, signal.SIG_DFL),
             )
             while process.poll() is None and not self.left():
-                time.sleep(0.01)
+                time.sleep(0.001)
             process.send_signal(number)
             said = process.communicate()[1]
             self.assertEqual((process.returncode, self.left()), (status, []), said)
-            self.assertNotIn(b"Traceback", said)
+
+    def test_list_that_cannot_be_written(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([MAKER, "--list"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot write to stdout: No space left on device", done.stderr)
+
+    def test_help(self):
+        said = subprocess.run([MAKER, "--help"], capture_output=True, text=True, check=True).stdout
+        for name in (*LISTED["types"], *LISTED["shapes"], "--tokenizer-from", "--seed"):
+            self.assertIn(name, said)
 
     def refused(self, said, *words):
         done = subprocess.run(
-            [sys.executable, SCRIPT, *words],
+            [MAKER, *words],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -402,7 +436,17 @@ class Commands(InFolder):
         self.refused("required: SHAPE, TYPE, OUT.gguf")
         self.refused("invalid choice: 'gpt-5' (choose from", "gpt-5", "q8_0", "out.gguf")
         self.refused("invalid choice: 'q8_1' (choose from", "llama-1b", "q8_1", "out.gguf")
-        self.refused("-1 is below 0", "llama-1b", "q8_0", "out.gguf", "--seed", "-1")
+        seed = ("llama-1b", "q8_0", "out.gguf", "--seed")
+        self.refused("-1 is below 0", *seed, "-1")
+        self.refused("'1x' is no whole number", *seed, "1x")
+        self.refused("'' is no whole number", *seed, "")
+        self.refused(f"{1 << 64} is not from 0 to {(1 << 64) - 1}", *seed, str(1 << 64))
+        self.refused("option '--seed' requires an argument", *seed)
+        self.refused("unrecognized option '--nix'", *seed, "1", "--nix")
+        self.refused("unrecognised argument: more", *seed, "1", "more")
+        self.refused("0 is not from 1 to 256", "llama-1b", "q8_0", "out.gguf", "--threads", "0")
+        self.refused("is no file name", "llama-1b", "q8_0", "")
+        self.refused("is no folder: make it", "llama-1b", "q8_0", f"{SOURCE}/out.gguf")
         self.refused("is no folder: make it", "llama-1b", "q8_0", "none/out.gguf")
         self.refused("is no plain file: choose another", "llama-1b", "q8_0", ".")
         words = ("llama-1b", "q8_0", "out.gguf", "--tokenizer-from")

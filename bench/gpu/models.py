@@ -5,7 +5,7 @@
 
 Prefill of 512 and 4096 tokens, decoding of 1, 8 and 64 sequences; of a model that makes sentence
 vectors 1 and 64 texts of 256 tokens.  The file of a model is named
-SHAPE-TYPE.gguf (bench/make_model).  What would begin SECONDS after the start is left out, and said
+SHAPE-TYPE.gguf (make_model).  What would begin SECONDS after the start is left out, and said
 on stderr.  Exit status 1 when something failed.
 """
 

@@ -4,7 +4,7 @@
 #
 #   bench/gpu/run.sh [--only PART,...] [--models MODEL,...] [--seconds N] [FOLDER]
 #
-# FOLDER: default $OUT, else bench/results.  MODEL: a shape and a type of bench/make_model.
+# FOLDER: default $OUT, else bench/results.  MODEL: a shape and a type of make_model.
 #
 # Parts, in this order, all by default; each has a time limit, and what does not fit into N seconds
 # (460) in all is left out:
@@ -91,6 +91,12 @@ failed=0
 
 makers=() # processes that make models
 
+build_maker()
+{
+    gcc -std=gnu17 -O2 -D_GNU_SOURCE -pthread -I "$top/kernels" -o "$work/make_model" \
+        "$top"/bench/{make_model,model_*}.c "$top/kernels/block_formats.c"
+}
+
 start_models() # NAME...
 {
     local model vocabulary
@@ -99,7 +105,7 @@ start_models() # NAME...
         minilm*) vocabulary=bert.gguf ;;
         *) vocabulary=llama256-Q4_1.gguf ;;
         esac
-        python3 -B "$top/bench/make_model" "${model%-*}" "${model##*-}" "$work/$model.gguf" \
+        "$work/make_model" "${model%-*}" "${model##*-}" "$work/$model.gguf" \
             --tokenizer-from "$top/tests/data/tiny/$vocabulary" 2>>"$work/makers.txt" &
         makers+=($!)
     done
@@ -214,8 +220,8 @@ run_moves()
 
 run_torch()
 {
-    timeout "$limit" python3 -B "$here/torch_peer.py" $((limit - 5)) smollm2-1.7b llama-8b \
-        smollm2-135m >>"$lines"
+    "$work/make_model" --list | timeout "$limit" python3 -B "$here/torch_peer.py" $((limit - 5)) \
+        smollm2-1.7b llama-8b smollm2-135m >>"$lines"
 }
 
 run_sanitize()
@@ -252,6 +258,9 @@ part() # NAME SECONDS: runs it, and keeps how it went
 }
 
 echo "== building" >&2
+if selected models moves torch; then
+    build_maker || stop 1 "the build failed, see above"
+fi
 if selected models; then
     start_models "${models[@]}"
 elif selected moves; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test_gpu_kit.py STRATA BENCH_MOVES PLUGIN: the kit for GPU machines, on machines without one.
+"""test_gpu_kit.py STRATA BENCH_MOVES PLUGIN MAKE_MODEL: the kit for GPU machines, without one.
 
 PLUGIN is the emulated CUDA plug-in, or a file that is not there: what needs it is skipped then.
 """
@@ -18,10 +18,11 @@ import unittest
 from pathlib import Path
 
 import report
+import torch_peer
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE.parent.parent / "tests" / "data" / "tiny"
-STRATA, MOVES, PLUGIN = (sys.argv.pop(1) for _ in range(3))
+STRATA, MOVES, PLUGIN, MAKER = (sys.argv.pop(1) for _ in range(4))
 needs_emulator = unittest.skipUnless(os.path.exists(PLUGIN), "the emulator is not built")
 
 PEAKS = {"device": "Made Up 1", "compute": "9.0", "copy_gb_per_s": 2000.0, "f16_tops": 800.0}
@@ -179,6 +180,15 @@ class Models(WithFolder):
         self.assertIn("not on the device", done.stderr)
 
 
+class Torch(unittest.TestCase):
+    def test_sizes(self):
+        listed = json.loads(run([MAKER, "--list"]).stdout)
+        layers, head = torch_peer.sizes_of(listed["shapes"]["smollm2-135m"])
+        self.assertEqual((len(layers), head), (30 * 7, [49152, 576]))
+        self.assertEqual(layers[:2], [[576, 576], [192, 576]])
+        self.assertEqual(layers[-1], [576, 1536])
+
+
 class Run(WithFolder):
     def stand_in(self, name, text):
         path = self.folder / name
@@ -230,6 +240,15 @@ class Run(WithFolder):
         kept = {path.name for path in (self.folder / "out").iterdir()} - {"check.txt"}
         self.assertIn("sanitizer.txt", kept)
         self.assertNotIn("gpu-lines.jsonl", kept)
+
+    def test_no_torch(self):
+        self.machine()
+        (self.folder / "torch.py").write_text("raise ImportError\n")
+        done = self.kit("--only", "torch", PYTHONPATH=str(self.folder))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("torch: not there", done.stderr)
+        names = [(part["part"], part["passed"]) for part in self.results()["parts"]]
+        self.assertEqual(names, [("peaks", True), ("torch", True)])
 
     def test_a_part_fails(self):
         self.machine()

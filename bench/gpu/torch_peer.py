@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The matrix products of whole models by torch in float16 (cuBLAS): JSON lines on stdout.
 
-    torch_peer.py SECONDS SHAPE...       shapes of bench/make_model
+    make_model --list | torch_peer.py SECONDS SHAPE...
 
 Every product of a model with its own weights, one after the other in a CUDA graph, and nothing
 between them: no norms, no attention.  So it is faster than a whole model in float16 could be.
@@ -12,28 +12,17 @@ import json
 import statistics
 import sys
 import time
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
-
-sys.dont_write_bytecode = True
-loader = SourceFileLoader("make_model", str(Path(__file__).resolve().parent.parent / "make_model"))
-make_model = module_from_spec(spec_from_loader("make_model", loader))
-loader.exec_module(make_model)
 
 RUNS = 7
 PHASES = (("prefill", 1, 512), ("prefill", 1, 4096), ("decode", 1, 1), ("decode", 8, 1))
 PHASES += (("decode", 64, 1),)
 
 
-def sizes_of(shape):
+def sizes_of(tensors):
     """Rows and columns of each matrix of the layers, and of the output head."""
-    layers = [
-        (rows, columns)
-        for layer in range(shape.layers)
-        for _, columns, rows in make_model.layer_matrices(shape, layer)
-    ]
-    return layers, (shape.vocab, shape.width)
+    matrices = {name: dims[::-1] for name, dims in tensors.items() if len(dims) == 2}
+    layers = [size for name, size in matrices.items() if name.startswith("blk.")]
+    return layers, matrices["token_embd.weight"]
 
 
 def seconds_of(torch, call):
@@ -53,9 +42,9 @@ def seconds_of(torch, call):
     return statistics.median(times)
 
 
-def measure(torch, name, shape, end):
+def measure(torch, name, tensors, end):
     """Prints the lines of a shape, as long as there is time."""
-    sizes, head = sizes_of(shape)
+    sizes, head = sizes_of(tensors)
     make = {"dtype": torch.float16, "device": "cuda"}
     weights = [torch.randn(size, **make).mul_(0.02) for size in sizes]
     head_weights = torch.randn(head, **make).mul_(0.02)
@@ -84,6 +73,7 @@ def measure(torch, name, shape, end):
 
 def main():
     end = time.monotonic() + float(sys.argv[1])
+    shapes = json.load(sys.stdin)["shapes"]
     try:
         import torch
     except ImportError:
@@ -96,7 +86,7 @@ def main():
     whole = True
     with torch.inference_mode():
         for name in sys.argv[2:]:
-            whole = measure(torch, name, make_model.SHAPES[name], end) and whole
+            whole = measure(torch, name, shapes[name], end) and whole
             torch.cuda.empty_cache()
     return 0 if whole else 1
 

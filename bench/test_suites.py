@@ -103,7 +103,7 @@ class DeviceKernels(unittest.TestCase):
             expected |= {f"{op}_{t}" for t in packed}
         for op in ("rope_store", "attention", "attention_single", "attention_tiled"):
             expected |= {f"{op}_F16", f"{op}_Q8_0"}
-        expected |= set("narrow scale quantize_q8 rms_norm layer_norm gelu pool top_k".split())
+        expected |= set("narrow scale quantize_q8 rms_norm layer_norm gelu pool top_k draw".split())
         self.assertEqual(expected - {name.split("_cuda/")[0] for name in listed}, set())
 
     def test_counters_follow_from_the_shape(self):

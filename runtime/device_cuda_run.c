@@ -220,6 +220,14 @@ _Static_assert(sizeof(strata_candidate) == sizeof(struct strata_cuda_candidate) 
                    offsetof(strata_candidate, logit) ==
                        offsetof(struct strata_cuda_candidate, logit),
                "the device writes candidates where the runtime has them");
+_Static_assert(sizeof(strata_draw) == sizeof(struct strata_cuda_draw) &&
+                   offsetof(strata_draw, top_k) == offsetof(struct strata_cuda_draw, top_k) &&
+                   offsetof(strata_draw, temperature) ==
+                       offsetof(struct strata_cuda_draw, temperature) &&
+                   offsetof(strata_draw, top_p) == offsetof(struct strata_cuda_draw, top_p) &&
+                   offsetof(strata_draw, min_p) == offsetof(struct strata_cuda_draw, min_p) &&
+                   offsetof(strata_draw, random) == offsetof(struct strata_cuda_draw, random),
+               "and reads draws");
 
 static struct strata_cuda_run run_of(const struct cuda_device *d, const struct strata__chunk *chunk)
 {
@@ -253,6 +261,7 @@ static struct strata_cuda_run run_of(const struct cuda_device *d, const struct s
         .logit_rows = (uint32_t)chunk->logit_rows,
         .best = (struct strata_cuda_candidate *)chunk->candidates,
         .n_best = (uint32_t)chunk->n_candidates,
+        .draws = (const struct strata_cuda_draw *)chunk->draws,
     };
 }
 

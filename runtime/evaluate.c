@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "draw.h"
 #include "residency.h"
 
 /* Looks at exponents only, without branches: a token's logits are checked every time. */
@@ -172,8 +173,15 @@ static bool results_are_finite(const struct strata__chunk *chunk)
         return all_finite(chunk->logits, chunk->logit_rows * hp->vocab);
     bool finite = true;
     for (size_t i = 0; i < chunk->logit_rows; i++)
-        finite &= chunk->candidates[i * chunk->n_candidates].id >= 0;
+        finite &= chunk->candidates[i * strata__candidates_left(chunk)].id >= 0;
     return finite;
+}
+
+/* Which of a row's tokens, best first, is drawn. */
+static size_t drawn(const float *row, const int32_t *best, size_t n, const strata_draw *draw)
+{
+    return strata_draw_ref(row, best, draw->top_k < n ? draw->top_k : n, draw->temperature,
+                           draw->top_p, draw->min_p, draw->random);
 }
 
 /* The candidates that are wanted, of logits. */
@@ -187,8 +195,11 @@ static void choose(const struct strata__chunk *chunk)
             best[0] = (int32_t)chunk->model->runtime->kernels.argmax(row, vocab);
         else
             chunk->model->runtime->kernels.top_k(best, row, vocab, n);
-        for (size_t c = 0; c < n; c++)
-            chunk->candidates[i * n + c] = (strata_candidate){best[c], row[best[c]]};
+        if (chunk->draws)
+            best[0] = best[drawn(row, best, n, &chunk->draws[i])];
+        size_t left = strata__candidates_left(chunk);
+        for (size_t c = 0; c < left; c++)
+            chunk->candidates[i * left + c] = (strata_candidate){best[c], row[best[c]]};
     }
 }
 

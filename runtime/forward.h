@@ -80,6 +80,8 @@ struct strata__chunk {
     size_t logit_rows;            /* 0 .. count */
     strata_candidate *candidates; /* [logit_rows][n_candidates]: what is wanted of the logits, */
     size_t n_candidates;          /* if not 0; `logits` are then only where they may be */
+    const strata_draw *draws; /* [logit_rows], or NULL: `candidates` then has one a row, drawn from
+                               * n_candidates of them (at least each top_k) */
     bool chosen;   /* set by a device that has filled in the candidates, and no logits: the id of a
                     * row's first is -1 where one of its logits is not finite */
     float *pooled; /* of an encoder instead: a row of embedding floats for each span */
@@ -91,6 +93,12 @@ struct strata__chunk {
     bool find_bad_layer;       /* check the residual stream after every layer */
     _Atomic size_t stop_layer; /* set by the run: the layer at which it was cancelled or went bad */
 };
+
+/* Candidates that are left of each row of logits. */
+static inline size_t strata__candidates_left(const struct strata__chunk *chunk)
+{
+    return chunk->draws ? 1 : chunk->n_candidates;
+}
 
 /* True when the last step, the output head, has something to do. */
 static inline bool strata__needs_head(const struct strata__chunk *chunk)

@@ -118,6 +118,16 @@ static strata_status check_options(const strata_generate_options *options)
     return STRATA_OK;
 }
 
+/* Evaluates tokens, and leaves what the sampler needs of the logits of the last, or has a token
+ * drawn from them. */
+static strata_status evaluate(strata_session *session, struct strata__sampler *sampler,
+                              const int32_t *ids, size_t count)
+{
+    if (strata__sampler_draws(sampler))
+        session->draw = strata__sampler_draw(sampler);
+    return strata_session_eval(session, ids, count, STRATA_LOGITS_LAST);
+}
+
 /* Of the logits of the last evaluation, or the candidates. */
 static int32_t next_token(strata_session *session, struct strata__sampler *sampler)
 {
@@ -126,6 +136,8 @@ static int32_t next_token(strata_session *session, struct strata__sampler *sampl
         window = position;
     const int32_t *recent = session->history + position - window;
     const strata_candidate *candidates = strata_session_candidates(session, 0, &n);
+    if (session->draw.top_k)
+        return candidates[0].id;
     if (candidates)
         return strata__sampler_choose(sampler, candidates, n, recent, window);
     return strata__sampler_next(sampler, strata_session_logits(session, 0), recent, window);
@@ -152,7 +164,7 @@ static strata_status decode(strata_session *session, struct strata__sampler *sam
         result->stop = STRATA_STOP_LENGTH;
         if (result->new_tokens == o->max_tokens || session->position == session->kv.context)
             return STRATA_OK;
-        STRATA_TRY(strata_session_eval(session, &id, 1, STRATA_LOGITS_LAST));
+        STRATA_TRY(evaluate(session, sampler, &id, 1));
     }
 }
 
@@ -161,7 +173,7 @@ static strata_status run(strata_session *session, const int32_t *ids, size_t cou
                          strata_generate_result *result)
 {
     double begin = now_ms();
-    strata_status status = strata_session_eval(session, ids, count, STRATA_LOGITS_LAST);
+    strata_status status = evaluate(session, sampler, ids, count);
     double prefilled = now_ms();
     result->prefill_ms = prefilled - begin;
     if (status == STRATA_OK) {
@@ -197,10 +209,13 @@ strata_status strata_generate(strata_session *session, const int32_t *ids, size_
     STRATA_TRY(strata__sampler_open(&sampler, options, &session->model->runtime->kernels,
                                     session->model->hp.vocab));
     struct outlet out = {.options = options, .on_piece = on_piece, .user = user};
-    size_t before = session->wanted;
+    size_t wanted = session->wanted;
+    strata_draw draw = session->draw;
     session->wanted = strata__sampler_wants(&sampler);
+    session->draw = (strata_draw){.top_k = 0};
     strata_status status = run(session, ids, count, &sampler, &out, result);
-    session->wanted = before;
+    session->wanted = wanted;
+    session->draw = draw;
     strata__free(out.pending);
     strata__sampler_close(&sampler);
     return status;

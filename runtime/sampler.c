@@ -1,24 +1,30 @@
 /* Sampling: filters narrow a list of candidates, best first, then one is drawn. */
 #include "sampler.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "draw.h"
 #include "memory.h"
 
 /* Candidates sorted in the first attempt when nothing limits their number. */
 #define FIRST_SORTED 256
 
+strata_status strata__check_draw(float temperature, float top_p, float min_p)
+{
+    if (!(temperature >= 0 && temperature <= 1e6f))
+        return strata__fail(STRATA_E_INVALID, "temperature: %g, must be 0 (greedy) to 1e6",
+                            temperature);
+    if (!(top_p > 0 && top_p <= 1))
+        return strata__fail(STRATA_E_INVALID, "top_p: %g, must be above 0 and at most 1 (off)",
+                            top_p);
+    if (!(min_p >= 0 && min_p <= 1))
+        return strata__fail(STRATA_E_INVALID, "min_p: %g, must be 0 (off) to 1", min_p);
+    return STRATA_OK;
+}
+
 static strata_status check(const strata_generate_options *o)
 {
-    if (!(o->temperature >= 0 && o->temperature <= 1e6f))
-        return strata__fail(STRATA_E_INVALID, "temperature: %g, must be 0 (greedy) to 1e6",
-                            o->temperature);
-    if (!(o->top_p > 0 && o->top_p <= 1))
-        return strata__fail(STRATA_E_INVALID, "top_p: %g, must be above 0 and at most 1 (off)",
-                            o->top_p);
-    if (!(o->min_p >= 0 && o->min_p <= 1))
-        return strata__fail(STRATA_E_INVALID, "min_p: %g, must be 0 (off) to 1", o->min_p);
+    STRATA_TRY(strata__check_draw(o->temperature, o->top_p, o->min_p));
     if (!(o->repeat_penalty >= 0.01f && o->repeat_penalty <= 100))
         return strata__fail(STRATA_E_INVALID, "repeat_penalty: %g, must be 0.01 to 100 (1: off)",
                             o->repeat_penalty);
@@ -49,7 +55,7 @@ void strata__sampler_close(struct strata__sampler *sampler)
 
 /* Uniform in [0, 1): splitmix64 (Steele, Lea & Flood 2014), whose sequence the seed alone decides.
  */
-static double draw_uniform(uint64_t *state)
+static double uniform(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -71,31 +77,6 @@ static void penalise(float *logits, const int32_t *recent, size_t n_recent, floa
     }
 }
 
-/* Sum of exp(logit - best) over candidates[0..n), or over all logits when candidates is NULL. */
-static double weight_sum(const float *logits, const int32_t *candidates, size_t n, double best)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += exp(logits[candidates ? (size_t)candidates[i] : i] - best);
-    return sum;
-}
-
-/* How many of n candidates (best first) top-p and min-p keep: at least one. */
-static size_t keep(const struct strata__sampler *sampler, size_t n, double best, double sum)
-{
-    const strata_generate_options *o = sampler->options;
-    double run = 0;
-    size_t kept = 0;
-    while (kept < n && (kept == 0 || o->top_p == 1 || run < o->top_p * sum)) {
-        double p = exp(sampler->logits[sampler->candidates[kept]] - best);
-        if (kept && p < o->min_p)
-            break;
-        run += p;
-        kept++;
-    }
-    return kept;
-}
-
 /* Fills candidates with what the filters keep and returns their number.  Sorting the whole
  * vocabulary would cost more than a small model's forward pass, so only as many as are kept are
  * sorted. */
@@ -112,27 +93,13 @@ static size_t narrow(struct strata__sampler *sampler, double best)
     for (;;) {
         sampler->kernels->top_k(sampler->candidates, sampler->logits, n, take);
         const int32_t *summed = k < n ? sampler->candidates : NULL;
-        size_t kept = keep(sampler, take, best, weight_sum(sampler->logits, summed, k, best));
+        double sum = strata_draw_sum_ref(sampler->logits, summed, k, best, 1);
+        size_t kept = strata_draw_keep_ref(sampler->logits, sampler->candidates, take, sum,
+                                           o->top_p, o->min_p);
         if (kept < take || take == k)
             return kept;
         take = take * 8 < k ? take * 8 : k;
     }
-}
-
-/* One of k candidates. */
-static int32_t draw(struct strata__sampler *sampler, size_t k, double best)
-{
-    float temperature = sampler->options->temperature;
-    double sum = 0;
-    for (size_t i = 0; i < k; i++)
-        sum += exp((sampler->logits[sampler->candidates[i]] - best) / temperature);
-    double left = draw_uniform(&sampler->random) * sum;
-    for (size_t i = 0; i + 1 < k; i++) {
-        left -= exp((sampler->logits[sampler->candidates[i]] - best) / temperature);
-        if (left < 0)
-            return sampler->candidates[i];
-    }
-    return sampler->candidates[k - 1];
 }
 
 int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logits,
@@ -150,7 +117,9 @@ int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logit
     if (logits != sampler->logits)
         memcpy(sampler->logits, logits, n * sizeof *logits);
     double best = sampler->logits[sampler->kernels->argmax(sampler->logits, n)];
-    return draw(sampler, narrow(sampler, best), best);
+    size_t kept = narrow(sampler, best);
+    return sampler->candidates[strata_draw_one_ref(sampler->logits, sampler->candidates, kept, best,
+                                                   o->temperature, uniform(&sampler->random))];
 }
 
 /* ---- From the greatest logits alone ---- */
@@ -165,6 +134,22 @@ size_t strata__sampler_wants(const struct strata__sampler *sampler)
     bool enough = k && k < sampler->vocab && o->repeat_penalty >= 1 && k <= STRATA_CANDIDATES_MAX &&
                   lowered <= STRATA_CANDIDATES_MAX - k;
     return enough ? k + lowered : 0;
+}
+
+bool strata__sampler_draws(const struct strata__sampler *sampler)
+{
+    const strata_generate_options *o = sampler->options;
+    return o->temperature != 0 && o->repeat_penalty == 1 && strata__sampler_wants(sampler);
+}
+
+strata_draw strata__sampler_draw(struct strata__sampler *sampler)
+{
+    const strata_generate_options *o = sampler->options;
+    return (strata_draw){.top_k = o->top_k,
+                         .temperature = o->temperature,
+                         .top_p = o->top_p,
+                         .min_p = o->min_p,
+                         .random = o->temperature == 0 ? 0 : uniform(&sampler->random)};
 }
 
 /* Puts the candidates in order again: insertion, since few are out of it. */
@@ -196,10 +181,8 @@ int32_t strata__sampler_choose(struct strata__sampler *sampler, const strata_can
         sampler->candidates[i] = candidates[i].id;
     if (o->repeat_penalty != 1)
         sort(sampler, n);
-    if (o->temperature == 0)
-        return sampler->candidates[0];
-    size_t k = o->top_k < n ? o->top_k : n;
-    double best = sampler->logits[sampler->candidates[0]];
-    double sum = weight_sum(sampler->logits, sampler->candidates, k, best);
-    return draw(sampler, keep(sampler, k, best, sum), best);
+    strata_draw how = strata__sampler_draw(sampler);
+    size_t k = how.top_k && how.top_k < n ? how.top_k : n;
+    return sampler->candidates[strata_draw_ref(sampler->logits, sampler->candidates, k,
+                                               how.temperature, how.top_p, how.min_p, how.random)];
 }

@@ -14,6 +14,9 @@ struct strata__sampler {
     int32_t *candidates; /* [vocab] */
 };
 
+/* E_INVALID names the field, its value and range. */
+strata_status strata__check_draw(float temperature, float top_p, float min_p);
+
 /* Checks the options (E_INVALID names the field, its value and range), allocates the working memory
  * and seeds.  The options and kernels are borrowed until close. */
 strata_status strata__sampler_open(struct strata__sampler *sampler,
@@ -35,5 +38,10 @@ int32_t strata__sampler_next(struct strata__sampler *sampler, const float *logit
 size_t strata__sampler_wants(const struct strata__sampler *sampler);
 int32_t strata__sampler_choose(struct strata__sampler *sampler, const strata_candidate *candidates,
                                size_t n, const int32_t *recent, size_t n_recent);
+
+/* Whether tokens can be drawn where the candidates are chosen (strata_session_set_draw), no penalty
+ * coming in between; how the next one is then: the token is that of strata__sampler_choose. */
+bool strata__sampler_draws(const struct strata__sampler *sampler);
+strata_draw strata__sampler_draw(struct strata__sampler *sampler);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "memory.h"
 #include "residency.h"
+#include "sampler.h"
 
 /* Context when the caller names none: the model's own, but no more than this. */
 #define DEFAULT_CONTEXT 4096
@@ -139,12 +140,14 @@ static strata_status check_tokens(const strata_session *session, const int32_t *
 }
 
 /* What an evaluation is to leave of its last tokens: `rows` rows of logits, or of n candidates
- * (then the logits are room for making them).  None: zeros. */
+ * (then the logits are room for making them), or of the one that is drawn from those.  None: zeros.
+ */
 struct results {
     size_t rows;
     float *logits;
     strata_candidate *candidates;
     size_t n;
+    const strata_draw *draws; /* [rows], or NULL */
 };
 
 /* Room for items of an array of the session that only grows. */
@@ -161,18 +164,21 @@ static strata_status reserve(const strata_session *session, void *array, size_t 
     return STRATA_OK;
 }
 
-/* Room for `rows` rows of logits, and of candidates if they are wanted (`choose`). */
+/* Room for `rows` rows of logits, and of candidates if they are wanted (`choose`); draws: of the
+ * rows, or NULL. */
 static strata_status reserve_results(strata_session *session, size_t rows, bool choose,
-                                     struct results *out)
+                                     const strata_draw *draws, struct results *out)
 {
-    size_t vocab = session->model->hp.vocab;
-    size_t n = !choose ? 0 : session->wanted < vocab ? session->wanted : vocab;
+    size_t vocab = session->model->hp.vocab, n = choose && !draws ? session->wanted : 0;
+    for (size_t i = 0; draws && i < rows; i++)
+        n = draws[i].top_k > n ? draws[i].top_k : n;
+    n = n < vocab ? n : vocab;
+    session->n_candidates = draws ? 1 : n;
     STRATA_TRY(reserve(session, &session->logits, &session->logit_capacity, rows,
                        vocab * sizeof *session->logits));
-    STRATA_TRY(reserve(session, &session->candidates, &session->candidate_capacity, rows * n,
-                       sizeof *session->candidates));
-    session->n_candidates = n;
-    *out = (struct results){rows, session->logits, session->candidates, n};
+    STRATA_TRY(reserve(session, &session->candidates, &session->candidate_capacity,
+                       rows * session->n_candidates, sizeof *session->candidates));
+    *out = (struct results){rows, session->logits, session->candidates, n, draws};
     return STRATA_OK;
 }
 
@@ -183,7 +189,8 @@ static struct results results_from(const struct results *all, const strata_model
     struct results part = {.rows = rows, .n = all->n};
     if (rows) {
         part.logits = all->logits + first * model->hp.vocab;
-        part.candidates = all->n ? all->candidates + first * all->n : NULL;
+        part.candidates = all->n ? all->candidates + first * (all->draws ? 1 : all->n) : NULL;
+        part.draws = all->draws ? all->draws + first : NULL;
     }
     return part;
 }
@@ -212,6 +219,7 @@ static strata_status eval_chunk(strata_session *session, size_t position, size_t
         .logit_rows = results.rows,
         .candidates = results.candidates,
         .n_candidates = results.n,
+        .draws = results.draws,
         .column_sums = session->column_sums,
     };
     STRATA_TRY(strata__forward(&chunk));
@@ -267,7 +275,9 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     STRATA_TRY(check_tokens(session, ids, count));
     size_t rows = logits == STRATA_LOGITS_ALL ? count : logits == STRATA_LOGITS_LAST ? 1 : 0;
     struct results all;
-    STRATA_TRY(reserve_results(session, rows, logits == STRATA_LOGITS_LAST, &all));
+    bool last = logits == STRATA_LOGITS_LAST;
+    const strata_draw *draw = last && session->draw.top_k ? &session->draw : NULL;
+    STRATA_TRY(reserve_results(session, rows, last, draw, &all));
     memcpy(session->history + session->position, ids, count * sizeof *ids);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) {
@@ -303,6 +313,11 @@ static strata_status check_batch(strata_session *const *sessions, const int32_t 
         if (sessions[i]->model != sessions[0]->model)
             return strata__fail(STRATA_E_INVALID,
                                 "batch: session %zu has another model than session 0", i);
+        if (!sessions[i]->draw.top_k != !sessions[0]->draw.top_k)
+            return strata__fail(STRATA_E_INVALID,
+                                "batch: of sessions 0 and %zu one has a draw, the other has none; "
+                                "see strata_session_set_draw",
+                                i);
         if (check_tokens(sessions[i], &ids[i], 1) != STRATA_OK) {
             char why[256];
             snprintf(why, sizeof why, "%s", strata_last_error());
@@ -340,6 +355,7 @@ static strata_status eval_batch(strata_session *lender, strata_session *const *s
         .logit_rows = results.rows,
         .candidates = results.candidates,
         .n_candidates = results.n,
+        .draws = results.draws,
     };
     return strata__forward(&chunk);
 }
@@ -360,11 +376,14 @@ static strata_status eval_batch_safely(strata_session *lender, strata_session *c
 strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids, size_t count)
 {
     STRATA_TRY(check_batch(sessions, ids, count));
-    for (size_t i = 0; i < count; i++)
+    strata_draw draws[STRATA_BATCH_MAX];
+    for (size_t i = 0; i < count; i++) {
         sessions[i]->logit_rows = 0;
+        draws[i] = sessions[i]->draw;
+    }
     strata_session *first = sessions[0];
     struct results all;
-    STRATA_TRY(reserve_results(first, count, true, &all));
+    STRATA_TRY(reserve_results(first, count, true, draws->top_k ? draws : NULL, &all));
     strata_session *lender = lender_of(sessions, count);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) { /* in parts: tiny contexts only */
@@ -398,6 +417,22 @@ strata_status strata_session_set_candidates(strata_session *session, size_t coun
         return strata__fail(STRATA_E_INVALID, "%zu candidates, must be 0 (all logits) to %d", count,
                             STRATA_CANDIDATES_MAX);
     session->wanted = count;
+    return STRATA_OK;
+}
+
+strata_status strata_session_set_draw(strata_session *session, const strata_draw *draw)
+{
+    if (!draw) {
+        session->draw = (strata_draw){.top_k = 0};
+        return STRATA_OK;
+    }
+    if (draw->top_k < 1 || draw->top_k > STRATA_CANDIDATES_MAX)
+        return strata__fail(STRATA_E_INVALID, "top_k: %u, must be 1 to %d where a token is drawn",
+                            draw->top_k, STRATA_CANDIDATES_MAX);
+    STRATA_TRY(strata__check_draw(draw->temperature, draw->top_p, draw->min_p));
+    if (!(draw->random >= 0 && draw->random < 1))
+        return strata__fail(STRATA_E_INVALID, "random: %g, must be 0 to below 1", draw->random);
+    session->draw = *draw;
     return STRATA_OK;
 }
 

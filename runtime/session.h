@@ -15,6 +15,7 @@ struct strata_session {
     size_t candidate_capacity;
     size_t n_candidates; /* of the last evaluation; 0: it left logits */
     size_t wanted;       /* candidates of those to come; 0: logits */
+    strata_draw draw;    /* or, where its top_k is not 0, one that is drawn */
     int32_t *history;    /* ids at positions 0 .. position - 1; for the repetition penalty */
     bool *begins;        /* of each position: a chunk began there, so that it can be repeated */
     struct strata_session *next_of_model; /* kept by residency.c */

@@ -484,30 +484,11 @@ STRATA_API strata_status strata_session_eval(strata_session *session, const int3
  * of one model, and all are in use by this call.  Afterwards row i of the logits of sessions[0] has
  * those of sessions[i]; the other sessions have none.  With weights of block types each row has the
  * bits that strata_session_eval would give.  Either all tokens are appended or none.  Errors as
- * strata_session_eval, naming the session by its index; E_INVALID also: count, a session twice, or
- * sessions of two models; E_CANCELLED: one of them was cancelled. */
+ * strata_session_eval, naming the session by its index; E_INVALID also: count, a session twice,
+ * sessions of two models, or some with a draw (strata_session_set_draw) and some without;
+ * E_CANCELLED: one of them was cancelled. */
 STRATA_API strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *ids,
                                            size_t count);
-
-#define STRATA_CANDIDATES_MAX 256
-
-/* A token, and its logit. */
-typedef struct strata_candidate {
-    int32_t id;
-    float logit;
-} strata_candidate;
-
-/* From now on evaluations that would leave the logits after the last token (STRATA_LOGITS_LAST, and
- * strata_batch_eval where this is sessions[0]) leave the `count` greatest of each row instead, as
- * strata_session_candidates has them: a device then sends no others.  0: all logits (the default);
- * E_INVALID: above STRATA_CANDIDATES_MAX. */
-STRATA_API strata_status strata_session_set_candidates(strata_session *session, size_t count);
-
-/* Row `index` of the candidates of the last evaluation, or NULL when there is none: *count of them
- * (no more than the vocabulary has), the greater logit first, the lower id first among equals: the
- * first of the logits in that order.  Borrowed until the next call on the session. */
-STRATA_API const strata_candidate *strata_session_candidates(const strata_session *session,
-                                                             size_t index, size_t *count);
 
 /* Row `index` of the logits of the last strata_session_eval (vocab floats; 0 for
  * STRATA_LOGITS_LAST) or strata_batch_eval, or NULL when there is none.  Borrowed until the next
@@ -580,13 +561,14 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 }
 #endif
 
-#include "strata_convert.h"   /* folders of published models to GGUF files */
-#include "strata_embed.h"     /* sentence vectors */
-#include "strata_index.h"     /* finding vectors again */
-#include "strata_memory.h"    /* budgets, and what is used of them */
-#include "strata_placement.h" /* where layers live, and why they move */
-#include "strata_plan.h"      /* where they would */
-#include "strata_quantize.h"  /* smaller weights */
-#include "strata_topology.h"  /* processors, memory nodes, GPUs */
+#include "strata_candidates.h" /* the greatest logits, and a token drawn from them */
+#include "strata_convert.h"    /* folders of published models to GGUF files */
+#include "strata_embed.h"      /* sentence vectors */
+#include "strata_index.h"      /* finding vectors again */
+#include "strata_memory.h"     /* budgets, and what is used of them */
+#include "strata_placement.h"  /* where layers live, and why they move */
+#include "strata_plan.h"       /* where they would */
+#include "strata_quantize.h"   /* smaller weights */
+#include "strata_topology.h"   /* processors, memory nodes, GPUs */
 
 #endif

@@ -59,7 +59,7 @@ uint64_t key_of(const Runner &r)
     key.add_address(run.workspace);
     key.add_address(r.mirror);
     for (bool flag : {run.ids != nullptr, run.kv != nullptr, run.delta != nullptr, run.x_stays != 0,
-                      run.pooled != nullptr})
+                      run.pooled != nullptr, run.draws != nullptr})
         key.add(flag);
     key.add(run.pooling);
     if (run.ids)

@@ -135,6 +135,13 @@ uint64_t best_entries(uint32_t rows, uint32_t n, uint32_t k);
 cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint64_t *entries,
                          const float *logits, uint32_t rows, uint32_t n, uint32_t k);
 
+/* One of each row's n best (1 .. 256), drawn as `draws` says of the row (draw.h); the first where
+ * its id is -1.  The token is that of strata_draw_ref but where a sum ends so near to what it is
+ * compared with that the last bits of exp decide. */
+cudaError_t draw_of_rows(cudaStream_t stream, strata_cuda_candidate *drawn,
+                         const strata_cuda_candidate *best, const strata_cuda_draw *draws,
+                         uint32_t rows, uint32_t n);
+
 /* ---- Encoders (encoder.cu) ---- */
 
 /* Attention where each token sees all of its span; rows of heads * head_dim. */

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRATA_CUDA_ABI 3u
+#define STRATA_CUDA_ABI 4u
 #define STRATA_CUDA_LIBRARY "libstrata_cuda.so"
 #define STRATA_CUDA_ENTRY "strata_cuda_entry"
 
@@ -115,6 +115,13 @@ struct strata_cuda_candidate {
     float logit;
 };
 
+/* How one of a row's `top_k` (1 .. n_best) best is drawn (draw.h). */
+struct strata_cuda_draw {
+    uint32_t top_k;
+    float temperature, top_p, min_p;
+    double random;
+};
+
 struct strata_cuda_run {
     uint32_t tokens, embedding, ffn, heads, kv_heads, head_dim, vocab;
     uint32_t rope_pairs, rope_neox; /* rotated dimensions / 2; else adjacent pairs */
@@ -144,6 +151,9 @@ struct strata_cuda_run {
     const int32_t *ids;
     struct strata_cuda_product table; /* `bias` and `out` are not looked at */
     uint32_t x_stays;                 /* nobody needs X after the run: it is not copied to `x` */
+    /* host: one for each row of logits, whose `best` is then a single one: that which is drawn from
+     * n_best (not 0); its id is -1 where a logit of the row is not finite.  NULL: all of them */
+    const struct strata_cuda_draw *draws;
 };
 
 struct strata_cuda_context; /* a device in use */

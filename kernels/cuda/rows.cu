@@ -448,6 +448,28 @@ cudaError_t call_top_k(Lane &l, uint64_t)
                         l.entries, l.prelude.x, l.m, l.n, TOP_K);
 }
 
+/* The widest there is: all are kept, and the last is drawn. */
+void setup_draw(Lane &l)
+{
+    const uint64_t n = l.n, m = l.m;
+    l.best = l.send<strata_cuda_candidate>(n * m, [n](uint64_t i) {
+        return strata_cuda_candidate{static_cast<int32_t>(i % n),
+                                     -0.01f * static_cast<float>(i % n)};
+    });
+    l.draws = l.send<strata_cuda_draw>(m, [n](uint64_t) {
+        return strata_cuda_draw{static_cast<uint32_t>(n), 0.8f, 1, 0.01f, 0.999999};
+    });
+    l.out = l.take<float>(2 * m);
+    l.bytes = static_cast<double>((n + 1) * m * sizeof *l.best + m * sizeof *l.draws);
+    l.ops = 4.0 * static_cast<double>(n * m);
+}
+
+cudaError_t call_draw(Lane &l, uint64_t)
+{
+    return draw_of_rows(l.bench->stream, reinterpret_cast<strata_cuda_candidate *>(l.out), l.best,
+                        l.draws, l.m, l.n);
+}
+
 /* ---- Operations and shapes ---- */
 
 typedef strata_cuda_shape Shape;
@@ -462,6 +484,7 @@ const Shape tiled_shapes[] = {{32, 9}, {512, 512}, {4096, 512}};
 const Shape span_shapes[] = {{16, 2}, {128, 16}, {512, 4}};
 const Shape pool_shapes[] = {{32, 2}, {384, 64}};
 const Shape vocabulary_shapes[] = {{1000, 2}, {49152, 1}, {128256, 1}, {128256, 8}};
+const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
 
 /* clang-format off */
 #define PACKED(X, op, ...) \
@@ -505,7 +528,8 @@ const Shape vocabulary_shapes[] = {{1000, 2}, {49152, 1}, {128256, 1}, {128256, 
     PLAIN(pool, 0, "n", "spans", pool_shapes, setup_pool, call_pool) \
     PACKED(TYPED, look_up, 0, "k", "m", row_shapes, setup_look_up, call_look_up) \
     FLOATS(TYPED, look_up, 0, "k", "m", row_shapes, setup_look_up, call_look_up) \
-    PLAIN(top_k, 0, "n", "m", vocabulary_shapes, setup_top_k, call_top_k)
+    PLAIN(top_k, 0, "n", "m", vocabulary_shapes, setup_top_k, call_top_k) \
+    PLAIN(draw, 0, "n", "m", draw_shapes, setup_draw, call_draw)
 
 #define COUNT(list) static_cast<uint32_t>(sizeof list / sizeof *list)
 #define TYPED_ROW(op, type, id, blas, n_name, m_name, shapes, ...) \

@@ -38,6 +38,8 @@ struct Lane {
     int32_t *ids;
     int *exponents;
     uint64_t *entries;
+    strata_cuda_candidate *best;
+    strata_cuda_draw *draws;
 
     /* Of random contents, from the scratch. */
     template <class T> T *take(uint64_t count)

@@ -137,6 +137,7 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
     const Attention shape = shape_of(run);
     const bool with_delta = begins_with_delta(run), back = rows_come_back(run);
     l->ids = place(&l->bytes, run.ids ? tokens * sizeof(int32_t) : 0);
+    l->draws = place(&l->bytes, run.draws ? run.logit_rows * sizeof *run.draws : 0);
     l->rope = place(&l->bytes, tokens * 2 * run.rope_pairs * sizeof(float));
     l->tokens = place(&l->bytes, run.kv ? run.n_layers * tokens * sizeof(TokenKv) : 0);
     l->tiles = place(&l->bytes, shape.n_tiles * sizeof(QueryTile));
@@ -153,6 +154,7 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
         place_rows(run, STRATA_CUDA_DELTA, l);
     l->best = place(&l->bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                    sizeof(strata_cuda_candidate));
+    l->drawn = place(&l->bytes, run.draws ? run.logit_rows * sizeof(strata_cuda_candidate) : 0);
     l->pooled = place(&l->bytes, pooled_bytes(run));
     l->mirrored = l->bytes;
     if (run.ids && !back)
@@ -223,6 +225,8 @@ void write_sent(const Runner &r)
         memcpy(r.mirror + l.ids, run.ids, run.tokens * sizeof *run.ids);
     else
         memcpy(r.mirror + l.buffer[STRATA_CUDA_X], run.x, run.tokens * row);
+    if (run.draws)
+        memcpy(r.mirror + l.draws, run.draws, run.logit_rows * sizeof *run.draws);
     if (begins_with_delta(run))
         memcpy(r.mirror + l.buffer[STRATA_CUDA_DELTA], run.delta, run.tokens * row);
 }
@@ -241,7 +245,8 @@ template <class F> void each_result(const Runner &r, F f)
     if (rows_come_back(run) && run.delta)
         f(r.layout.buffer[STRATA_CUDA_DELTA], rows, run.delta);
     if (has_logits(run) && run.n_best)
-        f(r.layout.best, static_cast<uint64_t>(run.logit_rows) * run.n_best * sizeof *run.best,
+        f(run.draws ? r.layout.drawn : r.layout.best,
+          static_cast<uint64_t>(run.logit_rows) * (run.draws ? 1 : run.n_best) * sizeof *run.best,
           run.best);
 }
 

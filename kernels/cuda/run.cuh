@@ -11,7 +11,7 @@ namespace strata
  * `mirrored` bytes are what crosses the link (but for whole rows of logits), of which the first
  * `sent` go to the device. */
 struct Layout {
-    uint64_t ids, rope, tokens, tiles, arrived, spans, sent, best, pooled, mirrored;
+    uint64_t ids, draws, rope, tokens, tiles, arrived, spans, sent, best, drawn, pooled, mirrored;
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, partial,
         entries;
     uint64_t blas, narrow, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */

@@ -225,15 +225,20 @@ cudaError_t embed(const Runner &r)
                    reinterpret_cast<int32_t *>(r.base + r.layout.ids), r.run.tokens, r.run.table);
 }
 
-/* The best logits of each row, where they are asked for. */
+/* The best logits of each row, where they are asked for, and the one that is drawn from them. */
 cudaError_t choose_best(const Runner &r)
 {
     const strata_cuda_run &run = r.run;
     if (run.n_best == 0 || !has_logits(run))
         return cudaSuccess;
-    return best_of_rows(r.stream, reinterpret_cast<strata_cuda_candidate *>(r.base + r.layout.best),
-                        reinterpret_cast<uint64_t *>(r.base + r.layout.entries),
-                        r.rows(STRATA_CUDA_LOGITS), run.logit_rows, run.vocab, run.n_best);
+    strata_cuda_candidate *best = r.at<strata_cuda_candidate>(r.layout.best);
+    cudaError_t error =
+        best_of_rows(r.stream, best, r.at<uint64_t>(r.layout.entries), r.rows(STRATA_CUDA_LOGITS),
+                     run.logit_rows, run.vocab, run.n_best);
+    if (error != cudaSuccess || !run.draws)
+        return error;
+    return draw_of_rows(r.stream, r.at<strata_cuda_candidate>(r.layout.drawn), best,
+                        r.at<strata_cuda_draw>(r.layout.draws), run.logit_rows, run.n_best);
 }
 
 } // namespace

@@ -84,7 +84,7 @@ void close_blas();
 bool has_blas();
 
 /* One case of each at random: products of a type, rows, attention, rows of a table, the best of
- * rows of logits, what goes through cuBLAS, encoders. */
+ * rows of logits, one drawn from these, what goes through cuBLAS, encoders. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
@@ -95,6 +95,7 @@ void check_single(bool q8_0);
 void check_tiled(bool q8_0);
 void check_look_up(strata_type type);
 void check_best();
+void check_draw();
 void check_unpack(strata_type type);
 void check_narrow();
 void check_blas_packed(strata_type type);

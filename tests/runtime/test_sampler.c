@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "sampler.h"
 
 static struct strata_kernels kernels;
@@ -81,6 +82,31 @@ static void filters_cut(void **state)
     options.top_p = 1e-6f; /* one is always kept */
     count_draws(&options, logits, 5, 50, counts);
     assert_int_equal(counts[3], 50);
+}
+
+/* Logits whose weights are 8, 5, 4, 2 and 1, of 20; and what is drawn. */
+static void random_numbers_decide(void **state)
+{
+    (void)state;
+    const float logits[] = {logf(1), logf(8), logf(4), logf(5), logf(2)};
+    const int32_t ids[] = {1, 3, 2, 4, 0};
+    static const struct {
+        float temperature, top_p, min_p;
+        double random;
+        size_t wanted;
+    } cases[] = {
+        {1, 1, 0, 0, 0},          {1, 1, 0, 0.39, 0},       {1, 1, 0, 0.41, 1}, {1, 1, 0, 0.64, 1},
+        {1, 1, 0, 0.66, 2},       {1, 1, 0, 0.86, 3},       {1, 1, 0, 0.96, 4}, {1, 1, 0, 0.999, 4},
+        {0, 1, 0, 0.999, 0},      {1, 0.6f, 0, 0.999, 1}, /* 13 of 20 are enough */
+        {1, 0.6f, 0, 0.61, 0},                            /* 8 of these 13 */
+        {1, 1, 0.45f, 0.999, 2},                          /* 4 of 8, but not 2 */
+        {0.5f, 0.6f, 0, 0.71, 0}, /* then 64 of 89: the filters know no temperature */
+        {0.5f, 0.6f, 0, 0.73, 1}, {1e-45f, 1, 0, 0.999, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(strata_draw_ref(logits, ids, 5, cases[i].temperature, cases[i].top_p,
+                                         cases[i].min_p, cases[i].random),
+                         cases[i].wanted);
 }
 
 /* Top-p over a large, nearly flat distribution must look beyond the first sorted candidates. */
@@ -235,6 +261,8 @@ static void what_is_wanted(void **state)
         options.repeat_window = cases[i].window;
         assert_int_equal(strata__sampler_open(&sampler, &options, &kernels, 999), STRATA_OK);
         assert_int_equal(strata__sampler_wants(&sampler), cases[i].wanted);
+        bool draws = cases[i].temperature != 0 && cases[i].penalty == 1 && cases[i].wanted;
+        assert_int_equal(strata__sampler_draws(&sampler), draws);
         strata__sampler_close(&sampler);
     }
 }
@@ -247,7 +275,7 @@ int main(void)
         cmocka_unit_test(filters_cut),           cmocka_unit_test(wide_top_p),
         cmocka_unit_test(penalty_moves_away),    cmocka_unit_test(seeds_repeat),
         cmocka_unit_test(bad_options_are_named), cmocka_unit_test(candidates_are_enough),
-        cmocka_unit_test(what_is_wanted),
+        cmocka_unit_test(what_is_wanted),        cmocka_unit_test(random_numbers_decide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

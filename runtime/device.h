@@ -36,8 +36,8 @@ struct strata__device_ops {
                               size_t bytes);
     /* Executes steps of whole layers (addresses in them are the device's) on the chunk, whose rows
      * of X and DELTA are the host's before and, but behind the last step, after; the output head's
-     * logits too, or the candidates if they are wanted and it can (chunk->chosen), and pooled
-     * vectors. */
+     * logits too, or the candidates or draws if they are wanted and it can (chunk->chosen), and
+     * pooled vectors. */
     strata_status (*run)(struct strata__device *device, struct strata__chunk *chunk,
                          const struct strata__step *steps, size_t count);
     /* Bytes of memory that nobody uses, and of all. */

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "engine_fixture.h"
 #include "session.h"
 
@@ -82,6 +83,86 @@ static void are_best_of(const strata_session *session, size_t row, const float *
         assert_int_equal(before, i);
         assert_true(found[i].logit == logits[id]);
     }
+}
+
+/* What the reference draws of a row is the only candidate. */
+static void is_drawn_from(const strata_session *session, size_t row, const float *logits,
+                          size_t vocab, const strata_draw *draw)
+{
+    struct strata_kernels kernels;
+    int32_t best[STRATA_CANDIDATES_MAX];
+    size_t n, k = draw->top_k < vocab ? draw->top_k : vocab;
+    strata_kernels_select(&kernels, STRATA_LEVEL_ref);
+    kernels.top_k(best, logits, vocab, k);
+    int32_t id = best[strata_draw_ref(logits, best, k, draw->temperature, draw->top_p, draw->min_p,
+                                      draw->random)];
+    const strata_candidate *found = strata_session_candidates(session, row, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(found->id, id);
+    assert_true(found->logit == logits[id]);
+}
+
+static void draws_are_of_the_logits(void **state)
+{
+    (void)state;
+    static const strata_draw draws[2] = {{40, 2, 0.9f, 0, 0.7},
+                                         {STRATA_CANDIDATES_MAX, 5, 1, 0.01f, 0.4}};
+    struct engine engine = engine_open_tiny_f32();
+    strata_session *both[2] = {engine.session};
+    size_t vocab = engine_vocab(&engine), n;
+    int32_t *ids = engine_some_ids(12, vocab);
+    float *logits = malloc(2 * vocab * sizeof *logits);
+    assert_int_equal(strata_session_open(engine.model, NULL, &both[1]), STRATA_OK);
+    assert_int_equal(strata_batch_eval(both, ids, 2), STRATA_OK);
+    for (size_t i = 0; i < 2; i++)
+        memcpy(logits + i * vocab, strata_session_logits(both[0], i), vocab * sizeof *logits);
+    assert_int_equal(strata_session_set_candidates(both[0], 3), STRATA_OK); /* draws come first */
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(strata_session_truncate(both[i], 0), STRATA_OK);
+        assert_int_equal(strata_session_set_draw(both[i], &draws[i]), STRATA_OK);
+        if (i == 0) {
+            assert_int_equal(strata_batch_eval(both, ids, 2), STRATA_E_INVALID);
+            assert_non_null(strstr(strata_last_error(), "strata_session_set_draw"));
+        }
+    }
+    assert_int_equal(strata_batch_eval(both, ids, 2), STRATA_OK);
+    for (size_t i = 0; i < 2; i++)
+        is_drawn_from(both[0], i, logits + i * vocab, vocab, &draws[i]);
+    assert_null(strata_session_candidates(both[0], 2, &n));
+    assert_null(strata_session_logits(both[0], 0));
+    /* All logits of all tokens are what they are; without a draw candidates are, again. */
+    assert_int_equal(strata_session_eval(both[0], ids, 2, STRATA_LOGITS_ALL), STRATA_OK);
+    assert_non_null(strata_session_logits(both[0], 1));
+    assert_int_equal(strata_session_set_draw(both[0], NULL), STRATA_OK);
+    assert_int_equal(strata_session_eval(both[0], ids, 1, STRATA_LOGITS_LAST), STRATA_OK);
+    assert_non_null(strata_session_candidates(both[0], 0, &n));
+    assert_int_equal(n, 3);
+    strata_session_close(&both[1]);
+    free(logits);
+    free(ids);
+    engine_close(&engine);
+}
+
+static void bad_draws_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        strata_draw draw;
+        const char *name;
+    } cases[] = {
+        {{0, 1, 1, 0, 0}, "top_k"},        {{STRATA_CANDIDATES_MAX + 1, 1, 1, 0, 0}, "top_k"},
+        {{1, -1, 1, 0, 0}, "temperature"}, {{1, 1, 0, 0, 0}, "top_p"},
+        {{1, 1, 1, 2, 0}, "min_p"},        {{1, 1, 1, 0, 1}, "random"},
+        {{1, 1, 1, 0, -0.1}, "random"},    {{1, 1, 1, 0, NAN}, "random"}};
+    struct engine engine = engine_open_tiny_f32();
+    int32_t id = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(strata_session_set_draw(engine.session, &cases[i].draw), STRATA_E_INVALID);
+        assert_non_null(strstr(strata_last_error(), cases[i].name));
+    }
+    assert_int_equal(strata_session_eval(engine.session, &id, 1, STRATA_LOGITS_LAST), STRATA_OK);
+    assert_non_null(strata_session_logits(engine.session, 0)); /* nothing was set */
+    engine_close(&engine);
 }
 
 static void candidates_are_the_best_logits(void **state)
@@ -481,6 +562,8 @@ int main(void)
         cmocka_unit_test(one_by_one_equals_at_once),
         cmocka_unit_test(long_prompts_go_in_chunks),
         cmocka_unit_test(candidates_are_the_best_logits),
+        cmocka_unit_test(draws_are_of_the_logits),
+        cmocka_unit_test(bad_draws_are_named),
         cmocka_unit_test(truncation_forgets),
         cmocka_unit_test(bad_tokens_are_refused),
         cmocka_unit_test(no_weights_no_session),

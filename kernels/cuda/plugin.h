@@ -115,7 +115,7 @@ struct strata_cuda_candidate {
     float logit;
 };
 
-/* How one of a row's `top_k` (1 .. n_best) best is drawn (draw.h). */
+/* How one of a row's `top_k` best is drawn (draw.h): at least 1; above n_best, of these. */
 struct strata_cuda_draw {
     uint32_t top_k;
     float temperature, top_p, min_p;

@@ -41,7 +41,7 @@ strata_cuda_draw draw_from(unsigned most)
     static const float min_ps[] = {0, 0, 1e-30f, 0.05f, 0.4f, 1};
     strata_cuda_draw draw = {};
     const unsigned u = below(8);
-    draw.top_k = below(3) ? most : 1 + below(most);
+    draw.top_k = 1 + below(below(3) ? most : 2 * most);
     draw.temperature = temperatures[below(8)];
     draw.top_p = top_ps[below(7)];
     draw.min_p = min_ps[below(6)];

@@ -101,6 +101,7 @@ class DeviceKernels(unittest.TestCase):
         expected = {f"{op}_{t}" for t in ("F32", "F16", "BF16") for op in ("gemv_f32", "gemm_blas")}
         for op in ("packed_q8", "packed_f32", "packed_halves", "packed_blas", "unpack", "look_up"):
             expected |= {f"{op}_{t}" for t in packed}
+        expected |= {f"packed_halves_{tile}_{t}" for tile in (32, 64, 128) for t in packed}
         for op in ("rope_store", "attention", "attention_single", "attention_tiled"):
             expected |= {f"{op}_F16", f"{op}_Q8_0"}
         expected |= set("narrow scale quantize_q8 rms_norm layer_norm gelu pool top_k draw".split())

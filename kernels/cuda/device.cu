@@ -223,7 +223,8 @@ const struct strata_cuda_plugin table = {
     open_device,     close_device, allocate,     release,     upload,
     download,        memory_info,  pin,          unpin,       2 * STAGED_PIECE,
     workspace_bytes, mirror_bytes, run_steps,    ROWS,        ROW_COUNT,
-    BLAS_PACKED,     GEMV_TOKENS,  bench_open,   bench_close, bench_run,
+    TILES,           TILE_COUNT,   BLAS_PACKED,  GEMV_TOKENS, bench_open,
+    bench_close,     bench_run,
 };
 
 } // namespace

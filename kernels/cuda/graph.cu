@@ -29,7 +29,8 @@ struct Key {
         add_address(p.weights);
         add_address(p.bias);
         add(p.row_bytes);
-        for (uint32_t word : {p.type, p.packed, p.rows, p.cols, p.out, p.blas_from, p.gemv_tokens})
+        for (uint32_t word : {p.type, p.packed, p.rows, p.cols, p.out, p.blas_from, p.gemv_tokens,
+                              p.tile_few, p.tile_many})
             add(word);
     }
     void add_step(const strata_cuda_step &s)

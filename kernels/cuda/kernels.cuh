@@ -51,6 +51,7 @@ struct Product {
     uint32_t type; /* GGUF id */
     uint32_t rows, k, m;
     uint64_t row_bytes; /* of float rows */
+    uint32_t tile;      /* of packed_gemm: tokens of a block (TILES, rows.cuh); 0: what suits m */
     Prepared in;        /* [m][k]: halves, q or x, the first that is there */
     Prelude prelude;    /* x: in place of `in`, of packed_gemv with one token, in 8 bits; not of
                          * encoders */
@@ -63,7 +64,7 @@ const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
 /* What packed products that do not say have: the most tokens that packed_gemv computes in 8 bits,
  * and the tokens from which cuBLAS is faster, with weights that are unpacked for it.  H200, 4096 x
  * 4096 in Q4_K: 64 tokens take it 35 us and packed_gemm 92, 512 tokens 52 and 207; 16 tokens take
- * packed_gemm 47. */
+ * packed_gemm 47.  That was one with 64 tokens a block, which fetched a record ahead. */
 const uint32_t GEMV_TOKENS = 8, BLAS_PACKED = 16;
 
 /* Up to GROUP products of the same input, with the kernels that suit them (product.cu): packed_gemm

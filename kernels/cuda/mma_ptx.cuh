@@ -42,9 +42,9 @@ __device__ static inline void load_transposed(uint32_t (&m)[4], const void *row)
                  : "memory");
 }
 
-/* Copies 16 bytes to shared memory, or zeros (`from` is not read then); both addresses are
- * multiples of 16.  They are there for this thread after wait_copies, for others after a barrier
- * behind it. */
+/* Copies 16 bytes to shared memory, or zeros (`from` is not read then, and may be anywhere); both
+ * addresses are multiples of 16.  They are there for this thread after wait_copies, for others
+ * after a barrier behind it. */
 __device__ static inline void copy_async(void *shared, const void *from, bool there)
 {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
@@ -56,6 +56,16 @@ __device__ static inline void copy_async(void *shared, const void *from, bool th
 __device__ static inline void wait_copies()
 {
     asm volatile("cp.async.wait_all;" : : : "memory");
+}
+
+/* Ends a group of copies; and waits for all groups but the last `n`, as wait_copies does. */
+__device__ static inline void commit_copies()
+{
+    asm volatile("cp.async.commit_group;" : : : "memory");
+}
+template <int n> __device__ static inline void wait_copies_but()
+{
+    asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory");
 }
 
 /* Pairs of halves: of two floats, and by element. */

@@ -56,6 +56,9 @@ enum strata_cuda_combine {
     STRATA_CUDA_ADD_TO_X, /* X += product of the only one, in place of `out`; `in` is not X */
 };
 
+/* More tokens than these are many to the choice of a tile. */
+#define STRATA_CUDA_FEW_TOKENS 64u
+
 /* out = weights * in: panels of packed weights (packed.h), or float rows as in a file. */
 struct strata_cuda_product {
     const void *weights; /* of the device, like the other addresses but where it says "host" */
@@ -68,6 +71,9 @@ struct strata_cuda_product {
     /* Tokens from which it goes through cuBLAS, where that is, and up to which a packed one is
      * computed without tensor cores; 0: as the plug-in thinks best.  UINT32_MAX: never; always. */
     uint32_t blas_from, gemv_tokens;
+    /* Tokens of the tile (`tiles`) that a packed one on tensor cores is computed by: with up to
+     * STRATA_CUDA_FEW_TOKENS of them, and with more; 0: as the plug-in thinks best. */
+    uint32_t tile_few, tile_many;
 };
 
 enum strata_cuda_kind {
@@ -178,6 +184,14 @@ struct strata_cuda_row {
     uint32_t n_shapes;
 };
 
+#define STRATA_CUDA_MAX_TILES 8
+
+/* A shape of packed products on tensor cores. */
+struct strata_cuda_tile {
+    uint32_t tokens; /* that a block takes: a multiple of 8 */
+    const char *op;  /* "packed_halves_64", of its rows; of "packed_halves" the plug-in chooses */
+};
+
 /* What a call of a kernel took, and the bytes that it reads and writes, each counted once, and its
  * operations (a multiply-add is two). */
 struct strata_cuda_cost {
@@ -235,6 +249,8 @@ struct strata_cuda_plugin {
     /* All kernels, each once. */
     const struct strata_cuda_row *rows;
     uint32_t n_rows;
+    const struct strata_cuda_tile *tiles; /* of different tokens, at most STRATA_CUDA_MAX_TILES */
+    uint32_t n_tiles;
     uint32_t blas_from, gemv_tokens; /* of packed products that do not say */
 
     /* Gets ready to measure kernels that read weights, keys and values from `bytes` of memory, call

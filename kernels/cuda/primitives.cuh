@@ -11,8 +11,10 @@
 #define WARP 32
 #define ALL_LANES 0xffffffffu
 
-/* Before a loop of known length: arrays that it indexes stay in registers. */
+/* Before a loop of known length: arrays that it indexes stay in registers; and before one that is
+ * not worth more code. */
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 
 /* Shared memory of a launch; kernels lay it out themselves. */
 extern __shared__ __align__(16) unsigned char shared_bytes[];

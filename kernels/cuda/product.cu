@@ -30,7 +30,8 @@ cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32
     cudaError_t error = cudaSuccess;
     for (uint32_t i = 0, n; i < count && error == cudaSuccess; i += n) {
         n = 1;
-        while (n < GROUP && i + n < count && products[i + n].type == products[i].type)
+        while (n < GROUP && i + n < count && products[i + n].type == products[i].type &&
+               products[i + n].tile == products[i].tile)
             n++;
         error = (products[i].in.halves ? packed_gemm : packed_gemv)(stream, products + i, n);
     }

@@ -90,6 +90,12 @@ void setup_halves(Lane &l)
     l.product.in.token_scale = l.take<float>(l.m);
 }
 
+template <uint32_t tile> void setup_tile(Lane &l)
+{
+    setup_halves(l);
+    l.product.tile = tile;
+}
+
 void setup_blas(Lane &l)
 {
     if (blas_takes_halves(l.type, is_packed(l.type), false))
@@ -475,6 +481,7 @@ cudaError_t call_draw(Lane &l, uint64_t)
 typedef strata_cuda_shape Shape;
 const Shape few_shapes[] = {{256, 1}, {2048, 1}, {4096, 1}, {8192, 1}, {4096, 4}, {4096, 8}};
 const Shape many_shapes[] = {{256, 9}, {4096, 8}, {4096, 16}, {4096, 64}, {4096, 512}};
+const Shape tile_shapes[] = {{256, 9}, {4096, 32}, {4096, 128}, {4096, 512}};
 const Shape blas_shapes[] = {{256, 9}, {4096, 64}, {4096, 512}, {4096, 2048}};
 const Shape matrix_shapes[] = {{256, 0}, {4096, 0}};
 const Shape row_shapes[] = {{256, 2}, {4096, 1}, {4096, 512}};
@@ -502,6 +509,9 @@ const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
     PACKED(TYPED, packed_q8, 0, "k", "m", few_shapes, setup_packed_q8, call_packed) \
     PACKED(TYPED, packed_f32, 0, "k", "m", few_shapes, setup_floats, call_packed) \
     PACKED(TYPED, packed_halves, 0, "k", "m", many_shapes, setup_halves, call_packed) \
+    PACKED(TYPED, packed_halves_32, 0, "k", "m", tile_shapes, setup_tile<32>, call_packed) \
+    PACKED(TYPED, packed_halves_64, 0, "k", "m", tile_shapes, setup_tile<64>, call_packed) \
+    PACKED(TYPED, packed_halves_128, 0, "k", "m", tile_shapes, setup_tile<128>, call_packed) \
     PACKED(TYPED, packed_blas, 1, "k", "m", blas_shapes, setup_blas, call_blas) \
     FLOATS(TYPED, gemv_f32, 0, "k", "m", few_shapes, setup_floats, call_floats) \
     FLOATS(TYPED, gemm_blas, 1, "k", "m", blas_shapes, setup_blas, call_blas) \
@@ -549,6 +559,9 @@ namespace strata
 const strata_cuda_row ROWS[] = {LIST(TYPED_ROW, PLAIN_ROW)};
 /* clang-format on */
 const uint32_t ROW_COUNT = COUNT(ROWS);
+const strata_cuda_tile TILES[] = {
+    {32, "packed_halves_32"}, {64, "packed_halves_64"}, {128, "packed_halves_128"}};
+const uint32_t TILE_COUNT = COUNT(TILES);
 
 const Work &work_of(uint32_t row)
 {

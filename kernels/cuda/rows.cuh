@@ -92,6 +92,8 @@ struct Work {
 };
 extern const strata_cuda_row ROWS[];
 extern const uint32_t ROW_COUNT;
+extern const strata_cuda_tile TILES[]; /* that packed_gemm knows */
+extern const uint32_t TILE_COUNT;
 const Work &work_of(uint32_t row);
 
 /* As in plugin.h (measure.cu). */

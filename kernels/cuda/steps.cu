@@ -105,6 +105,7 @@ Product product_of(const Runner &r, const Projection &p, const strata_cuda_produ
     out.k = product.cols;
     out.m = p.m;
     out.row_bytes = product.row_bytes;
+    out.tile = p.m <= STRATA_CUDA_FEW_TOKENS ? product.tile_few : product.tile_many;
     out.in = p.in;
     Input input = input_of(r, product, p.m);
     if (input != FLOATS)

@@ -2,6 +2,7 @@
 #include <deque>
 
 #include "check_cuda.cuh"
+#include "rows.cuh"
 
 using namespace strata;
 
@@ -16,8 +17,8 @@ struct Shape {
 Shape random_shape(unsigned unit_k)
 {
     static const unsigned rows[] = {1, 15, 16, 17, 31, 33, 64, 81},
-                          tokens[] = {1, 2, 4, 5, 8, 9, 17, 64, 65, 75};
-    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(10)], 0};
+                          tokens[] = {1, 2, 4, 5, 8, 9, 17, 33, 64, 65, 75, 129};
+    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(12)], 0};
     s.ldy = s.rows + below(3);
     return s;
 }
@@ -211,9 +212,10 @@ struct Part {
 };
 
 /* Up to GROUP products of the same input at once: of those of one type that follow each other
- * packed_products makes one launch. */
+ * packed_products makes one launch.  HALVES: by a tile, or as the plug-in chooses. */
 void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelude &plain,
-               const Prepared &input, const Device<unsigned char> *panels)
+               const Prepared &input, const Device<unsigned char> *panels,
+               const strata_cuda_tile *tile = nullptr)
 {
     static const char *const names[] = {"packed_q8", "packed_f32", "packed, halves",
                                         "packed_q8, prepared by itself"};
@@ -229,6 +231,7 @@ void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelud
         chosen.push_back(below(n_cases));
         parts.emplace_back(*cases[chosen[i]]);
         products[i] = parts[i].product(panels[chosen[i]].data);
+        products[i].tile = tile ? tile->tokens : 0;
         if (way == OWN)
             products[i].prelude = plain;
         else
@@ -238,7 +241,7 @@ void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelud
     for (unsigned i = 0; i < count; i++)
         parts[i].compare(names[way], wanted[chosen[i]], way == HALVES);
     for (unsigned i = 0; i < n_cases; i++)
-        covers(ops[way], cases[i]->type);
+        covers(tile ? tile->op : ops[way], cases[i]->type);
 }
 
 } // namespace
@@ -272,6 +275,8 @@ void check_packed(strata_type type)
         bool serves = way != OWN || c.s.m == 1;
         if (serves)
             check_way(cases, 2, static_cast<Way>(way), plain, input, panels);
+        for (uint32_t i = 0; i < TILE_COUNT && way == HALVES; i++)
+            check_way(cases, 2, HALVES, plain, input, panels, &TILES[i]);
     }
 }
 

@@ -18,10 +18,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-BARRIER = re.compile(r"^\s*(?:__syncthreads|wait_copies|wait_for_inputs)\(\);")
+BARRIER = re.compile(
+    r"^\s*(?:__syncthreads|wait_copies|commit_copies|wait_for_inputs|wait_copies_but<[^>]*>)\(\);"
+)
 FOR_OTHERS = "/* for other blocks */"
 # A comparison with the size of what is read or written, in a condition of its own.
-SIZE = r"(?:n|dim|left|plan\.dim|WIDTH|(?:\w+\.)*rows|w\.m)"
+SIZE = r"(?:n|dim|left|plan\.dim|WIDTH|records|(?:\w+\.)*rows|w\.m)"
 BOUND = re.compile(rf"^\s*if \((?P<test>[^()]*(?:<|>=) {SIZE}[^()]*)\)")
 NAMED = re.compile(rf"^\s*(?:const )?bool \w+ = (?P<test>.* < {SIZE}\b[^;]*);")
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -16,7 +17,9 @@ extern "C" {
 #include "half.h"
 }
 
-static const size_t SHARED_MOST = 48 << 10, MARK_BYTES = 64;
+/* Shared memory of a block: of one that asks for more, as on compute capability 8.0, and of others.
+ */
+static const size_t SHARED_MOST = 163 << 10, SHARED_USUAL = 48 << 10, MARK_BYTES = 64;
 static const unsigned char MARK = 0xa5, FRESH = 0xff; /* floats of FRESH bytes are NaNs */
 
 __attribute__((aligned(256))) unsigned char shared_bytes[SHARED_MOST + MARK_BYTES];
@@ -114,6 +117,26 @@ static bool all_marks_hold()
         hold = marks_hold(block);
     pthread_mutex_unlock(&lock);
     return hold;
+}
+
+static std::map<const void *, size_t> allowed; /* of kernels that asked */
+
+cudaError_t emu_allow_shared(const void *kernel, int bytes)
+{
+    if (bytes < 0 || static_cast<size_t>(bytes) > SHARED_MOST)
+        return cudaErrorInvalidValue;
+    pthread_mutex_lock(&lock);
+    allowed[kernel] = static_cast<size_t>(bytes);
+    pthread_mutex_unlock(&lock);
+    return cudaSuccess;
+}
+
+bool emu_allows_shared(const void *kernel, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    bool asked = bytes > SHARED_USUAL && allowed.count(kernel) && bytes <= allowed[kernel];
+    pthread_mutex_unlock(&lock);
+    return asked || bytes <= SHARED_USUAL;
 }
 
 static cudaError_t check_launch(const cudaLaunchConfig_t *config)
@@ -232,7 +255,9 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
 {
     if (device < 0 || static_cast<unsigned>(device) >= n_devices)
         return cudaErrorInvalidDevice;
-    *value = attribute == cudaDevAttrMultiProcessorCount ? 1 : 9;
+    *value = attribute == cudaDevAttrMultiProcessorCount            ? 2
+             : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? static_cast<int>(SHARED_MOST)
+                                                                    : 9;
     return cudaSuccess;
 }
 

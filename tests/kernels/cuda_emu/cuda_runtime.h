@@ -152,7 +152,12 @@ enum cudaMemcpyKind {
 enum { cudaStreamNonBlocking = 1 };
 typedef struct EmuStream *cudaStream_t;
 
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
+enum cudaDeviceAttr {
+    cudaDevAttrMultiProcessorCount = 16,
+    cudaDevAttrComputeCapabilityMajor = 75,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 struct cudaDeviceProp {
     char name[256];
@@ -220,6 +225,16 @@ struct EmuBody {
 };
 cudaError_t emu_launch(const cudaLaunchConfig_t *config, const EmuBody &body);
 
+/* The shared memory that a kernel may have where that is more than usual. */
+cudaError_t emu_allow_shared(const void *kernel, int bytes);
+bool emu_allows_shared(const void *kernel, size_t bytes);
+
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int value)
+{
+    return emu_allow_shared(reinterpret_cast<const void *>(kernel), value);
+}
+
 template <class F> struct EmuClosure : EmuBody {
     F f;
     explicit EmuClosure(F f_) : f(f_)
@@ -240,6 +255,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
                                Arguments... arguments)
 {
     auto call = [=]() { kernel(arguments...); };
+    if (!emu_allows_shared(reinterpret_cast<const void *>(kernel), config->dynamicSmemBytes))
+        return cudaErrorInvalidValue;
     return emu_launch(config, EmuClosure<decltype(call)>(call));
 }
 

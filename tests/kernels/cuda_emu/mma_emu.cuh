@@ -100,6 +100,7 @@ struct EmuCopy {
     void *to;
     const void *from;
     bool there;
+    unsigned long group;
 
     void make() const
     {
@@ -110,10 +111,11 @@ struct EmuCopy {
     }
 };
 inline std::vector<EmuCopy> emu_copies[1024]; /* of each thread */
+inline unsigned long emu_groups[1024];        /* that each has ended */
 
 static inline void copy_async(void *shared, const void *from, bool there)
 {
-    EmuCopy copy = {shared, from, there};
+    EmuCopy copy = {shared, from, there, emu_groups[threadIdx.x]};
     emu_aligned(shared, 16);
     emu_aligned(from, 16);
     if ((blockIdx.x + blockIdx.y) % 2)
@@ -126,6 +128,19 @@ static inline void wait_copies()
     for (const EmuCopy &copy : emu_copies[threadIdx.x])
         copy.make();
     emu_copies[threadIdx.x].clear();
+}
+
+static inline void commit_copies()
+{
+    emu_groups[threadIdx.x]++;
+}
+template <int n> static inline void wait_copies_but()
+{
+    std::vector<EmuCopy> &mine = emu_copies[threadIdx.x];
+    size_t done = 0;
+    for (; done < mine.size() && mine[done].group + n < emu_groups[threadIdx.x]; done++)
+        mine[done].make();
+    mine.erase(mine.begin(), mine.begin() + static_cast<long>(done));
 }
 
 #endif

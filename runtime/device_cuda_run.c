@@ -132,6 +132,8 @@ static struct strata_cuda_product product_of(const struct cuda_device *d,
         .out = buffer_of(product->out),
         .blas_from = blas_from(d, runtime, product->type),
         .gemv_tokens = d->choices.gemv_tokens[product->type],
+        .tile_few = d->choices.tile_few[product->type],
+        .tile_many = d->choices.tile_many[product->type],
     };
 }
 
@@ -424,7 +426,7 @@ static bool is_complete(const struct strata_cuda_plugin *plugin)
     return plugin->device_info && plugin->open && plugin->close && plugin->alloc && plugin->free &&
            plugin->upload && plugin->download && plugin->memory && plugin->pin && plugin->unpin &&
            plugin->workspace_bytes && plugin->mirror_bytes && plugin->run && plugin->rows &&
-           plugin->bench_open && plugin->bench_close && plugin->bench_run;
+           plugin->tiles && plugin->bench_open && plugin->bench_close && plugin->bench_run;
 }
 
 /* What an open context needs beside itself. */
@@ -472,12 +474,26 @@ strata_status strata__cuda_device_open(struct strata__device **out,
 
 /* ---- Choices ---- */
 
+/* Tokens of a tile of the plug-in's, else 0. */
+static uint32_t known_tile(const struct strata_cuda_plugin *plugin, uint32_t tokens)
+{
+    for (uint32_t i = 0; i < plugin->n_tiles; i++)
+        if (plugin->tiles[i].tokens == tokens)
+            return tokens;
+    return 0;
+}
+
 void strata__cuda_device_choose(struct strata__device *device, const struct strata__tuning *tuning)
 {
     struct cuda_device *d = (struct cuda_device *)device;
     const struct strata__device_tuning *choices = strata__tuning_device(tuning, d->kind);
-    if (choices)
-        d->choices = *choices;
+    if (!choices)
+        return;
+    d->choices = *choices;
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
+        d->choices.tile_few[type] = known_tile(d->plugin, choices->tile_few[type]);
+        d->choices.tile_many[type] = known_tile(d->plugin, choices->tile_many[type]);
+    }
 }
 
 struct strata__cuda_handle strata__cuda_device_handle(const struct strata__device *device)

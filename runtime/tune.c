@@ -168,6 +168,27 @@ strata_tune_choice *strata__tune_add_device_gemv(struct strata__tune_result *res
     return choice;
 }
 
+static void tile_text(char *out, size_t cap, size_t tokens)
+{
+    if (tokens)
+        snprintf(out, cap, "%zu tokens", tokens);
+    else
+        snprintf(out, cap, "the plug-in's");
+}
+
+strata_tune_choice *strata__tune_add_device_tile(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 bool many, size_t best)
+{
+    struct strata__tune_text *text;
+    strata_tune_choice *choice = add(result, &text);
+    snprintf(text->what, sizeof text->what, "%s %s tile %s", device, many ? "many" : "few",
+             strata_block_format(type)->name);
+    tile_text(text->usual, sizeof text->usual, 0);
+    tile_text(text->best, sizeof text->best, best);
+    return choice;
+}
+
 strata_tune_choice *strata__tune_add_threads(struct strata__tune_result *result, unsigned usual,
                                              unsigned best)
 {
@@ -190,6 +211,12 @@ static void list_device(struct strata__tune_result *result, const struct strata_
     for (int t = 0; kept && t < STRATA_TYPE_COUNT; t++) {
         enum strata_type type = (enum strata_type)t;
         size_t from = kept->blas_from[t] == UINT32_MAX ? 0 : kept->blas_from[t];
+        if (kept->tile_few[t])
+            strata__tune_add_device_tile(result, device->name, type, false, kept->tile_few[t])
+                ->kept = true;
+        if (kept->tile_many[t])
+            strata__tune_add_device_tile(result, device->name, type, true, kept->tile_many[t])
+                ->kept = true;
         if (kept->gemv_tokens[t])
             strata__tune_add_device_gemv(result, device->name, type, cuda.plugin->gemv_tokens,
                                          kept->gemv_tokens[t])

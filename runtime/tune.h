@@ -16,6 +16,7 @@ enum strata__phase { STRATA__PREFILL, STRATA__DECODE, STRATA__PHASES };
 struct strata__device_tuning {
     char kind[160]; /* "9.0 NVIDIA H200": compute capability and name; "": free */
     uint32_t blas_from[STRATA_TYPE_COUNT], gemv_tokens[STRATA_TYPE_COUNT];
+    uint32_t tile_few[STRATA_TYPE_COUNT], tile_many[STRATA_TYPE_COUNT];
 };
 
 #define STRATA__TUNED_DEVICES 4 /* kinds of devices, at most */
@@ -64,7 +65,7 @@ const char *strata__phase_name(enum strata__phase phase);
  *
  * Text, one choice a line that departs from the defaults:
  *
- *   strata-tune 2 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
+ *   strata-tune 3 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
  *   decode Q4_1 avx2
  *   blas F16 64
  *   threads 4
@@ -73,14 +74,17 @@ const char *strata__phase_name(enum strata__phase phase);
  *   device 9.0 NVIDIA H200
  *   cublas Q4_K 512
  *   gemv Q4_K 4
+ *   tile_few Q4_K 64
+ *   tile_many Q4_K 128
  *   checksum 3f6c1b0de5a94820
  *
  * Rates come after the number of threads that they were measured with; they are no choices.
- * cublas (tokens from which it serves packed weights; 0: never) and gemv (tokens up to which the
- * tensor cores do not) come after the kind of devices that they are for.  The
- * first line has the format's version and what the choices were measured with and on; the
- * file's name is its hash, so that hosts which share a home do not see each other's.  The last line
- * has XXH3 (64 bits) of all bytes before it. */
+ * cublas (tokens from which it serves packed weights; 0: never), gemv (tokens up to which the
+ * tensor cores do not) and tiles (of so many tokens, for up to STRATA_CUDA_FEW_TOKENS of them or
+ * for more; where the plug-in has no such tile, as it thinks best) come after the kind of devices
+ * that they are for.  The first line has the format's version and what the choices were measured
+ * with and on; the file's name is its hash, so that hosts which share a home do not see each
+ * other's.  The last line has XXH3 (64 bits) of all bytes before it. */
 
 struct strata__tune_host {
     char path[4096]; /* of its file; "" when no folder is known */
@@ -116,8 +120,8 @@ strata_status strata__tune_remove(const struct strata__tune_host *host, bool *re
 
 /* ---- Choices as users see them ---- */
 
-/* Types of STRATA_PACKED_FORMATS by phase, and twice by device, three float types, threads. */
-#define STRATA__TUNE_CHOICES ((STRATA__PHASES + 2 * STRATA__TUNED_DEVICES) * STRATA_TYPE_COUNT + 4)
+/* Types of STRATA_PACKED_FORMATS by phase, and four times by device, three float types, threads. */
+#define STRATA__TUNE_CHOICES ((STRATA__PHASES + 4 * STRATA__TUNED_DEVICES) * STRATA_TYPE_COUNT + 4)
 
 /* What strata_tune and strata_tuning_load return: `shown` comes first, with all it points to. */
 struct strata__tune_result {
@@ -137,7 +141,7 @@ void strata__tune_explain(struct strata__tune_result *result, const strata_runti
 
 /* Each appends a choice and returns it, for its rates: the kernel of a type by levels, OpenBLAS
  * from so many tokens on, the number of threads; cuBLAS from so many tokens on (0: never), no
- * tensor cores up to so many. */
+ * tensor cores up to so many, a tile of so many for few tokens or for many (0: the plug-in's). */
 strata_tune_choice *strata__tune_add_kernel(struct strata__tune_result *result,
                                             enum strata__phase phase, enum strata_type type,
                                             enum strata_level usual, enum strata_level best);
@@ -151,6 +155,9 @@ strata_tune_choice *strata__tune_add_device_blas(struct strata__tune_result *res
 strata_tune_choice *strata__tune_add_device_gemv(struct strata__tune_result *result,
                                                  const char *device, enum strata_type type,
                                                  size_t usual, size_t best);
+strata_tune_choice *strata__tune_add_device_tile(struct strata__tune_result *result,
+                                                 const char *device, enum strata_type type,
+                                                 bool many, size_t best);
 
 /* The level of the kernel that a table of `level` has for a packed type; ref: none above it. */
 enum strata_level strata__tuning_usual_level(enum strata_type type, enum strata_level level);

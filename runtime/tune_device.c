@@ -10,12 +10,14 @@
 #define GAIN 0.03
 #define RUN 0.004 /* seconds */
 #define REPEATS_MOST 1000
+#define OWN "packed_halves" /* our own kernel on tensor cores, as the plug-in chooses its tile */
+#define KERNELS (1 + STRATA_CUDA_MAX_TILES) /* of a race, at most */
 
 /* What is measured: square matrices that wide, with so many tokens. */
 struct sizes {
     uint64_t bytes; /* of weights: more than caches hold */
     uint32_t n;
-    size_t blas[6], n_blas, gemv[6], n_gemv;
+    size_t blas[6], n_blas, gemv[6], n_gemv, tile[2][3], n_tile[2]; /* tile: few, many */
 };
 
 static const struct sizes usual_sizes = {.bytes = (uint64_t)512 << 20,
@@ -23,10 +25,18 @@ static const struct sizes usual_sizes = {.bytes = (uint64_t)512 << 20,
                                          .blas = {10, 16, 32, 64, 128, 512},
                                          .n_blas = 6,
                                          .gemv = {2, 4, 6, 8, 12, 16},
-                                         .n_gemv = 6};
+                                         .n_gemv = 6,
+                                         .tile = {{16, 32, 64}, {128, 512}},
+                                         .n_tile = {3, 2}};
 
-static const struct sizes small_sizes = {
-    .bytes = 1 << 20, .n = 256, .blas = {2, 8}, .n_blas = 2, .gemv = {2, 9}, .n_gemv = 2};
+static const struct sizes small_sizes = {.bytes = 1 << 20,
+                                         .n = 256,
+                                         .blas = {2, 8},
+                                         .n_blas = 2,
+                                         .gemv = {2, 9},
+                                         .n_gemv = 2,
+                                         .tile = {{9}, {65}},
+                                         .n_tile = {1, 1}};
 
 struct strata__tune_device {
     struct strata__device *device;
@@ -89,24 +99,54 @@ static strata_status call(const struct strata__tune_device *d, uint32_t row, siz
     return strata__cuda_device_status(d->device, status, message);
 }
 
-/* Rates of two kernels, round by round. */
-static strata_status race(const struct strata__tune_device *d, const uint32_t rows[2],
-                          size_t tokens, struct strata__trial trials[2])
+/* What a number of tokens takes, added to the seconds of each kernel's rounds; *ops: a call's. */
+static strata_status time_kernels(const struct strata__tune_device *d, const uint32_t *rows,
+                                  size_t n, size_t tokens, double seconds[][STRATA__TUNE_ROUNDS],
+                                  double *ops)
 {
     struct strata_cuda_cost cost;
-    uint32_t repeats[2];
-    for (int i = 0; i < 2; i++) {
-        trials[i] = (struct strata__trial){.tokens = tokens};
+    uint32_t repeats[KERNELS];
+    for (size_t i = 0; i < n; i++) {
         STRATA_TRY(call(d, rows[i], tokens, 1, &cost));
         double wanted = cost.seconds > 0 ? RUN / cost.seconds : REPEATS_MOST;
         repeats[i] = wanted < 1 ? 1 : wanted > REPEATS_MOST ? REPEATS_MOST : (uint32_t)wanted;
     }
     for (int round = 0; round < STRATA__TUNE_ROUNDS; round++)
-        for (int i = 0; i < 2; i++) {
+        for (size_t i = 0; i < n; i++) {
             STRATA_TRY(call(d, rows[i], tokens, repeats[i], &cost));
-            trials[i].rate[round] = cost.ops / 2 / (cost.seconds > 0 ? cost.seconds : 1e-9);
+            seconds[i][round] += cost.seconds > 0 ? cost.seconds : 1e-9;
         }
+    *ops = cost.ops;
     return STRATA_OK;
+}
+
+/* Rates of kernels, round by round, over one product of each number of tokens. */
+static strata_status race(const struct strata__tune_device *d, const uint32_t *rows, size_t n,
+                          const size_t *tokens, size_t n_tokens, struct strata__trial *trials)
+{
+    double seconds[KERNELS][STRATA__TUNE_ROUNDS] = {{0}}, all = 0, ops;
+    for (size_t t = 0; t < n_tokens; t++) {
+        STRATA_TRY(time_kernels(d, rows, n, tokens[t], seconds, &ops));
+        all += ops;
+    }
+    for (size_t i = 0; i < n; i++) {
+        trials[i] = (struct strata__trial){.tokens = tokens[n_tokens - 1]};
+        for (int round = 0; round < STRATA__TUNE_ROUNDS; round++)
+            trials[i].rate[round] = all / 2 / seconds[i][round];
+    }
+    return STRATA_OK;
+}
+
+/* The row of an operation; of our own kernel with the tile that is kept. */
+static uint32_t kept_row(const struct strata__tune_device *d, const char *op, enum strata_type type,
+                         size_t tokens, const struct strata__device_tuning *kept)
+{
+    const struct strata_cuda_plugin *plugin = d->cuda.plugin;
+    const uint32_t *tiles = tokens > STRATA_CUDA_FEW_TOKENS ? kept->tile_many : kept->tile_few;
+    for (uint32_t i = 0; i < plugin->n_tiles; i++)
+        if (strcmp(op, OWN) == 0 && plugin->tiles[i].tokens == tiles[type])
+            op = plugin->tiles[i].op;
+    return find_row(plugin, op, type);
 }
 
 /* Which of two kernels is better at some numbers of tokens, the one for many or that for few. */
@@ -118,16 +158,17 @@ struct border {
 
 /* The tokens from which `many` is the better one; 0: from none. */
 static strata_status find_border(const struct strata__tune_device *d, enum strata_type type,
-                                 const struct border *b, struct strata__crossing_choice *out)
+                                 const struct border *b, const struct strata__device_tuning *kept,
+                                 struct strata__crossing_choice *out)
 {
     struct strata__crossing at[STRATA__CROSSINGS];
     for (size_t i = 0; i < b->n; i++) {
         struct strata__trial trials[2];
         const bool usual_many = b->tokens[i] >= b->usual;
         const char *ops[2] = {usual_many ? b->many : b->few, usual_many ? b->few : b->many};
-        const uint32_t rows[2] = {find_row(d->cuda.plugin, ops[0], type),
-                                  find_row(d->cuda.plugin, ops[1], type)};
-        STRATA_TRY(race(d, rows, b->tokens[i], trials));
+        const uint32_t rows[2] = {kept_row(d, ops[0], type, b->tokens[i], kept),
+                                  kept_row(d, ops[1], type, b->tokens[i], kept)};
+        STRATA_TRY(race(d, rows, 2, &b->tokens[i], 1, trials));
         at[i] = strata__tune_cross(trials, b->tokens[i], usual_many, GAIN);
     }
     *out = strata__tune_border(at, b->n, b->usual);
@@ -142,15 +183,46 @@ static struct strata__device_tuning *tuning_of(const struct strata__tune_device 
     return strata__tuning_device_slot(tuning, d->cuda.kind);
 }
 
+/* The plug-in's own choice, and each tile for all numbers of tokens. */
+static strata_status tune_tile(const struct strata__tune_device *d, enum strata_type type,
+                               bool many, uint32_t *kept, struct strata__tune_result *result)
+{
+    const struct strata_cuda_plugin *plugin = d->cuda.plugin;
+    const size_t n =
+        plugin->n_tiles < STRATA_CUDA_MAX_TILES ? plugin->n_tiles : STRATA_CUDA_MAX_TILES;
+    struct strata__trial trials[KERNELS];
+    uint32_t rows[KERNELS] = {find_row(plugin, OWN, type)};
+    for (size_t i = 0; i < n; i++)
+        rows[1 + i] = find_row(plugin, plugin->tiles[i].op, type);
+    STRATA_TRY(race(d, rows, 1 + n, d->sizes->tile[many], d->sizes->n_tile[many], trials));
+    struct strata__verdict verdict = strata__tune_judge(trials, 1 + n, GAIN);
+    uint32_t best = verdict.best ? plugin->tiles[verdict.best - 1].tokens : 0;
+    strata_tune_choice *choice =
+        strata__tune_add_device_tile(result, d->device->name, type, many, best);
+    choice->default_rate = strata__tune_rate(&trials[0]);
+    choice->best_rate = strata__tune_rate(&trials[verdict.best]);
+    choice->kept = verdict.convinces;
+    *kept = verdict.convinces ? best : 0;
+    return STRATA_OK;
+}
+
+strata_status strata__tune_device_tiles(struct strata__tune_device *d, enum strata_type type,
+                                        struct strata__tuning *tuning,
+                                        struct strata__tune_result *result)
+{
+    struct strata__device_tuning *kept = tuning_of(d, tuning);
+    STRATA_TRY(tune_tile(d, type, false, &kept->tile_few[type], result));
+    return tune_tile(d, type, true, &kept->tile_many[type], result);
+}
+
 strata_status strata__tune_device_blas(struct strata__tune_device *d, enum strata_type type,
                                        struct strata__tuning *tuning,
                                        struct strata__tune_result *result)
 {
     const size_t usual = d->cuda.plugin->blas_from;
-    const struct border border = {"packed_halves", "packed_blas", d->sizes->blas, d->sizes->n_blas,
-                                  usual};
+    const struct border border = {OWN, "packed_blas", d->sizes->blas, d->sizes->n_blas, usual};
     struct strata__crossing_choice found;
-    STRATA_TRY(find_border(d, type, &border, &found));
+    STRATA_TRY(find_border(d, type, &border, tuning_of(d, tuning), &found));
     strata_tune_choice *choice =
         strata__tune_add_device_blas(result, d->device->name, type, usual, found.best);
     choice->default_rate = found.default_rate;
@@ -173,10 +245,9 @@ strata_status strata__tune_device_gemv(struct strata__tune_device *d, enum strat
                                        struct strata__tune_result *result)
 {
     const size_t usual = d->cuda.plugin->gemv_tokens;
-    const struct border border = {"packed_q8", "packed_halves", d->sizes->gemv, d->sizes->n_gemv,
-                                  usual + 1};
+    const struct border border = {"packed_q8", OWN, d->sizes->gemv, d->sizes->n_gemv, usual + 1};
     struct strata__crossing_choice found;
-    STRATA_TRY(find_border(d, type, &border, &found));
+    STRATA_TRY(find_border(d, type, &border, tuning_of(d, tuning), &found));
     strata_tune_choice *choice = strata__tune_add_device_gemv(result, d->device->name, type, usual,
                                                               gemv_tokens(&border, found.best));
     choice->default_rate = found.default_rate;

@@ -1,4 +1,6 @@
-/* Choices of packed products on devices: cuBLAS and tensor cores from how many tokens on. */
+/* Choices of packed products on devices: tiles, and cuBLAS and tensor cores from how many tokens
+ * on.
+ */
 #ifndef STRATA_TUNE_DEVICE_H
 #define STRATA_TUNE_DEVICE_H
 
@@ -14,8 +16,12 @@ strata_status strata__tune_device_open(struct strata__tune_device **out,
 void strata__tune_device_close(struct strata__tune_device **handle);
 
 /* Measure a packed type, append the choice to the result and put it into the tuning, for all
- * devices of the kind: cuBLAS or our own kernel; tensor cores or not, where few tokens are.
- * E_NOMEM, E_DEVICE. */
+ * devices of the kind: the tiles of our own kernel on tensor cores, with which the others are
+ * measured then; cuBLAS or that kernel; tensor cores or not, where few tokens are.  E_NOMEM,
+ * E_DEVICE. */
+strata_status strata__tune_device_tiles(struct strata__tune_device *device, enum strata_type type,
+                                        struct strata__tuning *tuning,
+                                        struct strata__tune_result *result);
 strata_status strata__tune_device_blas(struct strata__tune_device *device, enum strata_type type,
                                        struct strata__tuning *tuning,
                                        struct strata__tune_result *result);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "home.h"
 
 #define MAGIC "strata-tune "
-#define FORMAT "2"
+#define FORMAT "3"
 #define DEVICE "device "
 #define CHECKSUM "checksum "
 
@@ -218,23 +219,49 @@ static bool read_device(struct reader *r, const char *kind)
     return true;
 }
 
-/* cublas or gemv. */
-static bool read_device_choice(struct reader *r, const char *what, const char *name,
+/* What a device's line is about, and where its tokens go. */
+struct device_choice {
+    const char *what;
+    size_t offset;   /* of the array of types */
+    bool takes_zero; /* which is never */
+    unsigned unit;   /* that tokens are a multiple of */
+};
+
+static const struct device_choice device_choices[] = {
+    {"cublas", offsetof(struct strata__device_tuning, blas_from), true, 1},
+    {"gemv", offsetof(struct strata__device_tuning, gemv_tokens), false, 1},
+    {"tile_few", offsetof(struct strata__device_tuning, tile_few), false, 8},
+    {"tile_many", offsetof(struct strata__device_tuning, tile_many), false, 8},
+};
+
+static const struct device_choice *device_choice_of(const char *what)
+{
+    for (size_t i = 0; i < sizeof device_choices / sizeof *device_choices; i++)
+        if (strcmp(device_choices[i].what, what) == 0)
+            return &device_choices[i];
+    return NULL;
+}
+
+static uint32_t device_tokens(const struct strata__device_tuning *device,
+                              const struct device_choice *choice, int type)
+{
+    return ((const uint32_t *)((const char *)device + choice->offset))[type];
+}
+
+static bool read_device_choice(struct reader *r, const struct device_choice *c, const char *name,
                                const char *word)
 {
     enum strata_type type = type_of(name);
-    bool blas = strcmp(what, "cublas") == 0;
     size_t tokens;
     if (!r->device)
-        return refuse(r, "%s %s before its device", what, name);
+        return refuse(r, "%s %s before its device", c->what, name);
     if (type == STRATA_TYPE_COUNT || !strata_packed_format(type).bits)
         return refuse(r, "\"%s\" is no packed type of weights", name);
-    if (!read_number(word, &tokens) || (!blas && tokens == 0))
-        return refuse(r, "%s: \"%s\" is no number of tokens", what, word);
-    uint32_t *choice = &(blas ? r->device->blas_from : r->device->gemv_tokens)[type];
-    if (*choice)
-        return refuse(r, "%s %s for the second time", what, name);
-    *choice = tokens ? (uint32_t)tokens : UINT32_MAX;
+    if (!read_number(word, &tokens) || (tokens == 0 && !c->takes_zero) || tokens % c->unit)
+        return refuse(r, "%s: \"%s\" is no number of tokens", c->what, word);
+    if (device_tokens(r->device, c, type))
+        return refuse(r, "%s %s for the second time", c->what, name);
+    ((uint32_t *)((char *)r->device + c->offset))[type] = tokens ? (uint32_t)tokens : UINT32_MAX;
     return true;
 }
 
@@ -258,8 +285,8 @@ static bool read_choice(struct reader *r, const char *line)
         return read_kernel(r, STRATA__DECODE, words[1], words[2]);
     if (n == 3 && strcmp(words[0], "blas") == 0)
         return read_blas(r, words[1], words[2]);
-    if (n == 3 && (strcmp(words[0], "cublas") == 0 || strcmp(words[0], "gemv") == 0))
-        return read_device_choice(r, words[0], words[1], words[2]);
+    if (n == 3 && device_choice_of(words[0]))
+        return read_device_choice(r, device_choice_of(words[0]), words[1], words[2]);
     if (n == 2 && strcmp(words[0], "threads") == 0)
         return read_threads(r, words[1]);
     if (n == 2 && strcmp(words[0], "rates") == 0)
@@ -269,7 +296,7 @@ static bool read_choice(struct reader *r, const char *line)
     return refuse(r,
                   "\"%s\" is none of: decode TYPE LEVEL, prefill TYPE LEVEL, blas TYPE TOKENS, "
                   "threads N, rates N, rate PHASE TYPE N, device KIND, cublas TYPE TOKENS, gemv "
-                  "TYPE TOKENS",
+                  "TYPE TOKENS, tile_few TYPE TOKENS, tile_many TYPE TOKENS",
                   words[0]);
 }
 
@@ -387,18 +414,18 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *text, const c
 
 static void put_device(struct text *text, const struct strata__device_tuning *device)
 {
+    const size_t n = sizeof device_choices / sizeof *device_choices;
     bool any = false;
-    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
-        any |= device->blas_from[type] || device->gemv_tokens[type];
-    if (any)
-        put(text, DEVICE "%s\n", device->kind);
-    for (int type = 0; type < STRATA_TYPE_COUNT; type++) {
-        const char *name = strata_block_format((enum strata_type)type)->name;
-        uint32_t from = device->blas_from[type];
-        if (from)
-            put(text, "cublas %s %u\n", name, from == UINT32_MAX ? 0 : from);
-        if (device->gemv_tokens[type])
-            put(text, "gemv %s %u\n", name, device->gemv_tokens[type]);
+    for (size_t i = 0; i < n * STRATA_TYPE_COUNT; i++) {
+        const struct device_choice *choice = &device_choices[i % n];
+        uint32_t tokens = device_tokens(device, choice, (int)(i / n));
+        if (!tokens)
+            continue;
+        if (!any)
+            put(text, DEVICE "%s\n", device->kind);
+        any = true;
+        put(text, "%s %s %u\n", choice->what, strata_block_format((enum strata_type)(i / n))->name,
+            tokens == UINT32_MAX ? 0 : tokens);
     }
 }
 

@@ -33,7 +33,7 @@ _Static_assert(STRATA__TUNE_TOKENS <= STRATA__CHUNK, "products have no more toke
 
 /* One choice to be made. */
 struct item {
-    enum kind { KERNEL, BLAS, DEVICE_GEMV, DEVICE_BLAS, THREADS, RATES } kind;
+    enum kind { KERNEL, BLAS, DEVICE_TILES, DEVICE_GEMV, DEVICE_BLAS, THREADS, RATES } kind;
     enum strata__phase phase; /* of kernels */
     enum strata_type type;    /* of all but threads and rates */
     struct strata__device *device;
@@ -147,8 +147,10 @@ static strata_status open_device(struct run *run, struct strata__device *device)
 static strata_status tune_device(struct run *run, const struct item *item)
 {
     STRATA_TRY(open_device(run, item->device));
-    return (item->kind == DEVICE_BLAS ? strata__tune_device_blas : strata__tune_device_gemv)(
-        run->device, item->type, &run->tuning, run->result);
+    return (item->kind == DEVICE_TILES ? strata__tune_device_tiles
+            : item->kind == DEVICE_BLAS
+                ? strata__tune_device_blas
+                : strata__tune_device_gemv)(run->device, item->type, &run->tuning, run->result);
 }
 
 /* A device of each kind. */
@@ -168,6 +170,8 @@ static void plan_devices(struct run *run, bool quick)
             struct item item = {.type = (enum strata_type)t, .device = devices[d]};
             if (strata_packed_format(item.type).bits == 0 || (quick && !is_common(item.type)))
                 continue;
+            item.kind = DEVICE_TILES;
+            run->items[run->n_items++] = item;
             item.kind = DEVICE_GEMV;
             run->items[run->n_items++] = item;
             item.kind = DEVICE_BLAS;
@@ -326,8 +330,9 @@ static void item_name(const struct item *item, char *out, size_t cap)
 static strata_status run_items(struct run *run, strata_progress_fn *on_progress, void *user)
 {
     static strata_status (*const tune[])(struct run *, const struct item *) = {
-        [KERNEL] = tune_kernel,      [BLAS] = tune_blas,       [DEVICE_GEMV] = tune_device,
-        [DEVICE_BLAS] = tune_device, [THREADS] = tune_threads, [RATES] = measure_rates};
+        [KERNEL] = tune_kernel,      [BLAS] = tune_blas,          [DEVICE_TILES] = tune_device,
+        [DEVICE_GEMV] = tune_device, [DEVICE_BLAS] = tune_device, [THREADS] = tune_threads,
+        [RATES] = measure_rates};
     for (size_t i = 0; i < run->n_items; i++) {
         const struct item *item = &run->items[i];
         char what[48];

@@ -54,8 +54,8 @@ static void measured_and_kept(void **state)
     tune_write_choices("device 9.0 NVIDIA H200\ncublas Q6_K 512\ndevice " KIND "\ngemv Q6_K 2\n");
     strata_runtime *runtime = tune_runtime(NULL, true, 1);
     assert_int_equal(tune(runtime, &tuning), STRATA_OK);
-    n = count_of(tuning, &kept); /* Q4_0, Q8_0, Q4_K, twice */
-    assert_int_equal(n, 6);
+    n = count_of(tuning, &kept); /* Q4_0, Q8_0, Q4_K, four times */
+    assert_int_equal(n, 12);
     for (size_t i = 0; i < tuning->n_choices; i++)
         assert_true(tuning->choices[i].default_rate > 0 && tuning->choices[i].best_rate > 0);
     strata_runtime *next = tune_runtime(NULL, false, 1);
@@ -179,16 +179,48 @@ static void gemv_is_followed(void **state)
     free(halves);
 }
 
+/* Tiles cut the columns in other slices, whose sums round otherwise. */
+static void tiles_are_followed(void **state)
+{
+    (void)state;
+    bool lost;
+    float *own = logits_of(9, false, &lost);
+    static const struct {
+        const char *choices;
+        bool changes;
+    } cases[] = {{"tile_few Q4_1 32\n", false}, /* the plug-in's own */
+                 {"tile_few Q4_1 128\n", true},
+                 {"tile_few Q4_0 128\n", false}, /* another type */
+                 {"tile_many Q4_1 128\n", false},
+                 {"tile_few Q4_1 1024\n", false}}; /* no tile of the plug-in's */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "device " KIND "\n%s", cases[i].choices);
+        tune_write_choices(text);
+        float *found = logits_of(9, false, &lost);
+        if ((memcmp(found, own, 64 * sizeof *found) != 0) != cases[i].changes)
+            fail_msg("%s", cases[i].choices);
+        assert_true(distance(found, own, 64) < 0.1);
+        free(found);
+    }
+    free(own);
+}
+
 static void shown_where_the_device_is(void **state)
 {
     (void)state;
     strata_tuning *tuning;
-    tune_write_choices("device " KIND "\ngemv Q4_K 4\ncublas Q4_1 0\ndevice 8.0 A\ngemv Q4_K 3\n");
+    tune_write_choices("device " KIND "\ngemv Q4_K 4\ncublas Q4_1 0\ntile_few Q4_K 64\n"
+                       "tile_many Q4_1 32\ndevice 8.0 A\ngemv Q4_K 3\n");
     strata_runtime *runtime = tune_runtime(NULL, false, 1);
-    assert_int_equal(tuning_of(runtime, &tuning)->n_choices, 2);
-    static const char *const texts[][3] = {{"emu0 blas Q4_1", "from 16 tokens", "never"},
-                                           {"emu0 gemv Q4_K", "to 8 tokens", "to 4 tokens"}};
-    for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(tuning_of(runtime, &tuning)->n_choices, 4);
+    static const char *const texts[][3] = {
+        {"emu0 many tile Q4_1", "the plug-in's", "32 tokens"},
+        {"emu0 blas Q4_1", "from 16 tokens", "never"},
+        {"emu0 few tile Q4_K", "the plug-in's", "64 tokens"},
+        {"emu0 gemv Q4_K", "to 8 tokens", "to 4 tokens"},
+    };
+    for (size_t i = 0; i < 4; i++) {
         assert_string_equal(tuning->choices[i].what, texts[i][0]);
         assert_string_equal(tuning->choices[i].default_choice, texts[i][1]);
         assert_string_equal(tuning->choices[i].best_choice, texts[i][2]);
@@ -205,6 +237,7 @@ static int run(void)
         cmocka_unit_test_setup(failing_device, fresh),
         cmocka_unit_test_setup(cublas_is_followed, fresh),
         cmocka_unit_test_setup(gemv_is_followed, fresh),
+        cmocka_unit_test_setup(tiles_are_followed, fresh),
         cmocka_unit_test_setup(shown_where_the_device_is, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,8 @@ static void round_trip(void **state)
     struct strata__device_tuning *device = strata__tuning_device_slot(&written, "9.0 A B");
     device->blas_from[STRATA_TYPE_Q4_K] = 999999999;
     device->gemv_tokens[STRATA_TYPE_IQ4_XS] = 1;
+    device->tile_few[STRATA_TYPE_Q4_K] = 8;
+    device->tile_many[STRATA_TYPE_Q5_0] = 512;
     device = strata__tuning_device_slot(&written, "8.0 A");
     device->blas_from[STRATA_TYPE_Q2_K] = UINT32_MAX;
     assert_int_equal(strata__tune_write(&host, &written), STRATA_OK);
@@ -86,15 +88,24 @@ static void kinds_of_devices(void **state)
     }
 }
 
+/* Choices of a file, and why it is refused. */
+struct bad_line {
+    const char *choices, *reason;
+};
+
+static void expect_line_refused(const struct bad_line *bad)
+{
+    tune_write_choices(bad->choices);
+    expect_refused(bad->reason);
+}
+
 /* The reason names the line: the first is 1. */
 static void bad_lines_are_named(void **state)
 {
     (void)state;
     char many[40];
     snprintf(many, sizeof many, "threads %u\n", host.cores + 1);
-    const struct {
-        const char *choices, *reason;
-    } cases[] = {
+    const struct bad_line cases[] = {
         {"decode Q9_9 avx2\n", ":2: \"Q9_9\" is no type"},
         {"blas F16 64\ndecode Q4_1 avx9\n", ":3: this host has no kernel \"avx9\" for Q4_1"},
         {"decode Q4_1 ref\n", ":2: this host has no kernel \"ref\""},
@@ -125,6 +136,24 @@ static void bad_lines_are_named(void **state)
         {"threads 1 1\n", ":2: \"threads\" is none of"},
         {"blas F32 2 2\n", ":2: \"blas\" is none of"},
         {"gpu 1\n", ":2: \"gpu\" is none of"},
+        {"\n", ":2: \"\" is none of"},
+        {"thr\001eads 1\n", ":2: a byte that is no text"},
+        {"threads 1\r\n", ":2: a byte that is no text"},
+        {"threads 1                                                                1\n",
+         ":2: longer than any choice"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_line_refused(&cases[i]);
+    tune_write_choices("blas F16 64\nthreads 1\n"); /* their valid neighbour */
+    strata_runtime *runtime = tune_runtime(NULL, false, 0);
+    assert_true(runtime->tuned);
+    strata_runtime_close(&runtime);
+}
+
+static void bad_lines_of_devices_are_named(void **state)
+{
+    (void)state;
+    static const struct bad_line cases[] = {
         {"cublas Q4_K 64\n", ":2: cublas Q4_K before its device"},
         {"device \n", ":2: device: not 1 to"},
         {"device a\ndevice a\n", ":3: device a for the second time"},
@@ -132,21 +161,17 @@ static void bad_lines_are_named(void **state)
         {"device a\ngemv F16 4\n", ":3: \"F16\" is no packed type"},
         {"device a\ngemv Q4_K 0\n", ":3: gemv: \"0\" is no number"},
         {"device a\ncublas Q4_K 1000000000\n", ":3: cublas: \"1000000000\" is no number"},
+        {"tile_few Q4_K 64\n", ":2: tile_few Q4_K before its device"},
+        {"device a\ntile_few Q4_K 0\n", ":3: tile_few: \"0\" is no number"},
+        {"device a\ntile_many Q4_K 60\n", ":3: tile_many: \"60\" is no number"},
+        {"device a\ntile_many F32 64\n", ":3: \"F32\" is no packed type"},
+        {"device a\ntile_few Q4_K 8\ntile_many Q4_K 8\ntile_few Q4_K 8\n",
+         ":5: tile_few Q4_K for the second time"},
+        {"device a\ntile Q4_K 64\n", ":3: \"tile\" is none of"},
         {"device a\ncublas Q4_K 0\ncublas Q4_K 2\n", ":4: cublas Q4_K for the second time"},
-        {"\n", ":2: \"\" is none of"},
-        {"thr\001eads 1\n", ":2: a byte that is no text"},
-        {"threads 1\r\n", ":2: a byte that is no text"},
-        {"threads 1                                                                1\n",
-         ":2: longer than any choice"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tune_write_choices(cases[i].choices);
-        expect_refused(cases[i].reason);
-    }
-    tune_write_choices("blas F16 64\nthreads 1\n"); /* their valid neighbour */
-    strata_runtime *runtime = tune_runtime(NULL, false, 0);
-    assert_true(runtime->tuned);
-    strata_runtime_close(&runtime);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_line_refused(&cases[i]);
 }
 
 /* Whatever byte changes, and wherever the file ends, it is refused. */
@@ -195,10 +220,10 @@ static void foreign_files_are_ignored(void **state)
 {
     (void)state;
     char text[4096], line[256];
-    const char *const versions[] = {"strata-tune 1 |", "strata-tune 20 |", "strata-tune "};
+    const char *const versions[] = {"strata-tune 2 |", "strata-tune 30 |", "strata-tune "};
     for (size_t i = 0; i < 3; i++) {
         tune_write_bytes(text, tune_compose(text, sizeof text, versions[i], ""));
-        expect_refused(":1: not of format 2");
+        expect_refused(":1: not of format 3");
     }
     tune_write_bytes(text, tune_compose(text, sizeof text, "something else", ""));
     expect_refused(":1: not a file of tuned choices");
@@ -260,6 +285,7 @@ static int run(void)
         cmocka_unit_test_setup(round_trip, tune_fresh_home),
         cmocka_unit_test_setup(kinds_of_devices, tune_fresh_home),
         cmocka_unit_test_setup(bad_lines_are_named, tune_fresh_home),
+        cmocka_unit_test_setup(bad_lines_of_devices_are_named, tune_fresh_home),
         cmocka_unit_test_setup(damage_is_found, tune_fresh_home),
         cmocka_unit_test_setup(foreign_files_are_ignored, tune_fresh_home),
         cmocka_unit_test_setup(failing_disk_keeps_the_old_file, tune_fresh_home),

@@ -29,10 +29,10 @@
  *
  * Memory that answers in 0.8 us needs 30 KB under way for each multiprocessor, and more when it is
  * busy.  A stage of a block of s slices, and the stages that are under way:
- *   32 tokens, two records:  4 KB * s of activations, 2.8 KB of weights; three
- *   64 tokens, two records:  8 KB * s,                5.6 KB;            two
- *   128 tokens, one record:  8 KB * s,               11.3 KB;            two
- * which are 56 KB of a block of four slices of the first, of which two fit, and 27 and 55 KB of
+ *   32 tokens, two records:  4 KB * s of activations, 2.5 KB of weights; three
+ *   64 tokens, two records:  8 KB * s,                5 KB;              two
+ *   128 tokens, one record:  8 KB * s,                5.5 KB;            two
+ * which are 56 KB of a block of four slices of the first, of which three fit, and 26 and 43 KB of
  * blocks of one and two of the others. */
 #include "formats.cuh"
 #include "product.cuh"

@@ -21,8 +21,9 @@
 #define DEVICE "device "
 #define CHECKSUM "checksum "
 
-/* One line for each choice, of at most 32 bytes, and those at both ends and of devices. */
-#define MAX_BYTES 8192
+/* More than a line for each choice, and for each rate, of at most 40 bytes, and those at both ends
+ * and of devices. */
+#define MAX_BYTES 16384
 
 #define NO_FOLDER "none of STRATA_HOME, XDG_CACHE_HOME and HOME is set: no folder for tuned choices"
 

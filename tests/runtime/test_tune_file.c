@@ -66,6 +66,35 @@ static void round_trip(void **state)
     assert_int_equal(tune_files(), 0);
 }
 
+/* As long a file as there can be. */
+static void all_choices_fit(void **state)
+{
+    (void)state;
+    struct strata__tuning written, read;
+    char reason[1024], kind[sizeof written.device->kind];
+    strata__tuning_default(&written, host.level);
+    read = written;
+    memset(kind, 'k', sizeof kind - 1);
+    kind[sizeof kind - 1] = '\0';
+    for (char i = 0; i < STRATA__TUNED_DEVICES; i++) {
+        kind[0] = (char)('a' + i);
+        struct strata__device_tuning *device = strata__tuning_device_slot(&written, kind);
+        for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+            if (strata_packed_format((enum strata_type)type).bits) {
+                device->blas_from[type] = device->gemv_tokens[type] = 999999999;
+                device->tile_few[type] = device->tile_many[type] = 999999992;
+            }
+    }
+    written.rate_threads = host.cores;
+    for (int type = 0; type < STRATA_TYPE_COUNT; type++)
+        for (int phase = 0; phase < STRATA__PHASES; phase++)
+            if (strata__tuning_has_rate((enum strata_type)type))
+                written.rate[phase][type] = 999999999;
+    assert_int_equal(strata__tune_write(&host, &written), STRATA_OK);
+    assert_int_equal(strata__tune_read(&host, &read, reason, sizeof reason), STRATA__TUNE_FOUND);
+    assert_memory_equal(&read, &written, sizeof read);
+}
+
 /* A kind takes a place that is free, or that of the one that was there longest. */
 static void kinds_of_devices(void **state)
 {
@@ -209,7 +238,7 @@ static void damage_is_found(void **state)
     *strchr(changed, '6') = 0;
     tune_write_bytes(changed, size);
     expect_refused("a byte that is no text");
-    char many[8192];
+    char many[16384];
     memset(many, 'a', sizeof many);
     tune_write_bytes(many, sizeof many);
     expect_refused("longer than any file");
@@ -283,6 +312,7 @@ static int run(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(round_trip, tune_fresh_home),
+        cmocka_unit_test_setup(all_choices_fit, tune_fresh_home),
         cmocka_unit_test_setup(kinds_of_devices, tune_fresh_home),
         cmocka_unit_test_setup(bad_lines_are_named, tune_fresh_home),
         cmocka_unit_test_setup(bad_lines_of_devices_are_named, tune_fresh_home),

@@ -233,16 +233,18 @@ static enum action read_arguments(struct arguments *a, int argc, char **argv)
     *a = (struct arguments){.threads = default_threads()};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         bool right = true;
-        if (option == 'v')
+        if (option == 'v') {
             a->tokenizer_from = optarg;
-        else if (option == 's')
+        } else if (option == 's') {
             right = number(optarg, 0, UINT64_MAX, &a->seed);
-        else if (option == 't')
+        } else if (option == 't') {
             right = number(optarg, 1, MODEL_MOST_THREADS, &a->threads);
-        else if (option == '?')
-            right = fputs(usage, stderr) == EOF; /* getopt_long said what is wrong */
-        else
+        } else if (option == '?') { /* getopt_long said what is wrong */
+            fputs(usage, stderr);
+            right = false;
+        } else {
             return option == 'l' ? LIST : HELP;
+        }
         if (!right)
             return WRONG;
     }

@@ -145,7 +145,7 @@ int main(int argc, char **argv)
         for (int n = 0; n < 2; n++)
             check_tiled(n % 2);
         check_best();
-        for (int n = 0; n < 8; n++)
+        for (int n = 0; n < 16; n++)
             check_draw();
         for (int n = 0; n < 3; n++)
             check_encoder();

@@ -1,0 +1,16 @@
+/* Facts as JSON and as lines for people. */
+#ifndef STRATA_FACTS_JSON_H
+#define STRATA_FACTS_JSON_H
+
+#include <jansson.h>
+
+#include "strata_facts.h"
+
+/* {facts:[{s, p, o, score, ids, labels, language?, datatype?}], tier, latency_ms, complete}: IRIs
+ * are whole, literals plain text, labels null where there is none.  NULL: no memory. */
+json_t *facts_json(const strata_facts_result *result);
+
+/* A line a fact, by labels where there are some, and one that counts them. */
+void facts_print(const strata_facts_result *result);
+
+#endif

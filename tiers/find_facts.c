@@ -6,9 +6,13 @@
 #include "memory.h"
 #include "pattern.h"
 #include "store_batch.h"
+#include "tier1_link.h"
 
 #define ROWS_A_LOOK 256 /* rows between two looks at the clock */
 #define CHUNK ((size_t)16 << 10)
+#define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
+#define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
+_Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
 
 /* Memory that texts of a result lie in. */
 struct chunk {
@@ -20,12 +24,14 @@ struct chunk {
 struct strata_facts_result {
     strata_fact *facts;
     strata_facts_answer answer;
+    strata_facts_candidate *candidates;
+    size_t n_candidates;
     struct chunk *chunks;
 };
 
 void strata_facts_query_default(strata_facts_query *query)
 {
-    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000};
+    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 1};
 }
 
 static double now_ms(void)
@@ -87,7 +93,9 @@ struct find {
     const strata_facts_query *query;
     double deadline;
     uint64_t seen;
-    struct strata__bytes rows; /* struct strata__row */
+    struct strata__bytes rows;            /* struct strata__row */
+    struct strata__candidate *candidates; /* of tier 1, best first */
+    size_t n_candidates;
     strata_facts_answer answer;
 };
 
@@ -111,6 +119,16 @@ static strata_status take_row(void *user, const struct strata__row *row, bool *s
     return strata__bytes_append(&find->rows, row, sizeof *row);
 }
 
+static void set_score(const struct find *find, strata_fact *fact, strata__id subject)
+{
+    fact->score = 1;
+    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++)
+        if (find->candidates[i].id == subject) {
+            fact->score = find->candidates[i].score;
+            fact->why = strata__candidate_why(&find->candidates[i]);
+        }
+}
+
 /* The facts that the rows are: neighbours often share terms. */
 static strata_status fill_facts(struct find *find, struct strata__txn *txn,
                                 strata_facts_result *result)
@@ -125,7 +143,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
             find->answer.timed_out = true;
             break;
         }
-        fact->score = 1;
+        set_score(find, fact, rows[i].a);
         if (before && before->subject.id == rows[i].a)
             fact->subject = before->subject;
         else
@@ -143,6 +161,62 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
     return STRATA_OK;
 }
 
+/* ---- Tier 1 ---- */
+
+/* A name, and no term as N-Triples write it. */
+static bool is_name(const char *text)
+{
+    return *text && *text != '<' && *text != '"' && strncmp(text, "_:", 2) != 0;
+}
+
+/* Facts of the entities that the subject's name may mean. */
+static strata_status find_linked(struct find *find, struct strata__txn *txn,
+                                 const struct strata__pattern *pattern)
+{
+    bool whole;
+    STRATA_TRY(strata__tier1_link(txn, find->query->subject, &pattern->subject, &pattern->predicate,
+                                  find->deadline, &find->candidates, &find->n_candidates, &whole));
+    find->answer.timed_out = !whole;
+    find->seen = 0;
+    struct strata__pattern one = *pattern;
+    one.subject.n = 1;
+    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++) {
+        if (find->candidates[i].score < strata__tier1_least)
+            break;
+        one.subject.ids = &find->candidates[i].id;
+        STRATA_TRY(strata__pattern_walk(txn, &one, take_row, find));
+    }
+    find->answer.tier = 1;
+    return STRATA_OK;
+}
+
+static strata_status fill_candidates(const struct find *find, struct strata__txn *txn,
+                                     strata_facts_result *result)
+{
+    const size_t n = find->n_candidates < CANDIDATES_KEPT ? find->n_candidates : CANDIDATES_KEPT;
+    STRATA_TRY(strata__calloc(&result->candidates, n, sizeof *result->candidates, "candidates"));
+    for (size_t i = 0; i < n; i++) {
+        strata_facts_candidate *out = &result->candidates[i];
+        STRATA_TRY(fill_term(result, txn, find->candidates[i].id, &out->entity));
+        out->score = find->candidates[i].score;
+        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
+            out->evidence[k] = (double)find->candidates[i].evidence[k];
+        result->n_candidates = i + 1;
+    }
+    return STRATA_OK;
+}
+
+/* Whether tier 1 may help where tier 0 found nothing. */
+static bool may_link(const struct find *find, const struct strata__pattern *pattern)
+{
+    const strata_facts_query *query = find->query;
+    return query->max_tier >= 1 && find->seen == 0 && !find->answer.timed_out && query->subject &&
+           is_name(query->subject) && query->predicate && pattern->predicate.n > 0 &&
+           !query->object;
+}
+
+/* ---- All of it ---- */
+
 static strata_status find(struct find *find, strata_facts *facts, strata_facts_result *result)
 {
     struct strata__txn txn;
@@ -151,8 +225,12 @@ static strata_status find(struct find *find, strata_facts *facts, strata_facts_r
     strata_status status = strata__pattern_read(&txn, find->query, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(&txn, &pattern, take_row, find);
+    if (status == STRATA_OK && may_link(find, &pattern))
+        status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
         status = fill_facts(find, &txn, result);
+    if (status == STRATA_OK && find->query->explain)
+        status = fill_candidates(find, &txn, result);
     strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
     return status;
@@ -163,6 +241,9 @@ static strata_status check_query(const strata_facts_query *query)
     if (query->size != sizeof *query)
         return strata__fail(STRATA_E_INVALID, "query->size: %zu, expected %zu", query->size,
                             sizeof *query);
+    if (query->max_tier < 0 || query->max_tier > 1)
+        return strata__fail(STRATA_E_INVALID, "query->max_tier: %d, expected 0 or 1",
+                            query->max_tier);
     if (!(query->deadline_ms >= 0)) /* nor NaN */
         return strata__fail(STRATA_E_INVALID, "query->deadline_ms: %g, expected 0 or more",
                             query->deadline_ms);
@@ -184,9 +265,11 @@ strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *q
     if (status == STRATA_OK)
         status = find(&work, facts, result);
     strata__bytes_free(&work.rows);
+    strata__free(work.candidates);
     if (status == STRATA_OK) {
         work.answer.complete = work.answer.complete && !work.answer.timed_out;
-        work.answer.tier = work.answer.n_facts ? 0 : -1;
+        if (work.answer.n_facts == 0)
+            work.answer.tier = -1;
         work.answer.latency_ms = now_ms() - start;
         result->answer = work.answer;
     } else {
@@ -207,6 +290,7 @@ void strata_facts_result_free(strata_facts_result **handle)
         strata__free(chunk);
     }
     strata__free(result->facts);
+    strata__free(result->candidates);
     strata__free(result);
     *handle = NULL;
 }
@@ -219,6 +303,22 @@ strata_facts_answer strata_facts_result_answer(const strata_facts_result *result
 const strata_fact *strata_facts_result_fact(const strata_facts_result *result, size_t index)
 {
     return &result->facts[index];
+}
+
+size_t strata_facts_result_candidates(const strata_facts_result *result)
+{
+    return result->n_candidates;
+}
+
+const strata_facts_candidate *strata_facts_result_candidate(const strata_facts_result *result,
+                                                            size_t index)
+{
+    return &result->candidates[index];
+}
+
+const char *strata_facts_evidence_name(size_t index)
+{
+    return strata__evidence_names[index];
 }
 
 /* ---- Removing ---- */

@@ -8,24 +8,7 @@
 #include "memory.h"
 #include "rdf_read.h"
 
-/* Predicates that give names, the best first. */
-static const char *const name_predicates[] = {
-    "I" STRATA__RDFS "label",
-    "I" STRATA__SKOS "prefLabel",
-    "I" STRATA__SKOS "altLabel",
-};
-#define NAMES (sizeof name_predicates / sizeof *name_predicates)
-
-static strata_status name_ids(struct strata__txn *txn, strata__id ids[NAMES])
-{
-    for (size_t i = 0; i < NAMES; i++) {
-        const size_t size = strlen(name_predicates[i]);
-        STRATA_TRY(strata__store_id(txn, name_predicates[i], size,
-                                    strata__store_hash(txn->facts, name_predicates[i], size),
-                                    &ids[i], NULL));
-    }
-    return STRATA_OK;
-}
+#define NAMES STRATA__NAME_PREDICATES
 
 /* ---- Terms of a query ---- */
 
@@ -66,40 +49,23 @@ static strata_status add_bearers(struct finding *f, strata__id literal)
     return STRATA_OK;
 }
 
-/* Literals that have a value. */
+#define LITERALS_MOST 4096 /* that have one value */
+
+/* Literals that have a value, and who bears them as a name. */
 static strata_status add_value(struct finding *f, const struct strata__bytes *value, bool bearers,
                                bool literals)
 {
-    struct strata__bytes other = {0};
-    strata_status status = STRATA_OK;
-    uint64_t hash = strata__store_hash(f->txn->facts, value->data, value->size);
-    MDB_cursor *cursor = f->txn->cursors[STRATA__VALUES];
-    MDB_val key = {sizeof hash, &hash}, data;
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
-    for (; error == 0 && status == STRATA_OK;
-         error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP)) {
-        strata__id id;
-        MDB_val bytes;
-        struct strata__term term;
-        if (data.mv_size != sizeof id)
-            return strata__store_fail(f->txn->facts, MDB_CORRUPTED, "looking for a value");
-        memcpy(&id, data.mv_data, sizeof id);
-        STRATA_TRY_DONE(strata__store_term(f->txn, id, &bytes));
-        other.size = 0;
-        if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
-            STRATA_TRY_DONE(strata__store_fail(f->txn->facts, MDB_CORRUPTED, "reading a term"));
-        STRATA_TRY_DONE(strata__literal_value(&term, &other));
-        if (other.size != value->size || memcmp(other.data, value->data, other.size) != 0)
-            continue; /* another value of the same hash */
+    strata__id *ids;
+    size_t n = 0;
+    STRATA_TRY(strata__calloc(&ids, LITERALS_MOST, sizeof *ids, "literals"));
+    strata_status status = strata__store_literals(f->txn, value, ids, LITERALS_MOST, &n);
+    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
         if (bearers)
-            STRATA_TRY_DONE(add_bearers(f, id));
-        if (literals)
-            STRATA_TRY_DONE(add(f, id, NAMES));
+            status = add_bearers(f, ids[i]);
+        if (literals && status == STRATA_OK)
+            status = add(f, ids[i], NAMES);
     }
-    if (error && error != MDB_NOTFOUND)
-        status = strata__store_fail(f->txn->facts, error, "looking for a value");
-done:
-    strata__bytes_free(&other);
+    strata__free(ids);
     return status;
 }
 
@@ -193,7 +159,7 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
     if (!text)
         return STRATA_OK;
     const bool object = !strcmp(place, "object");
-    STRATA_TRY_DONE(name_ids(txn, f.names));
+    STRATA_TRY_DONE(strata__store_names(txn, f.names));
     if (*text == '<' || *text == '"' || !strncmp(text, "_:", 2)) {
         if (strata__rdf_read_term(text, strlen(text), &bytes) == STRATA_E_INVALID) {
             char shown[200], reason[200];
@@ -315,7 +281,7 @@ strata_status strata__label_of(struct strata__txn *txn, strata__id id, struct st
 {
     strata__id names[NAMES];
     *label = (struct strata__term){0};
-    STRATA_TRY(name_ids(txn, names));
+    STRATA_TRY(strata__store_names(txn, names));
     for (size_t i = 0; i < NAMES && !label->text; i++) {
         struct strata__row row;
         bool found = false;

@@ -6,12 +6,13 @@
  *   spo     subject            -> predicate and object, sorted; and the same for
  *   pos     predicate          -> object and subject
  *   osp     object             -> subject and predicate
+ *   grams   piece of a name    -> ids of the labels that have it (spelling.h), sorted
  *   meta    names              -> layout, seed of the hashes, next id, triples, imports under way
  *
  * Ids are 32 bits, from 1 on, in the order in which terms came; keys and data are integers of the
  * host, so that LMDB keeps them without headers of their own (MDB_INTEGERKEY, MDB_DUPFIXED).
- * Names need no table: a name's value leads to literals, and osp to who bears them as a label.
- * Terms stay when the last triple with them goes.
+ * Names as they are need no table: a name's value leads to literals, and osp to who bears them as a
+ * label.  Terms, and pieces of labels, stay when the last triple with them goes.
  *
  * A transaction is one of LMDB.  The map's size is a limit that has to be raised between
  * transactions: all of this process are counted by a lock. */
@@ -34,12 +35,13 @@ enum strata__table {
     STRATA__SPO,
     STRATA__POS,
     STRATA__OSP,
+    STRATA__GRAMS,
     STRATA__TABLES
 };
 
 typedef uint32_t strata__id; /* 0: no term */
 
-/* Ids of predicates that give names, in the order in which names are preferred. */
+/* Predicates that give names: rdfs:label, skos:prefLabel, skos:altLabel, the best first. */
 enum { STRATA__NAME_PREDICATES = 3 };
 
 struct strata_facts {
@@ -50,6 +52,8 @@ struct strata_facts {
     int lock;                 /* users.lock, or -1 */
     uint64_t seed;
     struct strata__scope scope;
+    struct strata__linker *linker; /* of tier 1, or NULL */
+    char *path;
     char shown[512]; /* the path for messages */
 };
 
@@ -87,6 +91,14 @@ strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val
 /* The id of a term's bytes; 0: there is none, and *slot (may be NULL) is the hash to give it. */
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
                                uint64_t hash, strata__id *id, uint64_t *slot);
+
+/* Literals that have a value (strata__literal_value), at most `most` of them. */
+strata_status strata__store_literals(struct strata__txn *txn, const struct strata__bytes *value,
+                                     strata__id *ids, size_t most, size_t *n);
+
+/* The ids of predicates that give names; 0 where the store has none. */
+strata_status strata__store_names(struct strata__txn *txn,
+                                  strata__id names[STRATA__NAME_PREDICATES]);
 
 /* ---- Triples ---- */
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "spelling.h"
 
 /* A term of the batch. */
 struct entry {
@@ -334,6 +335,54 @@ static int change_rows(struct strata__txn *txn, struct pair *pairs, struct strat
     return 0;
 }
 
+/* ---- Pieces of names ---- */
+
+/* Puts the pieces of the labels among the rows, which are new. */
+static strata_status put_grams(struct strata__txn *txn, const struct strata__row *rows, size_t n,
+                               bool append, int *error)
+{
+    strata__id names[STRATA__NAME_PREDICATES];
+    struct strata__bytes found = {0}; /* struct pair: piece, label */
+    strata_status status;
+    STRATA_TRY(strata__store_names(txn, names));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t grams[STRATA__GRAMS_MOST];
+        struct strata__spelling name;
+        struct strata__term term;
+        MDB_val bytes;
+        bool is_name = false;
+        for (size_t k = 0; k < STRATA__NAME_PREDICATES; k++)
+            is_name |= rows[i].b == names[k];
+        if (!is_name)
+            continue;
+        STRATA_TRY_DONE(strata__store_term(txn, rows[i].c, &bytes));
+        if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+            STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label"));
+        strata__spelling_of(term.text, term.size, &name);
+        const size_t n_grams = strata__spelling_grams(&name, grams);
+        STRATA_TRY_DONE(strata__bytes_reserve(&found, n_grams * sizeof(struct pair)));
+        for (size_t k = 0; k < n_grams; k++) {
+            const struct pair pair = {grams[k], rows[i].c};
+            STRATA_TRY_DONE(strata__bytes_append(&found, &pair, sizeof pair));
+        }
+    }
+    struct pair *pairs = (struct pair *)(void *)found.data;
+    const size_t n_pairs = found.size / sizeof *pairs;
+    sort_pairs(pairs, n_pairs);
+    for (size_t i = 0; i < n_pairs && *error == 0; i++) {
+        const uint32_t gram = (uint32_t)pairs[i].key, label = (uint32_t)pairs[i].value;
+        if (i && pairs[i].key == pairs[i - 1].key && pairs[i].value == pairs[i - 1].value)
+            continue;
+        *error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
+                     append ? append_flag(pairs, i) : MDB_NODUPDATA);
+        if (*error == MDB_KEYEXIST) /* the label has another bearer */
+            *error = 0;
+    }
+done:
+    strata__bytes_free(&found);
+    return status;
+}
+
 strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *rows, size_t n,
                                   bool remove, uint64_t *changed, int *lmdb_error)
 {
@@ -346,11 +395,13 @@ strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *r
         pairs[i] = (struct pair){rows[i].a, strata__pair(rows[i].b, rows[i].c)};
     sort_pairs(pairs, n);
     *lmdb_error = change_rows(txn, pairs, rows, &n, remove ? REMOVE : triples == 0 ? APPEND : ADD);
+    strata__free(pairs);
     if (*lmdb_error == 0)
         *lmdb_error = strata__meta_put(txn, "triples", remove ? triples - n : triples + n);
     *changed = n;
-    strata__free(pairs);
-    return STRATA_OK;
+    if (remove || *lmdb_error)
+        return STRATA_OK;
+    return put_grams(txn, rows, n, triples == 0, lmdb_error);
 }
 
 /* The triples of the batch, by the ids of their terms; those with a term that has none are left

@@ -6,8 +6,8 @@
 #include "store.h"
 
 /* A batch is full from so many triples or bytes of terms on. */
-#define STRATA__BATCH_TRIPLES ((size_t)1 << 20)
-#define STRATA__BATCH_BYTES ((size_t)64 << 20)
+#define STRATA__BATCH_TRIPLES ((size_t)1 << 21)
+#define STRATA__BATCH_BYTES ((size_t)128 << 20)
 
 struct strata__batch;
 

@@ -1,4 +1,5 @@
-/* A store of facts: RDF triples (W3C RDF 1.1), found exactly.
+/* A store of facts: RDF triples (W3C RDF 1.1), found exactly or, by tier 1, for other names of
+ * their subjects.
  *
  *   strata_facts *facts;  strata_facts_result *result;
  *   strata_facts_open(runtime, "kg", NULL, &facts);
@@ -103,7 +104,8 @@ typedef struct strata_term {
 
 typedef struct strata_fact {
     strata_term subject, predicate, object;
-    double score; /* 1: exact */
+    double score;    /* 1: exact; else how likely the subject is the one that was meant */
+    const char *why; /* of tier 1: the evidence that counted most, static; NULL: exact */
 } strata_fact;
 
 /* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
@@ -117,6 +119,8 @@ typedef struct strata_facts_query {
     uint64_t offset, limit; /* facts that are passed over, and that are given at most (default 0,
                              * 1000; limit 0: all) */
     double deadline_ms;     /* 0 (default): none */
+    int max_tier;           /* 0: exact only; 1 (default): and other names of subjects */
+    bool explain;           /* keep the candidates of tier 1 (default false) */
 } strata_facts_query;
 
 STRATA_API void strata_facts_query_default(strata_facts_query *query);
@@ -124,8 +128,15 @@ STRATA_API void strata_facts_query_default(strata_facts_query *query);
 typedef struct strata_facts_result strata_facts_result;
 
 /* Finds all facts of the pattern.  Where a name has several bearers, those come first that bear it
- * as their first label, then those with more facts.  No fact is no error.  E_INVALID: a term that
- * cannot be read, named; E_IO, E_NOMEM. */
+ * as their first label, then those with more facts.
+ *
+ * Where nothing is found exactly, and the subject is a name, the predicate is known and the object
+ * any, tier 1 looks for entities that the name may mean (codes, spelling, other names, and after
+ * strata_facts_use_model also descriptions) and gives the facts of the best ten that are likely
+ * enough, best first.  An entity of that very name that is of a kind that has the predicate is
+ * meant, and has no such fact: nothing is given.
+ *
+ * No fact is no error.  E_INVALID: a term that cannot be read, named; E_IO, E_NOMEM. */
 STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
                                            strata_facts_result **out);
 STRATA_API void strata_facts_result_free(strata_facts_result **result);
@@ -143,6 +154,41 @@ STRATA_API strata_facts_answer strata_facts_result_answer(const strata_facts_res
 /* index < n_facts; borrowed until the result is freed. */
 STRATA_API const strata_fact *strata_facts_result_fact(const strata_facts_result *result,
                                                        size_t index);
+
+/* A candidate of tier 1, for queries with `explain`. */
+#define STRATA_FACTS_EVIDENCE 7
+typedef struct strata_facts_candidate {
+    strata_term entity;
+    double score;
+    double evidence[STRATA_FACTS_EVIDENCE]; /* strata_facts_evidence_name; 0: none */
+} strata_facts_candidate;
+
+STRATA_API size_t strata_facts_result_candidates(const strata_facts_result *result);
+/* index < strata_facts_result_candidates, best first; borrowed until the result is freed. */
+STRATA_API const strata_facts_candidate *
+strata_facts_result_candidate(const strata_facts_result *result, size_t index);
+
+/* What evidence `index` < STRATA_FACTS_EVIDENCE is. */
+STRATA_API const char *strata_facts_evidence_name(size_t index);
+
+/* ---- Vectors ---- */
+
+/* Makes the vectors of labels and descriptions that are missing, in the store's folder, by a model
+ * of sentence vectors: all of them at first, those of new ones later.  They are kept from time to
+ * time, also when on_progress (may be NULL) stops the work, which goes on the next time.  Vectors
+ * of another model are made anew.  *made (may be NULL) says how many.  One at a time for a store.
+ * E_INVALID: the model makes none; E_IO, E_NOMEM, E_CANCELLED, and what strata_embed returns. */
+STRATA_API strata_status strata_facts_index(strata_facts *facts, strata_model *model,
+                                            strata_progress_fn *on_progress, void *user,
+                                            uint64_t *made);
+
+/* True when vectors were made. */
+STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
+
+/* Uses vectors, and the model that made them, in queries from then on; the model must outlive the
+ * store.  Once, and beside no other call.  E_INVALID: the store has none, or of another model;
+ * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
+STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
 
 /* ---- Change, look, take out ---- */
 

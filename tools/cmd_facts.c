@@ -14,7 +14,9 @@ struct options {
     const char *entity, *predicate, *object;
     uint64_t limit, offset;
     double deadline_ms;
-    bool strict, restart, check;
+    uint64_t max_tier;
+    const char *embed_model;
+    bool strict, restart, check, explain, no_vectors;
 };
 
 /* What an action works with. */
@@ -22,12 +24,14 @@ struct job {
     const struct cli_command *command;
     const struct options *options;
     strata_facts *facts;
+    struct cli_engine engine; /* the model of vectors, when it is in use */
+    bool model_tried;
     const char *file; /* that is imported */
     uint64_t problems;
 };
 
 /* Which options an action takes. */
-enum { TAKES_PATTERN = 1, TAKES_PAGE = 2, TAKES_IMPORT = 4, TAKES_CHECK = 8 };
+enum { TAKES_PATTERN = 1, TAKES_ASK = 2, TAKES_FILES = 4, TAKES_CHECK = 8, TAKES_IMPORT = 16 };
 
 struct action {
     const char *name;
@@ -36,6 +40,73 @@ struct action {
     int min_arguments, max_arguments; /* with the store; -1: any */
     int (*run)(struct job *job);
 };
+
+/* ---- Vectors ---- */
+
+/* Opens the model of vectors: CLI_DONE, or the exit status after a message. */
+static int open_model(struct job *job)
+{
+    struct cli_common common = job->options->common;
+    common.model = job->options->embed_model ? job->options->embed_model : "minilm";
+    return cli_engine_load(&job->engine, &common);
+}
+
+static bool on_vectors(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    struct job *job = user;
+    (void)what;
+    cli_progress(&job->options->common, "vectors", (size_t)done, (size_t)total);
+    return !cli_interrupted();
+}
+
+/* Makes the vectors that are missing. */
+static int make_vectors(struct job *job, uint64_t *made, double *ms)
+{
+    const double start = cli_now_ms();
+    int status = open_model(job);
+    if (status != CLI_DONE) {
+        cli_message("the triples are imported; without a model of vectors use --no-vectors, and "
+                    "strata facts index later");
+        return status;
+    }
+    cli_interrupts_work(true);
+    strata_status result = strata_facts_index(job->facts, job->engine.model, on_vectors, job, made);
+    *ms = cli_now_ms() - start;
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+static int run_index(struct job *job)
+{
+    uint64_t made;
+    double ms;
+    int status = make_vectors(job, &made, &ms);
+    if (status != CLI_DONE)
+        return status;
+    if (job->options->common.json)
+        return json_print(json_pack("{s:I, s:f}", "vectors", (json_int_t)made, "ms", ms));
+    printf("%" PRIu64 " vectors made, %.1f s\n", made, ms / 1000);
+    return CLI_DONE;
+}
+
+/* Uses the vectors for what is asked, when a question first needs them; without them tier 1 goes by
+ * names alone. */
+static int use_vectors(struct job *job)
+{
+    if (job->model_tried)
+        return CLI_DONE;
+    job->model_tried = true;
+    if (!strata_facts_has_vectors(job->facts)) {
+        if (!job->options->common.quiet)
+            cli_message("the store has no vectors: names are compared, descriptions are not; "
+                        "strata facts index makes them");
+        return CLI_DONE;
+    }
+    int status = open_model(job);
+    if (status != CLI_DONE)
+        return status;
+    strata_status result = strata_facts_use_model(job->facts, job->engine.model);
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
 
 /* ---- Import, and delete by files ---- */
 
@@ -110,8 +181,21 @@ static int change_by_files(struct job *job, bool remove)
         json_decref(files);
         return cli_fail(status);
     }
+    uint64_t made = 0;
+    double ms = 0;
+    if (!remove && !job->options->no_vectors) {
+        int made_status = make_vectors(job, &made, &ms);
+        if (made_status != CLI_DONE) {
+            json_decref(files);
+            return made_status;
+        }
+    }
     if (common->json)
-        return json_print(files ? json_pack("{s:o}", "files", files) : NULL);
+        return json_print(files ? json_pack("{s:o, s:I, s:f}", "files", files, "vectors",
+                                            (json_int_t)made, "vectors_ms", ms)
+                                : NULL);
+    if (made)
+        printf("%" PRIu64 " vectors made, %.1f s\n", made, ms / 1000);
     json_decref(files);
     return CLI_DONE;
 }
@@ -133,7 +217,30 @@ static strata_facts_query query_of(const struct options *options)
     query.subject = options->entity;
     query.predicate = options->predicate;
     query.object = options->object;
+    query.max_tier = (int)options->max_tier;
+    query.explain = options->explain;
     return query;
+}
+
+/* Finds exactly first, so that vectors are only opened for what needs them.  CLI_DONE and *status,
+ * or the exit status after a message. */
+static int find(struct job *job, strata_facts_query query, strata_status *status,
+                strata_facts_result **result)
+{
+    const int max_tier = query.max_tier;
+    if (max_tier > 0 && !job->model_tried) {
+        query.max_tier = 0;
+        *status = strata_facts_find(job->facts, &query, result);
+        if (*status != STRATA_OK || strata_facts_result_answer(*result).tier >= 0)
+            return CLI_DONE;
+        strata_facts_result_free(result);
+        int opened = use_vectors(job);
+        if (opened != CLI_DONE)
+            return opened;
+        query.max_tier = max_tier;
+    }
+    *status = strata_facts_find(job->facts, &query, result);
+    return CLI_DONE;
 }
 
 /* A field of a line that is a text without NUL, or missing (NULL); false after filling *error. */
@@ -169,10 +276,12 @@ static json_t *answer_line(void *user, const json_t *line, struct json_lines_err
     if (!query.subject && !query.predicate && !query.object)
         return json_lines_refuse(error, STRATA_E_INVALID,
                                  "entity, predicate and object are missing: one is needed");
-    strata_status status = strata_facts_find(job->facts, &query, &result);
+    strata_status status;
+    if (find(job, query, &status, &result) != CLI_DONE)
+        return json_lines_refuse(error, STRATA_E_IO, "the model of vectors cannot be used");
     if (status != STRATA_OK)
         return json_lines_fail(error, status);
-    json_t *object = facts_json(result);
+    json_t *object = facts_json(result, job->options->explain);
     strata_facts_result_free(&result);
     if (object && id && json_object_set(object, "id", (json_t *)(uintptr_t)id) != 0) {
         json_decref(object);
@@ -191,15 +300,20 @@ static int run_ask(struct job *job)
                                        "--entity, --predicate and --object");
     if (!query.subject && !query.predicate && !query.object)
         return json_lines_run(answer_line, job);
-    strata_status status = strata_facts_find(job->facts, &query, &result);
+    strata_status status;
+    int done = find(job, query, &status, &result);
+    if (done != CLI_DONE)
+        return done;
     if (status != STRATA_OK)
         return cli_fail(status);
     const bool late = strata_facts_result_answer(result).timed_out;
-    int done = CLI_DONE;
     if (options->common.json)
-        done = json_print(facts_json(result));
-    else
+        done = json_print(facts_json(result, options->explain));
+    else {
+        if (options->explain)
+            facts_print_candidates(result);
         facts_print(result);
+    }
     strata_facts_result_free(&result);
     return done == CLI_DONE && late ? CLI_DEADLINE : done;
 }
@@ -287,31 +401,49 @@ static int run_stats(struct job *job)
 /* ---- The command ---- */
 
 static const struct action actions[] = {
-    {"import", TAKES_IMPORT, true, 2, -1, run_import},
-    {"ask", TAKES_PATTERN | TAKES_PAGE, false, 1, 2, run_ask},
+    {"import", TAKES_FILES | TAKES_IMPORT, true, 2, -1, run_import},
+    {"index", 0, false, 1, 1, run_index},
+    {"ask", TAKES_PATTERN | TAKES_ASK, false, 1, 2, run_ask},
     {"export", 0, false, 1, 1, run_export},
-    {"delete", TAKES_PATTERN | TAKES_IMPORT, false, 1, -1, run_delete},
+    {"delete", TAKES_PATTERN | TAKES_FILES, false, 1, -1, run_delete},
     {"stats", TAKES_CHECK, false, 1, 1, run_stats},
 };
 #define ACTIONS (sizeof actions / sizeof *actions)
 
 #define LIMIT 1000
 
+#define MAX_TIER 1
+
 /* An option that was given and the action does not take, or NULL. */
 static const char *foreign_option(const struct options *o, unsigned takes)
 {
-    if (!(takes & TAKES_PATTERN) && (o->entity || o->predicate || o->object))
-        return o->entity ? "--entity" : o->predicate ? "--predicate" : "--object";
-    if (!(takes & TAKES_PAGE) && (o->limit != LIMIT || o->offset || o->deadline_ms > 0))
-        return o->limit != LIMIT ? "--limit" : o->offset ? "--offset" : "--deadline-ms";
-    if (!(takes & TAKES_IMPORT) && (o->strict || o->restart))
-        return o->strict ? "--strict" : "--restart";
-    return !(takes & TAKES_CHECK) && o->check ? "--check" : NULL;
+    const struct {
+        bool given;
+        unsigned of;
+        const char *name;
+    } given[] = {
+        {o->entity, TAKES_PATTERN, "--entity"},
+        {o->predicate, TAKES_PATTERN, "--predicate"},
+        {o->object, TAKES_PATTERN, "--object"},
+        {o->limit != LIMIT, TAKES_ASK, "--limit"},
+        {o->offset, TAKES_ASK, "--offset"},
+        {o->deadline_ms > 0, TAKES_ASK, "--deadline-ms"},
+        {o->max_tier != MAX_TIER, TAKES_ASK, "--max-tier"},
+        {o->explain, TAKES_ASK, "--explain"},
+        {o->strict, TAKES_FILES, "--strict"},
+        {o->restart, TAKES_IMPORT, "--restart"},
+        {o->no_vectors, TAKES_IMPORT, "--no-vectors"},
+        {o->check, TAKES_CHECK, "--check"},
+    };
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].given && !(takes & given[i].of))
+            return given[i].name;
+    return NULL;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = {.limit = LIMIT};
+    struct options options = {.limit = LIMIT, .max_tier = MAX_TIER};
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
@@ -320,7 +452,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     while (action < actions + ACTIONS && strcmp(action->name, name) != 0)
         action++;
     if (action == actions + ACTIONS)
-        return cli_usage(command, "'%s' is none of import, ask, export, delete, stats", name);
+        return cli_usage(command, "'%s' is none of import, index, ask, export, delete, stats",
+                         name);
     const int given = options.common.n_arguments - 1;
     if (given < action->min_arguments)
         return cli_usage(command, "%s: %s is missing", name, given ? "FILE" : "STORE");
@@ -339,6 +472,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return cli_fail(opened);
     status = action->run(&job);
     strata_facts_close(&job.facts);
+    cli_engine_close(&job.engine);
     return status;
 }
 
@@ -355,6 +489,14 @@ static const struct cli_option own[] = {
      offsetof(struct options, offset), 0, 9007199254740992.0},
     {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
      offsetof(struct options, deadline_ms), 0, 1e9},
+    {"max-tier", 0, "N", "ask: 0 finds exactly only, 1 also other names of subjects (default 1)",
+     CLI_NUMBER, offsetof(struct options, max_tier), 0, 1},
+    {"explain", 0, NULL, "ask: show what tier 1 considered", CLI_FLAG,
+     offsetof(struct options, explain), 0, 0},
+    {"embed-model", 0, "MODEL", "import, index, ask: model of vectors (default minilm)", CLI_TEXT,
+     offsetof(struct options, embed_model), 0, 0},
+    {"no-vectors", 0, NULL, "import: make no vectors of labels and descriptions", CLI_FLAG,
+     offsetof(struct options, no_vectors), 0, 0},
     {"strict", 0, NULL, "import, delete: stop at the first line that cannot be read", CLI_FLAG,
      offsetof(struct options, strict), 0, 0},
     {"restart", 0, NULL, "import: do not go on where an interrupted import of the file ended",
@@ -366,13 +508,14 @@ static const struct cli_option own[] = {
 
 const struct cli_command cmd_facts = {
     .name = "facts",
-    .arguments = "import|ask|export|delete|stats STORE [FILE...]",
+    .arguments = "import|index|ask|export|delete|stats STORE [FILE...]",
     .summary = "Keep facts in a store and find them",
     .details =
         "import adds the triples of files, N-Triples (.nt) or Turtle (.ttl), also .gz and .zst,\n"
         "to the store in the folder STORE, which is made where there is none.  Lines that cannot\n"
         "be read are shown and counted, the others imported.  An import that was interrupted goes\n"
-        "on where it ended when it is started again.\n\n"
+        "on where it ended when it is started again.  Vectors of labels and descriptions are made\n"
+        "at the end, or by index.\n\n"
         "ask finds facts by --entity, --predicate and --object; without these it reads lines\n"
         "{\"id\", \"entity\", \"predicate\", \"object\"} on standard input and prints "
         "{\"facts\":[{\"s\",\n"
@@ -382,7 +525,7 @@ const struct cli_command cmd_facts = {
         "export prints all triples as N-Triples.  delete removes the triples of files, or those "
         "of\n"
         "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree.",
-    .groups = CLI_JSON,
+    .groups = CLI_JSON | CLI_RUN,
     .min_arguments = 1,
     .max_arguments = 1 << 20,
     .options = own,

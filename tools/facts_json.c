@@ -32,13 +32,35 @@ static json_t *fact_json(const strata_fact *fact)
         whole = json_object_set_new(object, "language", text_or_null(o->language)) == 0;
     if (whole && o->datatype)
         whole = json_object_set_new(object, "datatype", text_or_null(o->datatype)) == 0;
+    if (whole && fact->why)
+        whole = json_object_set_new(object, "why", text_or_null(fact->why)) == 0;
     if (whole)
         return object;
     json_decref(object);
     return NULL;
 }
 
-json_t *facts_json(const strata_facts_result *result)
+static json_t *candidates_json(const strata_facts_result *result)
+{
+    json_t *candidates = json_array();
+    for (size_t i = 0; candidates && i < strata_facts_result_candidates(result); i++) {
+        const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
+        json_t *evidence = json_object();
+        for (size_t k = 0; evidence && k < STRATA_FACTS_EVIDENCE; k++)
+            if (c->evidence[k] > 0 && json_object_set_new(evidence, strata_facts_evidence_name(k),
+                                                          json_real(c->evidence[k])) != 0) {
+                json_decref(evidence);
+                evidence = NULL;
+            }
+        candidates =
+            json_push(candidates, json_pack("{s:o, s:o, s:f, s:o}", "entity", term_json(&c->entity),
+                                            "label", text_or_null(c->entity.label), "score",
+                                            c->score, "evidence", evidence));
+    }
+    return candidates;
+}
+
+json_t *facts_json(const strata_facts_result *result, bool explain)
 {
     const strata_facts_answer answer = strata_facts_result_answer(result);
     json_t *facts = json_array();
@@ -50,8 +72,14 @@ json_t *facts_json(const strata_facts_result *result)
         }
         facts = json_push(facts, fact);
     }
-    return json_pack("{s:o, s:i, s:f, s:b}", "facts", facts, "tier", answer.tier, "latency_ms",
-                     answer.latency_ms, "complete", answer.complete);
+    json_t *object = json_pack("{s:o, s:i, s:f, s:b}", "facts", facts, "tier", answer.tier,
+                               "latency_ms", answer.latency_ms, "complete", answer.complete);
+    if (object && explain &&
+        json_object_set_new(object, "candidates", candidates_json(result)) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return object;
 }
 
 static void print_term(const strata_term *term)
@@ -65,6 +93,19 @@ static void print_term(const strata_term *term)
     cli_print_text(term->text);
 }
 
+void facts_print_candidates(const strata_facts_result *result)
+{
+    for (size_t i = 0; i < strata_facts_result_candidates(result) && i < 20; i++) {
+        const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
+        printf("%6.3f  ", c->score);
+        print_term(&c->entity);
+        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
+            if (c->evidence[k] > 0)
+                printf(", %s %.2f", strata_facts_evidence_name(k), c->evidence[k]);
+        putchar('\n');
+    }
+}
+
 void facts_print(const strata_facts_result *result)
 {
     const strata_facts_answer answer = strata_facts_result_answer(result);
@@ -75,10 +116,15 @@ void facts_print(const strata_facts_result *result)
         print_term(&fact->predicate);
         fputs(" | ", stdout);
         print_term(&fact->object);
+        if (fact->why)
+            printf("   (%.2f, %s)", fact->score, fact->why);
         putchar('\n');
     }
     printf("%zu fact%s%s, %.2f ms%s\n", answer.n_facts, answer.n_facts == 1 ? "" : "s",
-           answer.n_facts ? " found exactly" : "", answer.latency_ms,
+           answer.tier == 0   ? " found exactly"
+           : answer.tier == 1 ? " by another name"
+                              : "",
+           answer.latency_ms,
            answer.timed_out  ? "; the deadline came before all were found"
            : answer.complete ? ""
                              : "; there are more: --limit, --offset");

@@ -160,12 +160,30 @@ strata_status strata__store_change(strata_facts *facts, strata__change_fn *chang
 
 /* ---- Opening ---- */
 
-/* Reads what the store says of itself, or writes it into a new one. */
+/* Makes the names of new files last, and that of the folder itself. */
+static strata_status sync_names(const strata_facts *facts, const char *path)
+{
+    static const char *const folders[] = {".", ".."};
+    strata_status status = STRATA_OK;
+    int store = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 2 && status == STRATA_OK; i++) {
+        int folder = store < 0 ? -1 : openat(store, folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* Some file systems know no sync of folders. */
+        if (folder < 0 || (fsync(folder) != 0 && errno != EINVAL))
+            status = strata__fail_errno(STRATA_E_IO, errno, "%s: syncing the folder", facts->shown);
+        if (folder >= 0)
+            close(folder);
+    }
+    if (store >= 0)
+        close(store);
+    return status;
+}
+
+/* Reads what the store in the folder `user` says of itself, or writes it into a new one. */
 static strata_status settle(struct strata__txn *txn, void *user, int *error)
 {
     strata_facts *facts = txn->facts;
     uint64_t layout, seed = 0;
-    (void)user;
     STRATA_TRY(strata__meta_get(txn, "layout", &layout));
     if (layout != 0 && layout != LAYOUT)
         return strata__fail(STRATA_E_FORMAT,
@@ -173,6 +191,7 @@ static strata_status settle(struct strata__txn *txn, void *user, int *error)
                             "version of strata; export it with that one and import it again",
                             facts->shown, (unsigned long long)layout, LAYOUT);
     if (layout == 0) {
+        STRATA_TRY(sync_names(facts, user));
         if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
             return strata__fail_errno(STRATA_E_IO, errno, "getrandom");
         *error = strata__meta_put(txn, "seed", seed | 1);
@@ -213,6 +232,7 @@ static strata_status open_env(strata_facts *facts, const char *path)
 {
     struct stat data;
     char file[4096];
+    void *folder = (void *)(uintptr_t)path;
     bool is_new = false;
     int n = snprintf(file, sizeof file, "%s/data.mdb", path), dead;
     if (n < 0 || (size_t)n >= sizeof file)
@@ -237,17 +257,17 @@ static strata_status open_env(strata_facts *facts, const char *path)
     if (error)
         return strata__store_fail(facts, error, "opening the store");
     if (is_new)
-        return strata__store_change(facts, settle, NULL);
+        return strata__store_change(facts, settle, folder);
     struct strata__txn txn;
     STRATA_TRY(strata__txn_begin(facts, false, &txn));
     uint64_t layout = 0;
     strata_status status = strata__meta_get(&txn, "layout", &layout);
     if (status == STRATA_OK && layout != 0)
-        status = settle(&txn, NULL, &error);
+        status = settle(&txn, folder, &error);
     strata__txn_abort(&txn);
     /* Its maker died between two transactions. */
     if (status == STRATA_OK && layout == 0)
-        status = strata__store_change(facts, settle, NULL);
+        status = strata__store_change(facts, settle, folder);
     return status;
 }
 

@@ -1,0 +1,23 @@
+# Stores of facts when calls fail, processes are killed and power is lost.
+set(tiers_faults ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c)
+
+# facts_program(NAME SOURCE...): a program of its own that uses stores.
+function(facts_program name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE strata_tiers strata_runtime strata_kernels)
+endfunction()
+
+facts_program(facts_writer facts_writer.c change_script.c disk_log.c disk_calls.c)
+facts_program(facts_kill facts_kill.c change_script.c)
+facts_program(facts_images facts_images.c change_script.c)
+# Slices of what `tools/soak` runs for long, and that planted faults are found.  Syncs cost nothing
+# in memory, and no test needs them: a killed process leaves the page cache.
+set(facts_folder ${CMAKE_CURRENT_BINARY_DIR}/faults)
+if(IS_DIRECTORY /dev/shm)
+  set(facts_folder /dev/shm/strata-tests)
+endif()
+foreach(name kill images)
+  add_test(NAME test_facts_${name} COMMAND facts_${name} $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
+endforeach()
+add_test(NAME test_facts_kill_planted COMMAND facts_kill -e $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
+add_test(NAME test_facts_images_planted COMMAND facts_images -u $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)

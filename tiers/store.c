@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -17,6 +18,7 @@
 
 #define LAYOUT 1
 #define FIRST_MAP ((size_t)1 << 30)
+#define LOCK_BYTES 8192
 
 static const struct {
     const char *name;
@@ -52,6 +54,11 @@ strata_status strata__store_fail(const strata_facts *facts, int error, const cha
         return strata__fail(STRATA_E_FORMAT,
                             "%s: %s: the store is damaged, or no store of facts (%s)", facts->shown,
                             what, mdb_strerror(error));
+    if (error == MDB_PANIC)
+        return strata__fail(STRATA_E_IO,
+                            "%s: %s: a write to the disk failed before: nothing is read or written "
+                            "until the store is opened again",
+                            facts->shown, what);
     if (error == MDB_READERS_FULL)
         return strata__fail(STRATA_E_BUSY, "%s: %s: 126 readers use the store already",
                             facts->shown, what);
@@ -128,12 +135,15 @@ static int commit(struct strata__txn *txn)
     for (int i = 0; i < STRATA__TABLES; i++)
         mdb_cursor_close(txn->cursors[i]);
     int error = mdb_txn_commit(txn->txn);
-    /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY of
-     * fsync after errors: Rebello et al. 2020). */
-    if (error == EIO)
-        atomic_store(&txn->facts->failed, true);
     end(txn);
     return error;
+}
+
+/* LMDB says EIO where a write was cut short. */
+static bool disk_is_full(const strata_facts *facts)
+{
+    struct statvfs disk;
+    return fstatvfs(facts->lock, &disk) == 0 && disk.f_bavail == 0;
 }
 
 strata_status strata__store_change(strata_facts *facts, strata__change_fn *change, void *user)
@@ -153,6 +163,12 @@ strata_status strata__store_change(strata_facts *facts, strata__change_fn *chang
             error = grow(facts, true);
         else if (error == 0)
             return STRATA_OK;
+        if (error == EIO && disk_is_full(facts))
+            error = ENOSPC;
+        /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY
+         * of fsync after errors: Rebello et al. 2020). */
+        if (error == EIO)
+            atomic_store(&facts->failed, true);
         if (error)
             return strata__store_fail(facts, error, "writing");
     }
@@ -273,7 +289,8 @@ static strata_status open_env(strata_facts *facts, const char *path)
 
 /* LMDB must not open a store twice in one process (closing one drops the locks of the other): a
  * lock on the byte of the process' number in a file of our own is refused to a second one, as it
- * belongs to the descriptor (fcntl(2), open file description locks), and goes with the process. */
+ * belongs to the descriptor (fcntl(2), open file description locks), and goes with the process.
+ * Byte 0 is for opening: one process at a time. */
 static strata_status lock_for_process(strata_facts *facts, const char *path)
 {
     char file[4096];
@@ -284,7 +301,13 @@ static strata_status lock_for_process(strata_facts *facts, const char *path)
     if (facts->lock < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock", facts->shown);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = getpid(), .l_len = 1};
-    if (fcntl(facts->lock, F_OFD_SETLK, &lock) == 0)
+    int error = fcntl(facts->lock, F_OFD_SETLK, &lock);
+    lock.l_start = 0;
+    if (error == 0)
+        do
+            error = fcntl(facts->lock, F_OFD_SETLKW, &lock);
+        while (error != 0 && errno == EINTR);
+    if (error == 0)
         return STRATA_OK;
     if (errno == EAGAIN || errno == EACCES)
         return strata__fail(STRATA_E_BUSY,
@@ -292,6 +315,49 @@ static strata_status lock_for_process(strata_facts *facts, const char *path)
                             "thread",
                             facts->shown);
     return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock: fcntl", facts->shown);
+}
+
+static void unlock_opening(const strata_facts *facts)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    fcntl(facts->lock, F_OFD_SETLK, &lock);
+}
+
+/* LMDB writes to its lock file through a mapping, which ends the process where the disk has no room
+ * for that: it is taken before.  The size is LMDB's for 126 readers. */
+static strata_status reserve_lock_file(const strata_facts *facts, const char *path)
+{
+    char file[4096];
+    snprintf(file, sizeof file, "%s/lock.mdb", path);
+    int lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    /* Some file systems cannot promise room. */
+    int error = 0;
+    if (lock < 0 || (fallocate(lock, 0, 0, LOCK_BYTES) != 0 && errno != EOPNOTSUPP))
+        error = errno;
+    if (lock >= 0)
+        close(lock);
+    return error ? strata__store_fail(facts, error, "lock.mdb") : STRATA_OK;
+}
+
+/* Opens the store; what it makes of a new one goes where that fails. */
+static strata_status open_store(strata_facts *facts, const char *path)
+{
+    struct stat data;
+    char file[4096];
+    STRATA_TRY(lock_for_process(facts, path));
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    const bool is_new = stat(file, &data) != 0 && errno == ENOENT;
+    strata_status status = reserve_lock_file(facts, path);
+    if (status == STRATA_OK)
+        status = open_env(facts, path);
+    if (status != STRATA_OK && is_new) {
+        if (facts->env)
+            mdb_env_close(facts->env);
+        facts->env = NULL;
+        unlink(file);
+    }
+    unlock_opening(facts);
+    return status;
 }
 
 /* The folder, made where it is not. */
@@ -346,9 +412,7 @@ strata_status strata_facts_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK)
         status = make_folder(path, facts->shown, options && options->must_exist);
     if (status == STRATA_OK)
-        status = lock_for_process(facts, path);
-    if (status == STRATA_OK)
-        status = open_env(facts, path);
+        status = open_store(facts, path);
     if (status != STRATA_OK)
         strata_facts_close(&facts);
     strata__scope_set(before);

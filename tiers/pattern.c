@@ -82,7 +82,8 @@ static strata_status add_value(struct finding *f, const struct strata__bytes *va
         MDB_val bytes;
         struct strata__term term;
         if (data.mv_size != sizeof id)
-            return strata__store_fail(f->txn->facts, MDB_CORRUPTED, "looking for a value");
+            STRATA_TRY_DONE(
+                strata__store_fail(f->txn->facts, MDB_CORRUPTED, "looking for a value"));
         memcpy(&id, data.mv_data, sizeof id);
         STRATA_TRY_DONE(strata__store_term(f->txn, id, &bytes));
         other.size = 0;
@@ -195,13 +196,15 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
     const bool object = !strcmp(place, "object");
     STRATA_TRY_DONE(name_ids(txn, f.names));
     if (*text == '<' || *text == '"' || !strncmp(text, "_:", 2)) {
-        if (strata__rdf_read_term(text, strlen(text), &bytes) == STRATA_E_INVALID) {
+        status = strata__rdf_read_term(text, strlen(text), &bytes);
+        if (status == STRATA_E_INVALID) {
             char shown[200], reason[200];
             snprintf(reason, sizeof reason, "%s", strata_last_error());
             STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "%s '%s': %s", place,
                                          strata__escape(shown, sizeof shown, text, strlen(text)),
                                          reason));
         }
+        STRATA_TRY_DONE(status);
         STRATA_TRY_DONE(add_literal(&f, &bytes));
     } else {
         STRATA_TRY_DONE(strata__bytes_append(&bytes, "I", 1));

@@ -68,8 +68,13 @@ static ssize_t write_parts(int descriptor, const struct iovec *parts, int n, off
         return offset ? syscall(SYS_pwrite64, descriptor, half.iov_base, half.iov_len, *offset)
                       : syscall(SYS_write, descriptor, half.iov_base, half.iov_len);
     }
-    return offset ? syscall(SYS_pwrite64, descriptor, parts[0].iov_base, parts[0].iov_len, *offset)
-                  : syscall(SYS_writev, descriptor, parts, n);
+    ssize_t size =
+        offset ? syscall(SYS_pwrite64, descriptor, parts[0].iov_base, parts[0].iov_len, *offset)
+               : syscall(SYS_writev, descriptor, parts, n);
+    if (verdict != DISK_LATE)
+        return size;
+    errno = EIO;
+    return -1;
 }
 
 ssize_t write(int descriptor, const void *data, size_t size)

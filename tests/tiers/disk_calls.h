@@ -31,6 +31,7 @@ struct disk_event {
 /* What becomes of a call: it is made (0), fails (an errno), or: */
 #define DISK_SWALLOW (-1) /* it is not made, and succeeds */
 #define DISK_SHORT (-2)   /* WRITE: half of it is written */
+#define DISK_LATE (-3)    /* WRITE: it is made, and fails with EIO */
 
 /* Sees each call first; NULL ends that.  Calls that it makes itself are not seen. */
 typedef int disk_watch_fn(void *user, const struct disk_event *event);

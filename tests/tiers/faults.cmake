@@ -21,3 +21,12 @@ foreach(name kill images)
 endforeach()
 add_test(NAME test_facts_kill_planted COMMAND facts_kill -e $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
 add_test(NAME test_facts_images_planted COMMAND facts_images -u $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
+
+# facts_test(NAME SOURCE...): a strata_fault_test whose calls on files of shared libraries can fail too.
+function(facts_test name)
+  strata_test(${name} ${ARGN} fault_fixture.c change_script.c disk_calls.c ${tiers_faults})
+  target_link_libraries(${name} PRIVATE strata_tiers)
+  target_link_options(${name} PRIVATE ${STRATA_FAULT_OPTIONS})
+endfunction()
+
+facts_test(test_facts_faults test_facts_faults.c)

@@ -1,0 +1,292 @@
+/* Opening a store of facts, and making one (store.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "runtime.h"
+#include "store.h"
+
+#define LAYOUT 1
+#define FIRST_MAP ((size_t)1 << 30)
+#define LOCK_BYTES 8192
+
+static const struct {
+    const char *name;
+    unsigned flags;
+} tables[STRATA__TABLES] = {
+    [STRATA__META] = {"meta", 0},
+    [STRATA__TERMS] = {"terms", MDB_INTEGERKEY},
+    [STRATA__IDS] = {"ids", MDB_INTEGERKEY},
+    [STRATA__VALUES] = {"values", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
+    [STRATA__SPO] = {"spo", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
+    [STRATA__POS] = {"pos", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
+    [STRATA__OSP] = {"osp", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
+};
+
+void strata_facts_options_default(strata_facts_options *options)
+{
+    *options = (strata_facts_options){.size = sizeof *options};
+}
+
+/* Makes the names of new files last, and that of the folder itself. */
+static strata_status sync_names(const strata_facts *facts, const char *path)
+{
+    static const char *const folders[] = {".", ".."};
+    strata_status status = STRATA_OK;
+    int store = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 2 && status == STRATA_OK; i++) {
+        int folder = store < 0 ? -1 : openat(store, folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* Some file systems know no sync of folders. */
+        if (folder < 0 || (fsync(folder) != 0 && errno != EINVAL))
+            status = strata__fail_errno(STRATA_E_IO, errno, "%s: syncing the folder", facts->shown);
+        if (folder >= 0)
+            close(folder);
+    }
+    if (store >= 0)
+        close(store);
+    return status;
+}
+
+/* Reads what the store in the folder `user` says of itself, or writes it into a new one. */
+static strata_status settle(struct strata__txn *txn, void *user, int *error)
+{
+    strata_facts *facts = txn->facts;
+    uint64_t layout, seed = 0;
+    STRATA_TRY(strata__meta_get(txn, "layout", &layout));
+    if (layout != 0 && layout != LAYOUT)
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: layout %llu of the store, expected %d: it was made by another "
+                            "version of strata; export it with that one and import it again",
+                            facts->shown, (unsigned long long)layout, LAYOUT);
+    if (layout == 0) {
+        STRATA_TRY(sync_names(facts, user));
+        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+            return strata__fail_errno(STRATA_E_IO, errno, "getrandom");
+        *error = strata__meta_put(txn, "seed", seed | 1);
+        if (*error == 0)
+            *error = strata__meta_put(txn, "layout", LAYOUT);
+        if (*error)
+            return STRATA_OK;
+    }
+    return strata__meta_get(txn, "seed", &facts->seed);
+}
+
+/* The tables, made where they are not. */
+static int open_tables(strata_facts *facts, bool *is_new)
+{
+    MDB_txn *txn = NULL;
+    int error = mdb_txn_begin(facts->env, NULL, MDB_RDONLY, &txn);
+    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
+        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags, &facts->tables[i]);
+    *is_new = error == MDB_NOTFOUND;
+    if (txn && error == 0)
+        error = mdb_txn_commit(txn); /* keeps the handles */
+    else if (txn)
+        mdb_txn_abort(txn);
+    if (!*is_new)
+        return error;
+    error = mdb_txn_begin(facts->env, NULL, 0, &txn);
+    if (error)
+        return error;
+    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
+        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags | MDB_CREATE, &facts->tables[i]);
+    if (error == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return error;
+}
+
+static strata_status open_env(strata_facts *facts, const char *path)
+{
+    struct stat data;
+    char file[4096];
+    void *folder = (void *)(uintptr_t)path;
+    bool is_new = false;
+    int n = snprintf(file, sizeof file, "%s/data.mdb", path), dead;
+    if (n < 0 || (size_t)n >= sizeof file)
+        return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
+    size_t map = FIRST_MAP;
+    if (stat(file, &data) == 0)
+        while (map / 2 < (size_t)data.st_size)
+            map *= 2;
+    int error = mdb_env_create(&facts->env);
+    if (error == 0)
+        error = mdb_env_set_maxdbs(facts->env, STRATA__TABLES);
+    if (error == 0)
+        error = mdb_env_set_mapsize(facts->env, map);
+    if (error == 0)
+        error = mdb_env_open(facts->env, path, MDB_NOTLS, 0644);
+    if (error == 0)
+        error = mdb_reader_check(facts->env, &dead);
+    if (error == 0)
+        error = open_tables(facts, &is_new);
+    if (error == MDB_INCOMPATIBLE || error == MDB_DBS_FULL)
+        error = MDB_INVALID;
+    if (error)
+        return strata__store_fail(facts, error, "opening the store");
+    if (is_new)
+        return strata__store_change(facts, settle, folder);
+    struct strata__txn txn;
+    STRATA_TRY(strata__txn_begin(facts, false, &txn));
+    uint64_t layout = 0;
+    strata_status status = strata__meta_get(&txn, "layout", &layout);
+    if (status == STRATA_OK && layout != 0)
+        status = settle(&txn, folder, &error);
+    strata__txn_abort(&txn);
+    /* Its maker died between two transactions. */
+    if (status == STRATA_OK && layout == 0)
+        status = strata__store_change(facts, settle, folder);
+    return status;
+}
+
+/* LMDB must not open a store twice in one process (closing one drops the locks of the other): a
+ * lock on the byte of the process' number in a file of our own is refused to a second one, as it
+ * belongs to the descriptor (fcntl(2), open file description locks), and goes with the process.
+ * Byte 0 is for opening: one process at a time. */
+static strata_status lock_for_process(strata_facts *facts, const char *path)
+{
+    char file[4096];
+    int n = snprintf(file, sizeof file, "%s/users.lock", path);
+    if (n < 0 || (size_t)n >= sizeof file)
+        return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
+    facts->lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (facts->lock < 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock", facts->shown);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = getpid(), .l_len = 1};
+    int error = fcntl(facts->lock, F_OFD_SETLK, &lock);
+    lock.l_start = 0;
+    if (error == 0)
+        do
+            error = fcntl(facts->lock, F_OFD_SETLKW, &lock);
+        while (error != 0 && errno == EINTR);
+    if (error == 0)
+        return STRATA_OK;
+    if (errno == EAGAIN || errno == EACCES)
+        return strata__fail(STRATA_E_BUSY,
+                            "%s: this process has the store open already: use that one, from any "
+                            "thread",
+                            facts->shown);
+    return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock: fcntl", facts->shown);
+}
+
+static void unlock_opening(const strata_facts *facts)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    fcntl(facts->lock, F_OFD_SETLK, &lock);
+}
+
+/* LMDB writes to its lock file through a mapping, which ends the process where the disk has no room
+ * for that: it is taken before.  The size is LMDB's for 126 readers. */
+static strata_status reserve_lock_file(const strata_facts *facts, const char *path)
+{
+    char file[4096];
+    snprintf(file, sizeof file, "%s/lock.mdb", path);
+    int lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    /* Some file systems cannot promise room. */
+    int error = 0;
+    if (lock < 0 || (fallocate(lock, 0, 0, LOCK_BYTES) != 0 && errno != EOPNOTSUPP))
+        error = errno;
+    if (lock >= 0)
+        close(lock);
+    return error ? strata__store_fail(facts, error, "lock.mdb") : STRATA_OK;
+}
+
+/* Opens the store; what it makes of a new one goes where that fails. */
+static strata_status open_store(strata_facts *facts, const char *path)
+{
+    struct stat data;
+    char file[4096];
+    STRATA_TRY(lock_for_process(facts, path));
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    const bool is_new = stat(file, &data) != 0 && errno == ENOENT;
+    strata_status status = reserve_lock_file(facts, path);
+    if (status == STRATA_OK)
+        status = open_env(facts, path);
+    if (status != STRATA_OK && is_new) {
+        if (facts->env)
+            mdb_env_close(facts->env);
+        facts->env = NULL;
+        unlink(file);
+    }
+    unlock_opening(facts);
+    return status;
+}
+
+/* The folder, made where it is not. */
+static strata_status make_folder(const char *path, const char *shown, bool must_exist)
+{
+    char file[4096];
+    struct stat data;
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    if (must_exist && stat(file, &data) != 0)
+        return strata__fail_errno(STRATA_E_IO, errno,
+                                  "%s: no store of facts; strata facts import makes one", shown);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: the folder cannot be made", shown);
+    return STRATA_OK;
+}
+
+/* Raising the limit does not wait for ever while others keep reading. */
+static bool init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attributes;
+    if (pthread_rwlockattr_init(&attributes) != 0)
+        return false;
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    bool done = pthread_rwlock_init(lock, &attributes) == 0;
+    pthread_rwlockattr_destroy(&attributes);
+    return done;
+}
+
+strata_status strata_facts_open(strata_runtime *runtime, const char *path,
+                                const strata_facts_options *options, strata_facts **out)
+{
+    *out = NULL;
+    if (options && options->size != sizeof *options)
+        return strata__fail(STRATA_E_INVALID, "options->size: %zu, expected %zu", options->size,
+                            sizeof *options);
+    if (!path || !*path)
+        return strata__fail(STRATA_E_INVALID, "the path of a store is empty");
+    struct strata__scope scope = runtime ? runtime->indices : (struct strata__scope){0};
+    struct strata__scope before = strata__scope_set(scope);
+    strata_facts *facts = NULL;
+    strata_status status = strata__calloc(&facts, 1, sizeof *facts, "a store of facts");
+    if (status == STRATA_OK) {
+        facts->scope = scope;
+        facts->lock = -1;
+        strata__escape(facts->shown, sizeof facts->shown, path, strlen(path));
+        if (!init_lock(&facts->growing)) {
+            strata__free(facts);
+            facts = NULL;
+            status = strata__fail(STRATA_E_NOMEM, "no memory for a lock");
+        }
+    }
+    if (status == STRATA_OK)
+        status = make_folder(path, facts->shown, options && options->must_exist);
+    if (status == STRATA_OK)
+        status = open_store(facts, path);
+    if (status != STRATA_OK)
+        strata_facts_close(&facts);
+    strata__scope_set(before);
+    *out = facts;
+    return status;
+}
+
+void strata_facts_close(strata_facts **handle)
+{
+    strata_facts *facts = handle ? *handle : NULL;
+    if (!facts)
+        return;
+    if (facts->env)
+        mdb_env_close(facts->env);
+    if (facts->lock >= 0)
+        close(facts->lock);
+    pthread_rwlock_destroy(&facts->growing);
+    strata__free(facts);
+    *handle = NULL;
+}

@@ -55,16 +55,45 @@ void strata__txn_abort(struct strata__txn *txn)
     end(txn);
 }
 
-/* Raises the map's limit, or takes over what another process made of it. */
-static int grow(strata_facts *facts, bool double_it)
+/* Raises the map's limit, or takes over what another process made of it.  Where that fails, LMDB
+ * has no map any more. */
+static strata_status grow(strata_facts *facts, bool double_it)
 {
     MDB_envinfo info;
+    strata_status status = STRATA_OK;
     pthread_rwlock_wrlock(&facts->growing);
-    int error = mdb_env_info(facts->env, &info);
-    if (error == 0)
+    int error = facts->unmapped ? 0 : mdb_env_info(facts->env, &info);
+    if (!facts->unmapped && error == 0) {
         error = mdb_env_set_mapsize(facts->env, double_it ? info.me_mapsize * 2 : 0);
+        facts->unmapped = error != 0;
+    }
+    if (error)
+        status = strata__store_fail(facts, error, "mapping more of the store");
     pthread_rwlock_unlock(&facts->growing);
-    return error;
+    return status;
+}
+
+/* Begins a transaction of LMDB; a map that another process made larger is taken over. */
+static strata_status begin(struct strata__txn *txn)
+{
+    strata_facts *facts = txn->facts;
+    for (;;) {
+        pthread_rwlock_rdlock(&facts->growing);
+        if (facts->unmapped) {
+            pthread_rwlock_unlock(&facts->growing);
+            return strata__fail(STRATA_E_NOMEM,
+                                "%s: there was no address space for a larger store: nothing is "
+                                "read or written until it is opened again",
+                                facts->shown);
+        }
+        int error = mdb_txn_begin(facts->env, NULL, txn->writes ? 0 : MDB_RDONLY, &txn->txn);
+        if (error == 0)
+            return STRATA_OK;
+        pthread_rwlock_unlock(&facts->growing);
+        if (error != MDB_MAP_RESIZED)
+            return strata__store_fail(facts, error, "beginning a transaction");
+        STRATA_TRY(grow(facts, false));
+    }
 }
 
 strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata__txn *out)
@@ -77,19 +106,12 @@ strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata_
                             "store is opened again",
                             facts->shown);
     }
-    pthread_rwlock_rdlock(&facts->growing);
-    int error = mdb_txn_begin(facts->env, NULL, writes ? 0 : MDB_RDONLY, &out->txn);
-    while (error == MDB_MAP_RESIZED) { /* another process raised it */
-        pthread_rwlock_unlock(&facts->growing);
-        error = grow(facts, false);
-        pthread_rwlock_rdlock(&facts->growing);
-        if (error == 0)
-            error = mdb_txn_begin(facts->env, NULL, writes ? 0 : MDB_RDONLY, &out->txn);
+    strata_status status = begin(out);
+    if (status != STRATA_OK) {
+        *out = (struct strata__txn){0};
+        return status;
     }
-    if (error) {
-        end(out);
-        return strata__store_fail(facts, error, "beginning a transaction");
-    }
+    int error = 0;
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
         error = mdb_cursor_open(out->txn, facts->tables[i], &out->cursors[i]);
     if (error) {
@@ -129,18 +151,19 @@ strata_status strata__store_change(strata_facts *facts, strata__change_fn *chang
             error = commit(&txn);
         if (status != STRATA_OK)
             return status;
-        if (error == MDB_MAP_FULL)
-            error = grow(facts, true);
-        else if (error == 0)
+        if (error == 0)
             return STRATA_OK;
+        if (error == MDB_MAP_FULL) {
+            STRATA_TRY(grow(facts, true));
+            continue;
+        }
         if (error == EIO && disk_is_full(facts))
             error = ENOSPC;
         /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY
          * of fsync after errors: Rebello et al. 2020). */
         if (error == EIO)
             atomic_store(&facts->failed, true);
-        if (error)
-            return strata__store_fail(facts, error, "writing");
+        return strata__store_fail(facts, error, "writing");
     }
 }
 

@@ -46,12 +46,18 @@ struct strata_facts {
     MDB_env *env;
     MDB_dbi tables[STRATA__TABLES];
     pthread_rwlock_t growing; /* held for reading by transactions, for writing to raise the limit */
-    atomic_bool failed;       /* the disk lost a write: nothing is written any more */
-    int lock;                 /* users.lock, or -1 */
+    bool unmapped;      /* by `growing`: a larger map was not to be had, and the old one went */
+    atomic_bool failed; /* the disk lost a write: nothing is written any more */
+    int lock;           /* users.lock, or -1 */
     uint64_t seed;
     struct strata__scope scope;
     char shown[512]; /* the path for messages */
 };
+
+/* strata_facts_open with the map's first limit, in bytes. */
+strata_status strata__store_open(strata_runtime *runtime, const char *path,
+                                 const strata_facts_options *options, size_t first_map,
+                                 strata_facts **out);
 
 /* A transaction and a cursor in each table. */
 struct strata__txn {

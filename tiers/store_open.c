@@ -33,6 +33,8 @@ void strata_facts_options_default(strata_facts_options *options)
     *options = (strata_facts_options){.size = sizeof *options};
 }
 
+/* ---- What a store says of itself ---- */
+
 /* Makes the names of new files last, and that of the folder itself. */
 static strata_status sync_names(const strata_facts *facts, const char *path)
 {
@@ -76,11 +78,109 @@ static strata_status settle(struct strata__txn *txn, void *user, int *error)
     return strata__meta_get(txn, "seed", &facts->seed);
 }
 
+/* A transaction before the store is used: another process may just have raised the map's limit. */
+static int begin_alone(strata_facts *facts, unsigned flags, MDB_txn **txn)
+{
+    int error;
+    do
+        error = mdb_txn_begin(facts->env, NULL, flags, txn);
+    while (error == MDB_MAP_RESIZED && mdb_env_set_mapsize(facts->env, 0) == 0);
+    return error;
+}
+
+/* ---- Pages ---- */
+
+/* How many pages from `first` on are free, by LMDB's table of them, which only readers may read:
+ * lists of numbers, each after its length. */
+static int count_free(strata_facts *facts, size_t first, size_t *n)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, data;
+    *n = 0;
+    int error = mdb_txn_begin(facts->env, NULL, MDB_RDONLY, &txn);
+    if (error)
+        return error;
+    error = mdb_cursor_open(txn, 0, &cursor);
+    if (error) {
+        mdb_txn_abort(txn);
+        return error;
+    }
+    while ((error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        const size_t words = data.mv_size / sizeof(size_t);
+        for (size_t i = 1; i < words; i++) {
+            size_t page;
+            memcpy(&page, (const char *)data.mv_data + i * sizeof page, sizeof page);
+            *n += page >= first;
+        }
+    }
+    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return error == MDB_NOTFOUND ? 0 : error;
+}
+
+/* The size of a page, how many the store has, and the bytes of its file, *fd. */
+static int measure(const strata_facts *facts, int *fd, size_t *page, size_t *pages, size_t *bytes)
+{
+    MDB_envinfo info;
+    MDB_stat about;
+    struct stat file;
+    int error = mdb_env_get_fd(facts->env, fd);
+    if (error == 0)
+        error = mdb_env_info(facts->env, &info);
+    if (error == 0)
+        error = mdb_env_stat(facts->env, &about);
+    if (error == 0 && fstat(*fd, &file) != 0)
+        error = errno;
+    if (error)
+        return error;
+    *page = about.ms_psize;
+    *pages = info.me_last_pgno + 1;
+    *bytes = (size_t)file.st_size;
+    return 0;
+}
+
+/* Whether the file has all pages that are in use: those after its end would end the process.  Free
+ * ones may never have been written; where some are missing, the file is made so long, as the table
+ * of free pages may lie there too. */
+static strata_status check_length(strata_facts *facts)
+{
+    size_t page, pages, bytes, n_free = 0;
+    int fd;
+    MDB_txn *txn = NULL;
+    int error = measure(facts, &fd, &page, &pages, &bytes);
+    if (error == 0 && bytes / page >= pages)
+        return STRATA_OK;
+    if (error == 0) /* nobody writes meanwhile */
+        error = begin_alone(facts, 0, &txn);
+    if (error == 0)
+        error = measure(facts, &fd, &page, &pages, &bytes);
+    const size_t there = error ? 0 : bytes / page;
+    bool cut = false;
+    if (error == 0 && there < pages) {
+        error =
+            ftruncate(fd, (off_t)(pages * page)) != 0 ? errno : count_free(facts, there, &n_free);
+        cut = error == MDB_CORRUPTED || (error == 0 && n_free != pages - there);
+        if ((cut || error) && ftruncate(fd, (off_t)bytes) != 0 && error == 0)
+            error = errno;
+    }
+    if (txn)
+        mdb_txn_abort(txn);
+    if (cut)
+        return strata__fail(STRATA_E_FORMAT, "%s: data.mdb has %zu pages, expected %zu: it was cut",
+                            facts->shown, there, pages);
+    return error ? strata__store_fail(facts, error, "opening the store") : STRATA_OK;
+}
+
+/* ---- Tables ---- */
+
 /* The tables, made where they are not. */
 static int open_tables(strata_facts *facts, bool *is_new)
 {
     MDB_txn *txn = NULL;
-    int error = mdb_txn_begin(facts->env, NULL, MDB_RDONLY, &txn);
+    MDB_dbi all;
+    MDB_stat about;
+    int error = begin_alone(facts, MDB_RDONLY, &txn);
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
         error = mdb_dbi_open(txn, tables[i].name, tables[i].flags, &facts->tables[i]);
     *is_new = error == MDB_NOTFOUND;
@@ -90,9 +190,15 @@ static int open_tables(strata_facts *facts, bool *is_new)
         mdb_txn_abort(txn);
     if (!*is_new)
         return error;
-    error = mdb_txn_begin(facts->env, NULL, 0, &txn);
+    error = begin_alone(facts, 0, &txn);
     if (error)
         return error;
+    /* Tables of somebody else? */
+    error = mdb_dbi_open(txn, NULL, 0, &all);
+    if (error == 0)
+        error = mdb_stat(txn, all, &about);
+    if (error == 0 && about.ms_entries > 0)
+        error = MDB_INCOMPATIBLE;
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
         error = mdb_dbi_open(txn, tables[i].name, tables[i].flags | MDB_CREATE, &facts->tables[i]);
     if (error == 0)
@@ -101,7 +207,7 @@ static int open_tables(strata_facts *facts, bool *is_new)
     return error;
 }
 
-static strata_status open_env(strata_facts *facts, const char *path)
+static strata_status open_env(strata_facts *facts, const char *path, size_t map)
 {
     struct stat data;
     char file[4096];
@@ -110,7 +216,6 @@ static strata_status open_env(strata_facts *facts, const char *path)
     int n = snprintf(file, sizeof file, "%s/data.mdb", path), dead;
     if (n < 0 || (size_t)n >= sizeof file)
         return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
-    size_t map = FIRST_MAP;
     if (stat(file, &data) == 0)
         while (map / 2 < (size_t)data.st_size)
             map *= 2;
@@ -123,8 +228,10 @@ static strata_status open_env(strata_facts *facts, const char *path)
         error = mdb_env_open(facts->env, path, MDB_NOTLS, 0644);
     if (error == 0)
         error = mdb_reader_check(facts->env, &dead);
-    if (error == 0)
-        error = open_tables(facts, &is_new);
+    if (error)
+        return strata__store_fail(facts, error, "opening the store");
+    STRATA_TRY(check_length(facts));
+    error = open_tables(facts, &is_new);
     if (error == MDB_INCOMPATIBLE || error == MDB_DBS_FULL)
         error = MDB_INVALID;
     if (error)
@@ -197,7 +304,7 @@ static strata_status reserve_lock_file(const strata_facts *facts, const char *pa
 }
 
 /* Opens the store; what it makes of a new one goes where that fails. */
-static strata_status open_store(strata_facts *facts, const char *path)
+static strata_status open_store(strata_facts *facts, const char *path, size_t first_map)
 {
     struct stat data;
     char file[4096];
@@ -206,7 +313,7 @@ static strata_status open_store(strata_facts *facts, const char *path)
     const bool is_new = stat(file, &data) != 0 && errno == ENOENT;
     strata_status status = reserve_lock_file(facts, path);
     if (status == STRATA_OK)
-        status = open_env(facts, path);
+        status = open_env(facts, path, first_map);
     if (status != STRATA_OK && is_new) {
         if (facts->env)
             mdb_env_close(facts->env);
@@ -243,8 +350,9 @@ static bool init_lock(pthread_rwlock_t *lock)
     return done;
 }
 
-strata_status strata_facts_open(strata_runtime *runtime, const char *path,
-                                const strata_facts_options *options, strata_facts **out)
+strata_status strata__store_open(strata_runtime *runtime, const char *path,
+                                 const strata_facts_options *options, size_t first_map,
+                                 strata_facts **out)
 {
     *out = NULL;
     if (options && options->size != sizeof *options)
@@ -269,12 +377,18 @@ strata_status strata_facts_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK)
         status = make_folder(path, facts->shown, options && options->must_exist);
     if (status == STRATA_OK)
-        status = open_store(facts, path);
+        status = open_store(facts, path, first_map);
     if (status != STRATA_OK)
         strata_facts_close(&facts);
     strata__scope_set(before);
     *out = facts;
     return status;
+}
+
+strata_status strata_facts_open(strata_runtime *runtime, const char *path,
+                                const strata_facts_options *options, strata_facts **out)
+{
+    return strata__store_open(runtime, path, options, FIRST_MAP, out);
 }
 
 void strata_facts_close(strata_facts **handle)

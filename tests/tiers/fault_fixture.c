@@ -4,11 +4,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,7 +23,9 @@ const struct change_script fault_script = {7, scratch};
 int fault_set_up(void **state)
 {
     (void)state;
-    strcpy(fault_folder, "/tmp/strata-facts-XXXXXX");
+    /* In memory where that is: the tests make thousands of commits. */
+    snprintf(fault_folder, sizeof fault_folder, "%s/strata-facts-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(fault_folder))
         return 1;
     snprintf(fault_store, sizeof fault_store, "%s/store", fault_folder);
@@ -85,6 +90,28 @@ void fault_refused(strata_status status, strata_status wanted, const char *text)
     if (status != wanted || !strstr(strata_last_error(), text))
         fail_msg("status %d, expected %d with \"%s\": %s", status, wanted, text,
                  strata_last_error());
+}
+
+void fault_in_child(int (*run)(void *user), void *user)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(run(user));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == FAULT_NO_DISK) {
+        print_message("no file system can be mounted here\n");
+        skip();
+    }
+    if (status != 0)
+        fail_msg("the process ended with status %#x", (unsigned)status);
+}
+
+bool fault_mount(const char *size)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", fault_folder, "tmpfs", 0, size) == 0;
 }
 
 unsigned fault_descriptors(void)

@@ -24,6 +24,13 @@ void fault_expect_open(strata_facts *facts, unsigned n);
 /* The call failed with `wanted`, and its message has the text. */
 void fault_refused(strata_status status, strata_status wanted, const char *text);
 
+/* Runs a function in a process of its own, which must return 0 there; FAULT_NO_DISK skips the test.
+ * fault_mount puts a file system of `size` ("size=1m"), which only that process sees, in place of
+ * the test's folder; false: that is not permitted. */
+#define FAULT_NO_DISK 77
+void fault_in_child(int (*run)(void *user), void *user);
+bool fault_mount(const char *size);
+
 /* Descriptors of this process that are open. */
 unsigned fault_descriptors(void);
 

@@ -30,3 +30,7 @@ function(facts_test name)
 endfunction()
 
 facts_test(test_facts_faults test_facts_faults.c)
+facts_test(test_facts_growth test_facts_growth.c)
+facts_test(test_facts_shared test_facts_shared.c)
+target_compile_definitions(test_facts_shared PRIVATE FACTS_WRITER="$<TARGET_FILE:facts_writer>")
+add_dependencies(test_facts_shared facts_writer)

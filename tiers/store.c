@@ -131,8 +131,7 @@ static int commit(struct strata__txn *txn)
     return error;
 }
 
-/* LMDB says EIO where a write was cut short. */
-static bool disk_is_full(const strata_facts *facts)
+bool strata__store_is_full(const strata_facts *facts)
 {
     struct statvfs disk;
     return fstatvfs(facts->lock, &disk) == 0 && disk.f_bavail == 0;
@@ -157,7 +156,7 @@ strata_status strata__store_change(strata_facts *facts, strata__change_fn *chang
             STRATA_TRY(grow(facts, true));
             continue;
         }
-        if (error == EIO && disk_is_full(facts))
+        if (error == EIO && strata__store_is_full(facts))
             error = ENOSPC;
         /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY
          * of fsync after errors: Rebello et al. 2020). */

@@ -37,6 +37,15 @@ enum strata__table {
     STRATA__TABLES
 };
 
+/* How LMDB knows them. */
+struct strata__table_form {
+    const char *name;
+    unsigned flags;
+};
+extern const struct strata__table_form strata__table_forms[STRATA__TABLES];
+
+#define STRATA__LAYOUT 1 /* of these tables */
+
 typedef uint32_t strata__id; /* 0: no term */
 
 /* Ids of predicates that give names, in the order in which names are preferred. */
@@ -58,6 +67,16 @@ struct strata_facts {
 strata_status strata__store_open(strata_runtime *runtime, const char *path,
                                  const strata_facts_options *options, size_t first_map,
                                  strata_facts **out);
+
+/* Makes the file data.mdb of an empty store in a folder: under another name at first, so that it is
+ * whole wherever this ends.  One process at a time. */
+strata_status strata__store_make(const strata_facts *facts, const char *path, size_t map);
+
+/* Makes the names of files in the store's folder last, and that of the folder. */
+strata_status strata__store_sync_names(const strata_facts *facts, const char *path);
+
+/* Whether EIO may mean a full disk: LMDB says so where a write was cut short. */
+bool strata__store_is_full(const strata_facts *facts);
 
 /* A transaction and a cursor in each table. */
 struct strata__txn {

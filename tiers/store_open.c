@@ -1,9 +1,8 @@
-/* Opening a store of facts, and making one (store.h). */
+/* Opening a store of facts (store.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,71 +10,12 @@
 #include "runtime.h"
 #include "store.h"
 
-#define LAYOUT 1
 #define FIRST_MAP ((size_t)1 << 30)
 #define LOCK_BYTES 8192
-
-static const struct {
-    const char *name;
-    unsigned flags;
-} tables[STRATA__TABLES] = {
-    [STRATA__META] = {"meta", 0},
-    [STRATA__TERMS] = {"terms", MDB_INTEGERKEY},
-    [STRATA__IDS] = {"ids", MDB_INTEGERKEY},
-    [STRATA__VALUES] = {"values", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__SPO] = {"spo", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__POS] = {"pos", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__OSP] = {"osp", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-};
 
 void strata_facts_options_default(strata_facts_options *options)
 {
     *options = (strata_facts_options){.size = sizeof *options};
-}
-
-/* ---- What a store says of itself ---- */
-
-/* Makes the names of new files last, and that of the folder itself. */
-static strata_status sync_names(const strata_facts *facts, const char *path)
-{
-    static const char *const folders[] = {".", ".."};
-    strata_status status = STRATA_OK;
-    int store = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; i < 2 && status == STRATA_OK; i++) {
-        int folder = store < 0 ? -1 : openat(store, folders[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        /* Some file systems know no sync of folders. */
-        if (folder < 0 || (fsync(folder) != 0 && errno != EINVAL))
-            status = strata__fail_errno(STRATA_E_IO, errno, "%s: syncing the folder", facts->shown);
-        if (folder >= 0)
-            close(folder);
-    }
-    if (store >= 0)
-        close(store);
-    return status;
-}
-
-/* Reads what the store in the folder `user` says of itself, or writes it into a new one. */
-static strata_status settle(struct strata__txn *txn, void *user, int *error)
-{
-    strata_facts *facts = txn->facts;
-    uint64_t layout, seed = 0;
-    STRATA_TRY(strata__meta_get(txn, "layout", &layout));
-    if (layout != 0 && layout != LAYOUT)
-        return strata__fail(STRATA_E_FORMAT,
-                            "%s: layout %llu of the store, expected %d: it was made by another "
-                            "version of strata; export it with that one and import it again",
-                            facts->shown, (unsigned long long)layout, LAYOUT);
-    if (layout == 0) {
-        STRATA_TRY(sync_names(facts, user));
-        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-            return strata__fail_errno(STRATA_E_IO, errno, "getrandom");
-        *error = strata__meta_put(txn, "seed", seed | 1);
-        if (*error == 0)
-            *error = strata__meta_put(txn, "layout", LAYOUT);
-        if (*error)
-            return STRATA_OK;
-    }
-    return strata__meta_get(txn, "seed", &facts->seed);
 }
 
 /* A transaction before the store is used: another process may just have raised the map's limit. */
@@ -174,52 +114,44 @@ static strata_status check_length(strata_facts *facts)
 
 /* ---- Tables ---- */
 
-/* The tables, made where they are not. */
-static int open_tables(strata_facts *facts, bool *is_new)
+static int open_tables(strata_facts *facts)
 {
     MDB_txn *txn = NULL;
-    MDB_dbi all;
-    MDB_stat about;
     int error = begin_alone(facts, MDB_RDONLY, &txn);
-    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
-        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags, &facts->tables[i]);
-    *is_new = error == MDB_NOTFOUND;
-    if (txn && error == 0)
-        error = mdb_txn_commit(txn); /* keeps the handles */
-    else if (txn)
-        mdb_txn_abort(txn);
-    if (!*is_new)
-        return error;
-    error = begin_alone(facts, 0, &txn);
     if (error)
         return error;
-    /* Tables of somebody else? */
-    error = mdb_dbi_open(txn, NULL, 0, &all);
-    if (error == 0)
-        error = mdb_stat(txn, all, &about);
-    if (error == 0 && about.ms_entries > 0)
-        error = MDB_INCOMPATIBLE;
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
-        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags | MDB_CREATE, &facts->tables[i]);
+        error = mdb_dbi_open(txn, strata__table_forms[i].name, strata__table_forms[i].flags,
+                             &facts->tables[i]);
     if (error == 0)
-        return mdb_txn_commit(txn);
+        return mdb_txn_commit(txn); /* keeps the handles */
     mdb_txn_abort(txn);
-    return error;
+    /* Somebody else's tables. */
+    return error == MDB_NOTFOUND || error == MDB_INCOMPATIBLE || error == MDB_DBS_FULL ? MDB_INVALID
+                                                                                       : error;
+}
+
+/* Reads what the store says of itself. */
+static strata_status read_meta(strata_facts *facts)
+{
+    struct strata__txn txn;
+    uint64_t layout = 0;
+    STRATA_TRY(strata__txn_begin(facts, false, &txn));
+    strata_status status = strata__meta_get(&txn, "layout", &layout);
+    if (status == STRATA_OK)
+        status = strata__meta_get(&txn, "seed", &facts->seed);
+    strata__txn_abort(&txn);
+    if (status == STRATA_OK && layout != STRATA__LAYOUT)
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: layout %llu of the store, expected %d: it was made by another "
+                            "version of strata; export it with that one and import it again",
+                            facts->shown, (unsigned long long)layout, STRATA__LAYOUT);
+    return status;
 }
 
 static strata_status open_env(strata_facts *facts, const char *path, size_t map)
 {
-    struct stat data;
-    char file[4096];
-    void *folder = (void *)(uintptr_t)path;
-    bool is_new = false;
-    int n = snprintf(file, sizeof file, "%s/data.mdb", path), dead;
-    if (n < 0 || (size_t)n >= sizeof file)
-        return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
-    if (stat(file, &data) == 0)
-        while (map / 2 < (size_t)data.st_size)
-            map *= 2;
-    int error = mdb_env_create(&facts->env);
+    int dead, error = mdb_env_create(&facts->env);
     if (error == 0)
         error = mdb_env_set_maxdbs(facts->env, STRATA__TABLES);
     if (error == 0)
@@ -231,30 +163,15 @@ static strata_status open_env(strata_facts *facts, const char *path, size_t map)
     if (error)
         return strata__store_fail(facts, error, "opening the store");
     STRATA_TRY(check_length(facts));
-    error = open_tables(facts, &is_new);
-    if (error == MDB_INCOMPATIBLE || error == MDB_DBS_FULL)
-        error = MDB_INVALID;
-    if (error)
-        return strata__store_fail(facts, error, "opening the store");
-    if (is_new)
-        return strata__store_change(facts, settle, folder);
-    struct strata__txn txn;
-    STRATA_TRY(strata__txn_begin(facts, false, &txn));
-    uint64_t layout = 0;
-    strata_status status = strata__meta_get(&txn, "layout", &layout);
-    if (status == STRATA_OK && layout != 0)
-        status = settle(&txn, folder, &error);
-    strata__txn_abort(&txn);
-    /* Its maker died between two transactions. */
-    if (status == STRATA_OK && layout == 0)
-        status = strata__store_change(facts, settle, folder);
-    return status;
+    error = open_tables(facts);
+    return error ? strata__store_fail(facts, error, "opening the store") : read_meta(facts);
 }
 
 /* LMDB must not open a store twice in one process (closing one drops the locks of the other): a
  * lock on the byte of the process' number in a file of our own is refused to a second one, as it
  * belongs to the descriptor (fcntl(2), open file description locks), and goes with the process.
- * Byte 0 is for opening: one process at a time. */
+ * Byte 0 is for opening: one process at a time.  The file is empty until the names of all files are
+ * known to last. */
 static strata_status lock_for_process(strata_facts *facts, const char *path)
 {
     char file[4096];
@@ -303,23 +220,37 @@ static strata_status reserve_lock_file(const strata_facts *facts, const char *pa
     return error ? strata__store_fail(facts, error, "lock.mdb") : STRATA_OK;
 }
 
-/* Opens the store; what it makes of a new one goes where that fails. */
+/* Makes the store where there is none, and opens it; nobody else does meanwhile. */
+static strata_status open_files(strata_facts *facts, const char *path, size_t map)
+{
+    struct stat data, lock;
+    char file[4096];
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    if (stat(file, &data) != 0) {
+        data.st_size = 0;
+        if (errno != ENOENT)
+            return strata__fail_errno(STRATA_E_IO, errno, "%s: data.mdb", facts->shown);
+    }
+    if (data.st_size == 0)
+        STRATA_TRY(strata__store_make(facts, path, map));
+    if (fstat(facts->lock, &lock) != 0)
+        return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock", facts->shown);
+    if (lock.st_size == 0) {
+        STRATA_TRY(strata__store_sync_names(facts, path));
+        /* Without this byte, the next one syncs again. */
+        ssize_t written = pwrite(facts->lock, "\n", 1, 0);
+        (void)written;
+    }
+    STRATA_TRY(reserve_lock_file(facts, path));
+    while (map / 2 < (size_t)data.st_size)
+        map *= 2;
+    return open_env(facts, path, map);
+}
+
 static strata_status open_store(strata_facts *facts, const char *path, size_t first_map)
 {
-    struct stat data;
-    char file[4096];
     STRATA_TRY(lock_for_process(facts, path));
-    snprintf(file, sizeof file, "%s/data.mdb", path);
-    const bool is_new = stat(file, &data) != 0 && errno == ENOENT;
-    strata_status status = reserve_lock_file(facts, path);
-    if (status == STRATA_OK)
-        status = open_env(facts, path, first_map);
-    if (status != STRATA_OK && is_new) {
-        if (facts->env)
-            mdb_env_close(facts->env);
-        facts->env = NULL;
-        unlink(file);
-    }
+    strata_status status = open_files(facts, path, first_map);
     unlock_opening(facts);
     return status;
 }

@@ -13,7 +13,8 @@
 static struct {
     FILE *out;
     bool unsafe;
-    char data[PATH_MAX + 16], folder[PATH_MAX], above[PATH_MAX];
+    char data[PATH_MAX + 16], made[PATH_MAX + 16]; /* the file, and its name at first */
+    char folder[PATH_MAX], above[PATH_MAX];
 } log_;
 
 static void put(enum disk_log_kind kind, uint64_t offset, const struct iovec *parts, int n)
@@ -57,7 +58,7 @@ static int on_call(void *user, const struct disk_event *event)
     }
     if (event->descriptor < 0 || !disk_name(event->descriptor, name, sizeof name))
         return 0;
-    if (strcmp(name, log_.data) == 0)
+    if (strcmp(name, log_.data) == 0 || strcmp(name, log_.made) == 0)
         return on_data(event);
     if (event->call == DISK_SYNC && strcmp(name, log_.folder) == 0)
         put(LOG_FOLDER_SYNC, 0, NULL, 0);
@@ -78,6 +79,7 @@ bool disk_log_start(const char *log, const char *store, bool unsafe)
         return false;
     snprintf(log_.folder, sizeof log_.folder, "%.2000s/%.2000s", log_.above, slash + 1);
     snprintf(log_.data, sizeof log_.data, "%s/data.mdb", log_.folder);
+    snprintf(log_.made, sizeof log_.made, "%s/data.new", log_.folder);
     log_.unsafe = unsafe;
     log_.out = fopen(log, "wbe");
     if (log_.out)

@@ -33,7 +33,7 @@ struct harness {
         *image_bytes; /* [FILE_MOST]: what is synced, and what is written */
     size_t disk_size, cache_size;
     bool dirty[PAGES_MOST]; /* pages in which they differ */
-    long acknowledged;      /* changes; -1: the store is not open yet */
+    long acknowledged;      /* changes; -1: there is no store yet */
     bool folders[2];        /* are synced */
     unsigned writes, synced_writes, images, bad;
 };
@@ -123,8 +123,9 @@ static bool replay(struct harness *h, const struct disk_log_record *record,
     case LOG_SYNC:
         sync_all(h);
         return true;
-    case LOG_FOLDER_SYNC:
+    case LOG_FOLDER_SYNC: /* the file has its name, and must be whole */
         h->folders[record->offset] = true;
+        h->acknowledged = h->acknowledged < 0 ? 0 : h->acknowledged;
         return true;
     case LOG_ACKNOWLEDGED:
         h->acknowledged = (long)record->offset;
@@ -157,7 +158,7 @@ static size_t build_image(struct harness *h)
 
 static void remove_store(const char *store)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb", "users.lock"};
+    static const char *const names[] = {"data.mdb", "data.new", "lock.mdb", "users.lock"};
     char file[4096];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(file, sizeof file, "%s/%s", store, names[i]);

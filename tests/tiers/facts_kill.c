@@ -15,7 +15,7 @@
 #include "change_script.h"
 
 /* A store is left for a new one after so many kills or changes. */
-#define KILLS_A_STORE 50
+#define KILLS_A_STORE 25
 #define CHANGES_A_STORE 1500
 #define MOMENT_MOST_US 10000
 
@@ -76,12 +76,14 @@ static bool run_and_kill(struct harness *h)
     int from, state;
     uint32_t n;
     h->random = change_random(h->random);
-    const long us = 1000 + (long)(h->random % (MOMENT_MOST_US - 1000));
+    /* A new store is killed while it is made, others now and then while they are opened. */
+    const bool making = !h->keep && h->n == 0, opening = (h->random >> 32) % 4 == 0;
+    const long us =
+        (making ? 0 : 1000) + (long)(h->random % (MOMENT_MOST_US - 1000)) / (making ? 3 : 1);
     pid_t child = start(h, &from);
     if (child < 0)
         return false;
-    /* Now and then while it starts. */
-    if ((h->random >> 32) % 4 && read_number(from, &n) == sizeof n)
+    if (!making && !opening && read_number(from, &n) == sizeof n)
         h->n = n;
     nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
     kill(child, SIGKILL);
@@ -138,7 +140,7 @@ static bool step(struct harness *h)
 
 static void remove_store(const struct harness *h)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb", "users.lock"};
+    static const char *const names[] = {"data.mdb", "data.new", "lock.mdb", "users.lock"};
     char file[4096];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(file, sizeof file, "%s/%s", h->store, names[i]);

@@ -36,7 +36,7 @@ int fault_set_up(void **state)
 void fault_remove_store(void)
 {
     char file[128];
-    static const char *const names[] = {"data.mdb", "lock.mdb", "users.lock"};
+    static const char *const names[] = {"data.mdb", "data.new", "lock.mdb", "users.lock"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(file, sizeof file, "%s/%s", fault_store, names[i]);
         unlink(file);

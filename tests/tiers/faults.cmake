@@ -10,17 +10,13 @@ endfunction()
 facts_program(facts_writer facts_writer.c change_script.c disk_log.c disk_calls.c)
 facts_program(facts_kill facts_kill.c change_script.c)
 facts_program(facts_images facts_images.c change_script.c)
-# Slices of what `tools/soak` runs for long, and that planted faults are found.  Syncs cost nothing
-# in memory, and no test needs them: a killed process leaves the page cache.
-set(facts_folder ${CMAKE_CURRENT_BINARY_DIR}/faults)
-if(IS_DIRECTORY /dev/shm)
-  set(facts_folder /dev/shm/strata-tests)
-endif()
+
+# Slices of what `tools/soak` runs for long; it also demands that planted faults are found.
 foreach(name kill images)
-  add_test(NAME test_facts_${name} COMMAND facts_${name} $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
+  add_test(NAME test_facts_${name} COMMAND ${PROJECT_SOURCE_DIR}/tools/soak -b ${PROJECT_BINARY_DIR} -n 150
+                                           facts-${name})
+  set_tests_properties(test_facts_${name} PROPERTIES TIMEOUT 300)
 endforeach()
-add_test(NAME test_facts_kill_planted COMMAND facts_kill -e $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
-add_test(NAME test_facts_images_planted COMMAND facts_images -u $<TARGET_FILE:facts_writer> ${facts_folder} 150 1)
 
 # facts_test(NAME SOURCE...): a strata_fault_test whose calls on files of shared libraries can fail too.
 function(facts_test name)
@@ -29,7 +25,10 @@ function(facts_test name)
   target_link_options(${name} PRIVATE ${STRATA_FAULT_OPTIONS})
 endfunction()
 
-facts_test(test_facts_faults test_facts_faults.c)
+facts_test(test_facts_faults test_facts_faults.c library_memory.c)
+if(STRATA_SANITIZE) # they have allocations in their own hands
+  target_compile_definitions(test_facts_faults PRIVATE SANITIZED)
+endif()
 facts_test(test_facts_growth test_facts_growth.c)
 facts_test(test_facts_shared test_facts_shared.c)
 target_compile_definitions(test_facts_shared PRIVATE FACTS_WRITER="$<TARGET_FILE:facts_writer>")

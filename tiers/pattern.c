@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "predicate_names.h"
 #include "rdf_read.h"
 
 #define NAMES STRATA__NAME_PREDICATES
@@ -88,6 +89,18 @@ done:
     return status;
 }
 
+/* Predicates in whose IRIs the name is. */
+static strata_status add_iri_names(struct finding *f, const char *text)
+{
+    struct strata__bytes ids = {0};
+    strata_status status = strata__predicate_names_find(f->txn, text, strlen(text), &ids);
+    const strata__id *id = (const void *)ids.data;
+    for (size_t i = 0; i < ids.size / sizeof *id && status == STRATA_OK; i++)
+        status = add(f, id[i], NAMES);
+    strata__bytes_free(&ids);
+    return status;
+}
+
 /* The very term, when the store has it. */
 static strata_status add_term(struct finding *f, const char *bytes, size_t size)
 {
@@ -161,19 +174,23 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
     const bool object = !strcmp(place, "object");
     STRATA_TRY_DONE(strata__store_names(txn, f.names));
     if (*text == '<' || *text == '"' || !strncmp(text, "_:", 2)) {
-        if (strata__rdf_read_term(text, strlen(text), &bytes) == STRATA_E_INVALID) {
+        status = strata__rdf_read_term(text, strlen(text), &bytes);
+        if (status == STRATA_E_INVALID) {
             char shown[200], reason[200];
             snprintf(reason, sizeof reason, "%s", strata_last_error());
             STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "%s '%s': %s", place,
                                          strata__escape(shown, sizeof shown, text, strlen(text)),
                                          reason));
         }
+        STRATA_TRY_DONE(status);
         STRATA_TRY_DONE(add_literal(&f, &bytes));
     } else {
         STRATA_TRY_DONE(strata__bytes_append(&bytes, "I", 1));
         STRATA_TRY_DONE(strata__bytes_append(&bytes, text, strlen(text)));
         STRATA_TRY_DONE(add_term(&f, bytes.data, bytes.size));
         STRATA_TRY_DONE(add_name(&f, text, object));
+        if (!strcmp(place, "predicate"))
+            STRATA_TRY_DONE(add_iri_names(&f, text));
     }
     STRATA_TRY_DONE(settle(&f, out));
 done:

@@ -1,42 +1,12 @@
-/* A store of facts, its transactions and tables (store.h). */
+/* Transactions and tables of a store of facts (store.h). */
 #include "store.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/statvfs.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-#include "memory.h"
-#include "runtime.h"
-#include "tier1_link.h"
-
-#define LAYOUT 1
-#define FIRST_MAP ((size_t)1 << 30)
-
-static const struct {
-    const char *name;
-    unsigned flags;
-} tables[STRATA__TABLES] = {
-    [STRATA__META] = {"meta", 0},
-    [STRATA__TERMS] = {"terms", MDB_INTEGERKEY},
-    [STRATA__IDS] = {"ids", MDB_INTEGERKEY},
-    [STRATA__VALUES] = {"values", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__SPO] = {"spo", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__POS] = {"pos", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__OSP] = {"osp", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__GRAMS] = {"grams", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-};
-
-void strata_facts_options_default(strata_facts_options *options)
-{
-    *options = (strata_facts_options){.size = sizeof *options};
-}
 
 /* ---- Errors ---- */
 
@@ -54,6 +24,11 @@ strata_status strata__store_fail(const strata_facts *facts, int error, const cha
         return strata__fail(STRATA_E_FORMAT,
                             "%s: %s: the store is damaged, or no store of facts (%s)", facts->shown,
                             what, mdb_strerror(error));
+    if (error == MDB_PANIC)
+        return strata__fail(STRATA_E_IO,
+                            "%s: %s: a write to the disk failed before: nothing is read or written "
+                            "until the store is opened again",
+                            facts->shown, what);
     if (error == MDB_READERS_FULL)
         return strata__fail(STRATA_E_BUSY, "%s: %s: 126 readers use the store already",
                             facts->shown, what);
@@ -80,16 +55,45 @@ void strata__txn_abort(struct strata__txn *txn)
     end(txn);
 }
 
-/* Raises the map's limit, or takes over what another process made of it. */
-static int grow(strata_facts *facts, bool double_it)
+/* Raises the map's limit, or takes over what another process made of it.  Where that fails, LMDB
+ * has no map any more. */
+static strata_status grow(strata_facts *facts, bool double_it)
 {
     MDB_envinfo info;
+    strata_status status = STRATA_OK;
     pthread_rwlock_wrlock(&facts->growing);
-    int error = mdb_env_info(facts->env, &info);
-    if (error == 0)
+    int error = facts->unmapped ? 0 : mdb_env_info(facts->env, &info);
+    if (!facts->unmapped && error == 0) {
         error = mdb_env_set_mapsize(facts->env, double_it ? info.me_mapsize * 2 : 0);
+        facts->unmapped = error != 0;
+    }
+    if (error)
+        status = strata__store_fail(facts, error, "mapping more of the store");
     pthread_rwlock_unlock(&facts->growing);
-    return error;
+    return status;
+}
+
+/* Begins a transaction of LMDB; a map that another process made larger is taken over. */
+static strata_status begin(struct strata__txn *txn)
+{
+    strata_facts *facts = txn->facts;
+    for (;;) {
+        pthread_rwlock_rdlock(&facts->growing);
+        if (facts->unmapped) {
+            pthread_rwlock_unlock(&facts->growing);
+            return strata__fail(STRATA_E_NOMEM,
+                                "%s: there was no address space for a larger store: nothing is "
+                                "read or written until it is opened again",
+                                facts->shown);
+        }
+        int error = mdb_txn_begin(facts->env, NULL, txn->writes ? 0 : MDB_RDONLY, &txn->txn);
+        if (error == 0)
+            return STRATA_OK;
+        pthread_rwlock_unlock(&facts->growing);
+        if (error != MDB_MAP_RESIZED)
+            return strata__store_fail(facts, error, "beginning a transaction");
+        STRATA_TRY(grow(facts, false));
+    }
 }
 
 strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata__txn *out)
@@ -102,19 +106,12 @@ strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata_
                             "store is opened again",
                             facts->shown);
     }
-    pthread_rwlock_rdlock(&facts->growing);
-    int error = mdb_txn_begin(facts->env, NULL, writes ? 0 : MDB_RDONLY, &out->txn);
-    while (error == MDB_MAP_RESIZED) { /* another process raised it */
-        pthread_rwlock_unlock(&facts->growing);
-        error = grow(facts, false);
-        pthread_rwlock_rdlock(&facts->growing);
-        if (error == 0)
-            error = mdb_txn_begin(facts->env, NULL, writes ? 0 : MDB_RDONLY, &out->txn);
+    strata_status status = begin(out);
+    if (status != STRATA_OK) {
+        *out = (struct strata__txn){0};
+        return status;
     }
-    if (error) {
-        end(out);
-        return strata__store_fail(facts, error, "beginning a transaction");
-    }
+    int error = 0;
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
         error = mdb_cursor_open(out->txn, facts->tables[i], &out->cursors[i]);
     if (error) {
@@ -130,12 +127,14 @@ static int commit(struct strata__txn *txn)
     for (int i = 0; i < STRATA__TABLES; i++)
         mdb_cursor_close(txn->cursors[i]);
     int error = mdb_txn_commit(txn->txn);
-    /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY of
-     * fsync after errors: Rebello et al. 2020). */
-    if (error == EIO)
-        atomic_store(&txn->facts->failed, true);
     end(txn);
     return error;
+}
+
+bool strata__store_is_full(const strata_facts *facts)
+{
+    struct statvfs disk;
+    return fstatvfs(facts->lock, &disk) == 0 && disk.f_bavail == 0;
 }
 
 strata_status strata__store_change(strata_facts *facts, strata__change_fn *change, void *user)
@@ -151,211 +150,20 @@ strata_status strata__store_change(strata_facts *facts, strata__change_fn *chang
             error = commit(&txn);
         if (status != STRATA_OK)
             return status;
-        if (error == MDB_MAP_FULL)
-            error = grow(facts, true);
-        else if (error == 0)
+        if (error == 0)
             return STRATA_OK;
-        if (error)
-            return strata__store_fail(facts, error, "writing");
-    }
-}
-
-/* ---- Opening ---- */
-
-/* Reads what the store says of itself, or writes it into a new one. */
-static strata_status settle(struct strata__txn *txn, void *user, int *error)
-{
-    strata_facts *facts = txn->facts;
-    uint64_t layout, seed = 0;
-    (void)user;
-    STRATA_TRY(strata__meta_get(txn, "layout", &layout));
-    if (layout != 0 && layout != LAYOUT)
-        return strata__fail(STRATA_E_FORMAT,
-                            "%s: layout %llu of the store, expected %d: it was made by another "
-                            "version of strata; export it with that one and import it again",
-                            facts->shown, (unsigned long long)layout, LAYOUT);
-    if (layout == 0) {
-        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-            return strata__fail_errno(STRATA_E_IO, errno, "getrandom");
-        *error = strata__meta_put(txn, "seed", seed | 1);
-        if (*error == 0)
-            *error = strata__meta_put(txn, "layout", LAYOUT);
-        if (*error)
-            return STRATA_OK;
-    }
-    return strata__meta_get(txn, "seed", &facts->seed);
-}
-
-/* The tables, made where they are not. */
-static int open_tables(strata_facts *facts, bool *is_new)
-{
-    MDB_txn *txn = NULL;
-    int error = mdb_txn_begin(facts->env, NULL, MDB_RDONLY, &txn);
-    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
-        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags, &facts->tables[i]);
-    *is_new = error == MDB_NOTFOUND;
-    if (txn && error == 0)
-        error = mdb_txn_commit(txn); /* keeps the handles */
-    else if (txn)
-        mdb_txn_abort(txn);
-    if (!*is_new)
-        return error;
-    error = mdb_txn_begin(facts->env, NULL, 0, &txn);
-    if (error)
-        return error;
-    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
-        error = mdb_dbi_open(txn, tables[i].name, tables[i].flags | MDB_CREATE, &facts->tables[i]);
-    if (error == 0)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
-    return error;
-}
-
-static strata_status open_env(strata_facts *facts, const char *path)
-{
-    struct stat data;
-    char file[4096];
-    bool is_new = false;
-    int n = snprintf(file, sizeof file, "%s/data.mdb", path), dead;
-    if (n < 0 || (size_t)n >= sizeof file)
-        return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
-    size_t map = FIRST_MAP;
-    if (stat(file, &data) == 0)
-        while (map / 2 < (size_t)data.st_size)
-            map *= 2;
-    int error = mdb_env_create(&facts->env);
-    if (error == 0)
-        error = mdb_env_set_maxdbs(facts->env, STRATA__TABLES);
-    if (error == 0)
-        error = mdb_env_set_mapsize(facts->env, map);
-    if (error == 0)
-        error = mdb_env_open(facts->env, path, MDB_NOTLS, 0644);
-    if (error == 0)
-        error = mdb_reader_check(facts->env, &dead);
-    if (error == 0)
-        error = open_tables(facts, &is_new);
-    if (error == MDB_INCOMPATIBLE || error == MDB_DBS_FULL)
-        error = MDB_INVALID;
-    if (error)
-        return strata__store_fail(facts, error, "opening the store");
-    if (is_new)
-        return strata__store_change(facts, settle, NULL);
-    struct strata__txn txn;
-    STRATA_TRY(strata__txn_begin(facts, false, &txn));
-    uint64_t layout = 0;
-    strata_status status = strata__meta_get(&txn, "layout", &layout);
-    if (status == STRATA_OK && layout != 0)
-        status = settle(&txn, NULL, &error);
-    strata__txn_abort(&txn);
-    /* Its maker died between two transactions. */
-    if (status == STRATA_OK && layout == 0)
-        status = strata__store_change(facts, settle, NULL);
-    return status;
-}
-
-/* LMDB must not open a store twice in one process (closing one drops the locks of the other): a
- * lock on the byte of the process' number in a file of our own is refused to a second one, as it
- * belongs to the descriptor (fcntl(2), open file description locks), and goes with the process. */
-static strata_status lock_for_process(strata_facts *facts, const char *path)
-{
-    char file[4096];
-    int n = snprintf(file, sizeof file, "%s/users.lock", path);
-    if (n < 0 || (size_t)n >= sizeof file)
-        return strata__fail(STRATA_E_INVALID, "%s: the path is too long", facts->shown);
-    facts->lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (facts->lock < 0)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock", facts->shown);
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = getpid(), .l_len = 1};
-    if (fcntl(facts->lock, F_OFD_SETLK, &lock) == 0)
-        return STRATA_OK;
-    if (errno == EAGAIN || errno == EACCES)
-        return strata__fail(STRATA_E_BUSY,
-                            "%s: this process has the store open already: use that one, from any "
-                            "thread",
-                            facts->shown);
-    return strata__fail_errno(STRATA_E_IO, errno, "%s: users.lock: fcntl", facts->shown);
-}
-
-/* The folder, made where it is not. */
-static strata_status make_folder(const char *path, const char *shown, bool must_exist)
-{
-    char file[4096];
-    struct stat data;
-    snprintf(file, sizeof file, "%s/data.mdb", path);
-    if (must_exist && stat(file, &data) != 0)
-        return strata__fail_errno(STRATA_E_IO, errno,
-                                  "%s: no store of facts; strata facts import makes one", shown);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return strata__fail_errno(STRATA_E_IO, errno, "%s: the folder cannot be made", shown);
-    return STRATA_OK;
-}
-
-/* Raising the limit does not wait for ever while others keep reading. */
-static bool init_lock(pthread_rwlock_t *lock)
-{
-    pthread_rwlockattr_t attributes;
-    if (pthread_rwlockattr_init(&attributes) != 0)
-        return false;
-    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    bool done = pthread_rwlock_init(lock, &attributes) == 0;
-    pthread_rwlockattr_destroy(&attributes);
-    return done;
-}
-
-strata_status strata_facts_open(strata_runtime *runtime, const char *path,
-                                const strata_facts_options *options, strata_facts **out)
-{
-    *out = NULL;
-    if (options && options->size != sizeof *options)
-        return strata__fail(STRATA_E_INVALID, "options->size: %zu, expected %zu", options->size,
-                            sizeof *options);
-    if (!path || !*path)
-        return strata__fail(STRATA_E_INVALID, "the path of a store is empty");
-    struct strata__scope scope = runtime ? runtime->indices : (struct strata__scope){0};
-    struct strata__scope before = strata__scope_set(scope);
-    strata_facts *facts = NULL;
-    strata_status status = strata__calloc(&facts, 1, sizeof *facts, "a store of facts");
-    if (status == STRATA_OK) {
-        facts->scope = scope;
-        facts->lock = -1;
-        strata__escape(facts->shown, sizeof facts->shown, path, strlen(path));
-        if (!init_lock(&facts->growing)) {
-            strata__free(facts);
-            facts = NULL;
-            status = strata__fail(STRATA_E_NOMEM, "no memory for a lock");
+        if (error == MDB_MAP_FULL) {
+            STRATA_TRY(grow(facts, true));
+            continue;
         }
+        if (error == EIO && strata__store_is_full(facts))
+            error = ENOSPC;
+        /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY
+         * of fsync after errors: Rebello et al. 2020). */
+        if (error == EIO)
+            atomic_store(&facts->failed, true);
+        return strata__store_fail(facts, error, "writing");
     }
-    if (status == STRATA_OK)
-        status = strata__calloc(&facts->path, strlen(path) + 1, 1, "the path of a store");
-    if (status == STRATA_OK)
-        memcpy(facts->path, path, strlen(path));
-    if (status == STRATA_OK)
-        status = make_folder(path, facts->shown, options && options->must_exist);
-    if (status == STRATA_OK)
-        status = lock_for_process(facts, path);
-    if (status == STRATA_OK)
-        status = open_env(facts, path);
-    if (status != STRATA_OK)
-        strata_facts_close(&facts);
-    strata__scope_set(before);
-    *out = facts;
-    return status;
-}
-
-void strata_facts_close(strata_facts **handle)
-{
-    strata_facts *facts = handle ? *handle : NULL;
-    if (!facts)
-        return;
-    strata__linker_close(&facts->linker);
-    if (facts->env)
-        mdb_env_close(facts->env);
-    if (facts->lock >= 0)
-        close(facts->lock);
-    pthread_rwlock_destroy(&facts->growing);
-    strata__free(facts->path);
-    strata__free(facts);
-    *handle = NULL;
 }
 
 /* ---- Terms ---- */

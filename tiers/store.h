@@ -39,6 +39,15 @@ enum strata__table {
     STRATA__TABLES
 };
 
+/* How LMDB knows them. */
+struct strata__table_form {
+    const char *name;
+    unsigned flags;
+};
+extern const struct strata__table_form strata__table_forms[STRATA__TABLES];
+
+#define STRATA__LAYOUT 1 /* of these tables */
+
 typedef uint32_t strata__id; /* 0: no term */
 
 /* Predicates that give names: rdfs:label, skos:prefLabel, skos:altLabel, the best first. */
@@ -48,14 +57,31 @@ struct strata_facts {
     MDB_env *env;
     MDB_dbi tables[STRATA__TABLES];
     pthread_rwlock_t growing; /* held for reading by transactions, for writing to raise the limit */
-    atomic_bool failed;       /* the disk lost a write: nothing is written any more */
-    int lock;                 /* users.lock, or -1 */
+    bool unmapped;      /* by `growing`: a larger map was not to be had, and the old one went */
+    atomic_bool failed; /* the disk lost a write: nothing is written any more */
+    int lock;           /* users.lock, or -1 */
     uint64_t seed;
     struct strata__scope scope;
     struct strata__linker *linker; /* of tier 1, or NULL */
+    struct strata__predicate_names *predicates;
     char *path;
     char shown[512]; /* the path for messages */
 };
+
+/* strata_facts_open with the map's first limit, in bytes. */
+strata_status strata__store_open(strata_runtime *runtime, const char *path,
+                                 const strata_facts_options *options, size_t first_map,
+                                 strata_facts **out);
+
+/* Makes the file data.mdb of an empty store in a folder: under another name at first, so that it is
+ * whole wherever this ends.  One process at a time. */
+strata_status strata__store_make(const strata_facts *facts, const char *path, size_t map);
+
+/* Makes the names of files in the store's folder last, and that of the folder. */
+strata_status strata__store_sync_names(const strata_facts *facts, const char *path);
+
+/* Whether EIO may mean a full disk: LMDB says so where a write was cut short. */
+bool strata__store_is_full(const strata_facts *facts);
 
 /* A transaction and a cursor in each table. */
 struct strata__txn {

@@ -41,7 +41,7 @@ STRATA_API void strata_facts_options_default(strata_facts_options *options);
 /* Opens the store in the folder `path`; makes both where there is none.  What it allocates is
  * charged to the runtime's indices (NULL: to nothing); the runtime must outlive it.  E_IO: the
  * folder or its files cannot be used, with the reason; E_FORMAT: the store has another layout than
- * this version's, or is damaged; E_NOMEM. */
+ * this version's, or is damaged; E_BUSY: this process has it open already; E_NOMEM. */
 STRATA_API strata_status strata_facts_open(strata_runtime *runtime, const char *path,
                                            const strata_facts_options *options, strata_facts **out);
 STRATA_API void strata_facts_close(strata_facts **facts);
@@ -110,7 +110,8 @@ typedef struct strata_fact {
 
 /* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
  * an IRI as it is, or a name: of subjects and predicates a label (rdfs:label, skos:prefLabel,
- * skos:altLabel), of objects a label or the text of a literal.  Names are compared after Unicode
+ * skos:altLabel), of predicates also the last part of their IRI, of objects a label or the text of
+ * a literal.  Names are compared after Unicode
  * NFKC and case folding, without leading, trailing and double spaces; typed literals by value ("1"
  * and "01.0" are the same number, and 5 as a name finds both). */
 typedef struct strata_facts_query {
@@ -197,7 +198,8 @@ STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_mode
 STRATA_API strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query *pattern,
                                              uint64_t *removed);
 
-/* Takes `size` bytes of output; false stops the export, which then is E_CANCELLED. */
+/* Takes `size` bytes of output; false stops the export, which then is E_CANCELLED.  It must not
+ * call anything of the same store: a change might wait for the export for ever. */
 typedef bool strata_facts_write_fn(void *user, const char *bytes, size_t size);
 
 /* Writes all triples as canonical N-Triples, a line each, those of a subject together.  E_IO,

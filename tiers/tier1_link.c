@@ -10,10 +10,10 @@
 #include "spelling.h"
 #include "tier1_weights.h"
 
-#define FEW_FACTS 1000     /* of a predicate: its subjects are looked at one by one */
+#define FEW_FACTS 3000     /* of a predicate: its subjects are looked at one by one */
 #define SPELLINGS 600      /* labels that are compared in full, */
 #define SPELLINGS_KEPT 100 /* and of them those whose bearers become candidates */
-#define DESCRIPTIONS 100   /* nearest ones */
+#define DESCRIPTIONS 300   /* nearest ones */
 #define WORDS_TOGETHER 6   /* of a mention that may name something, */
 #define WORDS_MOST 16      /* and of all its words */
 #define NAMED_MOST 64      /* entities that they name */
@@ -184,15 +184,18 @@ static strata_status text_of(struct link *l, strata__id id, struct strata__term 
 struct strength {
     enum strata__evidence kind;
     double strength;
+    strata__id self; /* whose namesakes they are; 0: it counts as one */
 };
 
 static strata_status note_it(struct link *l, strata__id entity, void *user)
 {
     const struct strength *s = user;
+    if (entity == s->self)
+        return STRATA_OK;
     return note(l, entity, s->kind, s->strength);
 }
 
-/* Notes evidence for all that share a label with an entity, itself included. */
+/* Notes evidence for all that share a label with an entity. */
 static strata_status note_namesakes(struct link *l, strata__id entity, struct strength strength)
 {
     strata__id labels[32];
@@ -440,7 +443,7 @@ static strata_status note_named(struct link *l, strata__id entity, void *user)
     struct naming *naming = user;
     if (naming->named++ >= NAMED_MOST)
         return STRATA_OK;
-    return note_namesakes(l, entity, (struct strength){STRATA__NAMESAKE, naming->share});
+    return note_namesakes(l, entity, (struct strength){STRATA__NAMESAKE, naming->share, 0});
 }
 
 static strata_status find_namesakes(struct link *l)
@@ -483,8 +486,8 @@ static strata_status find_described(struct link *l, const float *query)
         if (i % 16 == 15 && late(l))
             break;
         STRATA_TRY(note(l, subject, STRATA__DESCRIBED, scores[i]));
-        STRATA_TRY(
-            note_namesakes(l, subject, (struct strength){STRATA__NAMESAKE_DESCRIBED, scores[i]}));
+        STRATA_TRY(note_namesakes(
+            l, subject, (struct strength){STRATA__NAMESAKE_DESCRIBED, scores[i], subject}));
     }
     return STRATA_OK;
 }

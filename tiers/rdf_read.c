@@ -399,6 +399,7 @@ strata_status strata__rdf_read_term(const char *text, size_t size, struct strata
     static const char before[] = "<x:s> <x:p> ", after[] = " .";
     struct reader r = {0};
     struct strata__bytes line = {0};
+    const char *term;
     strata_status status;
     STRATA_TRY_DONE(open_reader(&r, false));
     STRATA_TRY_DONE(strata__bytes_append(&line, before, sizeof before - 1));
@@ -408,7 +409,8 @@ strata_status strata__rdf_read_term(const char *text, size_t size, struct strata
     STRATA_TRY_DONE(r.status);
     if (r.refused)
         STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "%s", r.reason));
-    if (pass_term(line.data + sizeof before - 1, "<_\"") != line.data + line.size - 2)
+    term = line.data + sizeof before - 1;
+    if (pass_term(term + strspn(term, " \t"), "<_\"") != line.data + line.size - 2)
         STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "there is something behind the term"));
     size_t start;
     memcpy(&start, r.ends.data + sizeof start, sizeof start);

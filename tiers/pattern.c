@@ -122,6 +122,46 @@ done:
     return status;
 }
 
+/* What follows the last '/', '#' or ':' of an IRI. */
+static const char *local_name(const struct strata__term *iri, size_t *size)
+{
+    *size = 0;
+    while (*size < iri->size && !memchr("/#:", iri->text[iri->size - *size - 1], 3))
+        ++*size;
+    return iri->text + iri->size - *size;
+}
+
+/* Predicates whose IRIs end with a name: there are few, so all are looked at. */
+static strata_status add_local_names(struct finding *f, const char *text)
+{
+    struct strata__bytes name = {0}, other = {0};
+    strata_status status;
+    STRATA_TRY_DONE(strata__fold_name(text, strlen(text), &name));
+    MDB_cursor *cursor = f->txn->cursors[STRATA__POS];
+    MDB_val key, data, bytes;
+    int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
+    for (; error == 0; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_NODUP)) {
+        strata__id id;
+        struct strata__term term;
+        size_t size;
+        memcpy(&id, key.mv_data, sizeof id);
+        STRATA_TRY_DONE(strata__store_term(f->txn, id, &bytes));
+        if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+            STRATA_TRY_DONE(strata__store_fail(f->txn->facts, MDB_CORRUPTED, "reading a term"));
+        const char *local = local_name(&term, &size);
+        other.size = 0;
+        STRATA_TRY_DONE(strata__fold_name(local, size, &other));
+        if (size && other.size == name.size && !memcmp(other.data, name.data, name.size))
+            STRATA_TRY_DONE(add(f, id, NAMES));
+    }
+    if (error != MDB_NOTFOUND)
+        status = strata__store_fail(f->txn->facts, error, "looking for a predicate");
+done:
+    strata__bytes_free(&name);
+    strata__bytes_free(&other);
+    return status;
+}
+
 /* The very term, when the store has it. */
 static strata_status add_term(struct finding *f, const char *bytes, size_t size)
 {
@@ -208,6 +248,8 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
         STRATA_TRY_DONE(strata__bytes_append(&bytes, text, strlen(text)));
         STRATA_TRY_DONE(add_term(&f, bytes.data, bytes.size));
         STRATA_TRY_DONE(add_name(&f, text, object));
+        if (!strcmp(place, "predicate") && f.candidates.size == 0)
+            STRATA_TRY_DONE(add_local_names(&f, text));
     }
     STRATA_TRY_DONE(settle(&f, out));
 done:

@@ -254,6 +254,27 @@ static void names(void **state)
     strata_facts_close(&facts);
 }
 
+/* The end of a predicate's IRI is a name where nothing has it as a label. */
+static void local_names(void **state)
+{
+    static const char text[] =
+        "<u:s> <http://e/p/partOf> <u:1> .\n<u:s> <http://f#partOf> <u:2> .\n"
+        "<u:s> <http://e/p/x> <u:3> .\n<http://e/p/y> " LABEL
+        " \"x\" .\n<u:s> <http://e/p/> <u:4> .\n"
+        "<u:s> <http://e/p/y> <u:partOf> .\n";
+    (void)state;
+    strata_facts *facts = store_open("local", true);
+    store_import(facts, "local.nt", text);
+    finds(facts, NULL, " PARTof", NULL,
+          "<u:s> <http://e/p/partOf> <u:1> .\n<u:s> <http://f#partOf> <u:2> .\n");
+    finds(facts, NULL, "x", NULL, "<u:s> <http://e/p/y> <u:partOf> .\n");
+    finds(facts, NULL, "Of", NULL, "");
+    finds(facts, NULL, "", NULL, "");
+    finds(facts, "s", NULL, NULL, "");
+    finds(facts, NULL, NULL, "partOf", "");
+    strata_facts_close(&facts);
+}
+
 static void values(void **state)
 {
     static const char text[] =
@@ -368,8 +389,10 @@ static void pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns), cmocka_unit_test(colliding_hashes), cmocka_unit_test(names),
-        cmocka_unit_test(values),   cmocka_unit_test(wrong_terms),      cmocka_unit_test(pages),
+        cmocka_unit_test(patterns), cmocka_unit_test(colliding_hashes),
+        cmocka_unit_test(names),    cmocka_unit_test(local_names),
+        cmocka_unit_test(values),   cmocka_unit_test(wrong_terms),
+        cmocka_unit_test(pages),
     };
     return cmocka_run_group_tests(tests, rdf_folder_make, rdf_folder_remove);
 }

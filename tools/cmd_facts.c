@@ -27,7 +27,7 @@ struct job {
 };
 
 /* Which options an action takes. */
-enum { TAKES_PATTERN = 1, TAKES_PAGE = 2, TAKES_IMPORT = 4, TAKES_CHECK = 8 };
+enum { TAKES_PATTERN = 1, TAKES_PAGE = 2, TAKES_STRICT = 4, TAKES_RESTART = 8, TAKES_CHECK = 16 };
 
 struct action {
     const char *name;
@@ -91,7 +91,7 @@ static int change_by_files(struct job *job, bool remove)
         how.strict = job->options->strict;
         how.restart = job->options->restart;
         how.remove = remove;
-        how.on_problem = on_problem;
+        how.on_problem = how.strict ? NULL : on_problem; /* the error says it */
         how.on_progress = on_progress;
         how.user = job;
         job->file = common->arguments[i];
@@ -229,6 +229,8 @@ static int run_delete(struct job *job)
     if (by_pattern == (job->options->common.n_arguments > 2))
         return cli_usage(job->command, "delete: give files of triples, or a pattern by --entity, "
                                        "--predicate and --object");
+    if (by_pattern && job->options->strict)
+        return cli_usage(job->command, "delete: --strict is for files");
     if (!by_pattern)
         return change_by_files(job, true);
     strata_status status = strata_facts_remove(job->facts, &pattern, &removed);
@@ -287,10 +289,10 @@ static int run_stats(struct job *job)
 /* ---- The command ---- */
 
 static const struct action actions[] = {
-    {"import", TAKES_IMPORT, true, 2, -1, run_import},
+    {"import", TAKES_STRICT | TAKES_RESTART, true, 2, -1, run_import},
     {"ask", TAKES_PATTERN | TAKES_PAGE, false, 1, 2, run_ask},
     {"export", 0, false, 1, 1, run_export},
-    {"delete", TAKES_PATTERN | TAKES_IMPORT, false, 1, -1, run_delete},
+    {"delete", TAKES_PATTERN | TAKES_STRICT, false, 1, -1, run_delete},
     {"stats", TAKES_CHECK, false, 1, 1, run_stats},
 };
 #define ACTIONS (sizeof actions / sizeof *actions)
@@ -304,8 +306,10 @@ static const char *foreign_option(const struct options *o, unsigned takes)
         return o->entity ? "--entity" : o->predicate ? "--predicate" : "--object";
     if (!(takes & TAKES_PAGE) && (o->limit != LIMIT || o->offset || o->deadline_ms > 0))
         return o->limit != LIMIT ? "--limit" : o->offset ? "--offset" : "--deadline-ms";
-    if (!(takes & TAKES_IMPORT) && (o->strict || o->restart))
-        return o->strict ? "--strict" : "--restart";
+    if (!(takes & TAKES_STRICT) && o->strict)
+        return "--strict";
+    if (!(takes & TAKES_RESTART) && o->restart)
+        return "--restart";
     return !(takes & TAKES_CHECK) && o->check ? "--check" : NULL;
 }
 

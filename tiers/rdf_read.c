@@ -276,6 +276,10 @@ static void read_piece(struct reader *r, const struct strata__rdf_unit *unit)
         refuse(r, 1, 1, "brackets are nested more than 500 deep");
         return;
     }
+    if (unit->mixed) {
+        refuse(r, 1, 1, "blank nodes _:b1 and _:B1 in one file: Turtle is read with one of these");
+        return;
+    }
     const char *nul = memchr(unit->text, '\0', unit->size);
     if (nul) {
         refuse(r, 1, (uint64_t)(nul - unit->text) + 1, "a NUL byte");

@@ -197,6 +197,15 @@ static strata_status pass_between(struct strata__rdf_units *units)
     return scan.status;
 }
 
+/* serd reads _:b1 as _:B1, as its own names begin with b, and refuses _:B1 then, but not before. */
+static void look_at_blank(struct scan *scan, struct strata__rdf_unit *unit)
+{
+    if (!isdigit((unsigned char)peek(scan, 2)))
+        return;
+    unit->mixed = unit->mixed || (scan->units->capital && peek(scan, 1) == 'b');
+    scan->units->capital = scan->units->capital || peek(scan, 1) == 'B';
+}
+
 static strata_status statement_end(struct strata__rdf_units *units, struct strata__rdf_unit *unit)
 {
     struct scan scan = {.units = units};
@@ -214,6 +223,8 @@ static strata_status statement_end(struct strata__rdf_units *units, struct strat
             pass_line(&scan);
         else if (c == '\\')
             scan.n++;
+        else if (c == '_' && !in_name && peek(&scan, 0) == ':')
+            look_at_blank(&scan, unit);
         else if (c == '[' || c == '(')
             scan.deepest = ++scan.depth > scan.deepest ? scan.depth : scan.deepest;
         else if (c == ']' || c == ')')

@@ -16,6 +16,7 @@ struct strata__rdf_units {
     struct strata__bytes buffer; /* bytes `at` to its end are not cut yet */
     size_t at;
     bool begun, ended;
+    bool capital;  /* a blank node was named B and a digit */
     uint64_t line; /* of the next byte, from 1 on */
     char *cut;     /* where the last piece ended, or NULL, */
     char kept[2];  /* and what stood there */
@@ -28,6 +29,7 @@ struct strata__rdf_unit {
     size_t size;
     uint64_t line; /* where it begins */
     bool too_long, too_deep;
+    bool mixed; /* a blank node's name cannot be told from another's */
 };
 
 /* The next piece; *found is false at the end.  Blank lines and comments between pieces are passed

@@ -127,6 +127,14 @@ static void nodes(void **state)
         /* The reader's own names are none of the file's. */
         {"_:x <u:p> []. _:b1 <u:p> _:b2. _:b2 <u:p> [].", 0,
          "_:x <u:p> _:b1 .\n_:B1 <u:p> _:B2 .\n_:B2 <u:p> _:b2 .\n", NULL},
+        {"_:B1 <u:p> <u:x_:b1>.\n_:b1 <u:p> <u:o>.\n" GOOD, 0, "_:B1 <u:p> <u:x_:b1> .\n" TRIPLE,
+         "2:1 blank nodes _:b1 and _:B1"},
+        {"_:b1 <u:p> <u:o>.\n_:B1 <u:p> <u:o>.\n" GOOD, 0, "_:B1 <u:p> <u:o> .\n" TRIPLE,
+         "2:5 found both"},
+        {"_:Bx <u:p> _:bx,_:b,_:B,\"_:B1\".\n_:b1 <u:p> <u:o>.\n", 0,
+         "_:Bx <u:p> _:bx .\n_:Bx <u:p> _:b .\n_:Bx <u:p> _:B .\n_:Bx <u:p> \"_:B1\" .\n"
+         "_:B1 <u:p> <u:o> .\n",
+         NULL},
     };
     (void)state;
     rdf_check("nodes.ttl", cases, COUNT(cases));

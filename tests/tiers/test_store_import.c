@@ -100,14 +100,14 @@ static void blank_nodes(void **state)
 
 static void removal_by_file(void **state)
 {
+    static const char minus[] = B B "<u:b> <u:p> \"5\" .\n<u:z> <u:p> <u:z> .\n";
     strata_facts_import_options how = options();
     strata_facts_import_info info;
     (void)state;
     strata_facts *facts = store_open("remove", true);
     store_import(facts, "abc.nt", A B C);
     how.remove = true;
-    const char *path =
-        rdf_file("minus.nt", B B "<u:b> <u:p> \"5\" .\n<u:z> <u:p> <u:z> .\n", 2 * strlen(B) + 43);
+    const char *path = rdf_file("minus.nt", minus, strlen(minus));
     assert_int_equal(strata_facts_import(facts, path, &how, &info), STRATA_OK);
     assert_int_equal(info.statements, 4);
     assert_int_equal(info.changed, 1);

@@ -182,6 +182,14 @@ static void literals(void **state)
          NULL},
         {S " " P " \"a\"^^<http://www.w3.org/2001/XMLSchema#strin> .\n", 0,
          S " " P " \"a\"^^<http://www.w3.org/2001/XMLSchema#strin> .\n", NULL},
+    };
+    (void)state;
+    rdf_check("literals.nt", cases, COUNT(cases));
+}
+
+static void literals_refused(void **state)
+{
+    static const struct rdf_case cases[] = {
         {S " " P " \"a .\n" SPO, 0, SPO, "1:31 line end in short string"},
         {S " " P " a\" .\n" SPO, 0, SPO, "1:27 expected"},
         {S " " P " \"a\nb\" .\n" SPO, 0, SPO, "1:29 line end in short string\n2:2 bad verb"},
@@ -274,9 +282,13 @@ static void many_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),      cmocka_unit_test(turtle_is_refused),
-        cmocka_unit_test(iris),        cmocka_unit_test(literals),
-        cmocka_unit_test(blank_nodes), cmocka_unit_test(many_errors),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(turtle_is_refused),
+        cmocka_unit_test(iris),
+        cmocka_unit_test(literals),
+        cmocka_unit_test(literals_refused),
+        cmocka_unit_test(blank_nodes),
+        cmocka_unit_test(many_errors),
     };
     return cmocka_run_group_tests(tests, rdf_folder_make, rdf_folder_remove);
 }

@@ -185,6 +185,14 @@ static void errors(void **state)
         {"<u:s> <u:p> <u:a b> .\n" GOOD, 0, TRIPLE, "1:18 invalid IRI character (escape %20)"},
         {"<u:s> <u:p> <u:\\u000A> .\n" GOOD, 0, TRIPLE,
          "1:1 an IRI with a control character, a space or one of < > \" { } | ^ ` \\"},
+    };
+    (void)state;
+    rdf_check("errors.ttl", cases, COUNT(cases));
+}
+
+static void more_errors(void **state)
+{
+    static const struct rdf_case cases[] = {
         {"@prefix : <u:x>\n" GOOD GOOD, 0, TRIPLE, "2:0 expected `.', not `<'"},
         {"@prefix x <u:> .\n" GOOD, 0, TRIPLE, "1:10 expected `:', not ` '"},
         {"@prefix x: .\n" GOOD, 0, TRIPLE, "1:12 expected `<', not `.'"},
@@ -266,8 +274,9 @@ static void expansion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes), cmocka_unit_test(literals), cmocka_unit_test(nodes),
-        cmocka_unit_test(errors), cmocka_unit_test(nesting),  cmocka_unit_test(expansion),
+        cmocka_unit_test(shapes),    cmocka_unit_test(literals),    cmocka_unit_test(nodes),
+        cmocka_unit_test(errors),    cmocka_unit_test(more_errors), cmocka_unit_test(nesting),
+        cmocka_unit_test(expansion),
     };
     return cmocka_run_group_tests(tests, rdf_folder_make, rdf_folder_remove);
 }

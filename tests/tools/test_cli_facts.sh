@@ -27,9 +27,9 @@ expect 2 "$strata" facts import "$store"
 says 'import: FILE is missing'
 expect 2 "$strata" facts export "$store" x
 says "export: unexpected argument 'x'"
-for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --strict' 'ask --restart' \
-    'ask --check' 'export --object x' 'export --offset 1' 'export --strict' 'delete --restart' \
-    'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' 'stats --restart'; do
+for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --strict' \
+    'ask --restart' 'ask --check' 'export --object x' 'export --offset 1' 'export --strict' \
+    'delete --restart' 'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' 'stats --restart'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -53,7 +53,8 @@ done
 
 # import
 expect 0 "$strata" facts import "$store" "$out/small.nt"
-prints "^$out/small.nt: 7 statements, 7 triples added, 0 refused, [0-9.]+ s \([0-9]+ statements/s\)$"
+prints "^$out/small.nt: 7 statements, 7 triples added, 0 refused, " \
+    '[0-9.]+ s \([0-9]+ statements/s\)$'
 [ ! -s "$out/stderr" ] || fail "import says: $(cat "$out/stderr")"
 expect 0 "$strata" facts import "$store" "$out/small.nt" --json
 prints "^\{\"files\":\[\{\"file\":\"$out/small.nt\",\"statements\":7,\"added\":0,\"refused\":0," \
@@ -102,9 +103,9 @@ expect 0 "$strata" facts ask "$store" --entity ' PORTUGAL' --predicate Capital
 prints '^Portugal \| capital \| Lisbon$'
 prints '^1 fact found exactly, [0-9.]+ ms$'
 expect 0 "$strata" facts ask "$store" --entity Portugal --predicate capital --json
-prints '^\{"facts":\[\{"s":"u:pt","p":"u:capital","o":"u:lis","score":1.0,"ids":\[[0-9]+,[0-9]+,[0-9]+\],' \
-    '"labels":\{"s":"Portugal","p":"capital","o":"Lisbon"\}\}\],"tier":0,"latency_ms":[0-9.e-]+,' \
-    '"complete":true\}$'
+prints '^\{"facts":\[\{"s":"u:pt","p":"u:capital","o":"u:lis","score":1.0,' \
+    '"ids":\[[0-9]+,[0-9]+,[0-9]+\],"labels":\{"s":"Portugal","p":"capital","o":"Lisbon"\}\}\],"tier":0,' \
+    '"latency_ms":[0-9.e-]+,"complete":true\}$'
 expect 0 "$strata" facts ask "$store" --object 504718.0 --json
 prints '"o":"504718","score":1.0,.*"datatype":"http://www.w3.org/2001/XMLSchema#integer"'
 expect 0 "$strata" facts ask "$store" --object '"Portugal"@en' --json
@@ -144,7 +145,8 @@ printf '{"entity":"none"}' >>"$out/queries"
 expect 1 "$strata" facts ask "$store" <"$out/queries"
 lines 10
 grep -o '^{"[a-z]*"' "$out/stdout" | tr -d '\n' >"$out/kinds"
-[ "$(cat "$out/kinds")" = '{"facts"{"error"{"error"{"error"{"error"{"error"{"error"{"error"{"facts"{"facts"' ] ||
+errors=$(printf '{"error"%.0s' 1 2 3 4 5 6 7)
+[ "$(cat "$out/kinds")" = "{\"facts\"$errors{\"facts\"{\"facts\"" ] ||
     fail "kinds of lines: $(cat "$out/kinds")"
 prints '^\{"facts":\[\{"s":"u:pt",.*"complete":true,"id":"a"\}$'
 prints '"code":"E_INVALID","message":"not JSON: .*","line":2'
@@ -154,7 +156,8 @@ prints '"message":"entity, predicate and object are missing: one is needed","lin
 prints '"code":"E_UNSUPPORTED","message":"question: .*","line":6'
 prints '"code":"E_INVALID","message":"object .<x.: .*","line":7'
 prints '"complete":true,"id":\[9\]\}$'
-expect 0 "$strata" facts ask "$store" --limit 1 <<<'{"predicate":"http://www.w3.org/2000/01/rdf-schema#label"}'
+expect 0 "$strata" facts ask "$store" --limit 1 \
+    <<<'{"predicate":"http://www.w3.org/2000/01/rdf-schema#label"}'
 prints '"complete":false\}$'
 
 # export
@@ -169,7 +172,8 @@ prints '7 triples added, 0 refused'
 "$strata" facts export "$store" >/dev/full 2>"$out/stderr"
 [ $? = 1 ] || fail 'export > /dev/full'
 says 'could not be written: No space left'
-seq 60000 | sed 's/.*/<u:&> <u:p> "a text that fills the pipe, and more than a buffer of it" ./' >"$out/many.nt"
+seq 60000 | sed 's/.*/<u:&> <u:p> "a text that fills the pipe, and more than a buffer" ./' \
+    >"$out/many.nt"
 expect 0 "$strata" facts import "$out/pipe" "$out/many.nt"
 "$strata" facts export "$out/pipe" 2>"$out/stderr" | head -1 >/dev/null
 status=${PIPESTATUS[0]}
@@ -191,8 +195,8 @@ expect 3 "$strata" facts delete "$store" "$out/bad.nt" --strict
 expect 0 "$strata" facts delete "$store" "$out/export.nt" --json
 prints '"statements":7,"removed":1,'
 expect 0 "$strata" facts stats "$store" --json
-prints '^\{"triples":0,"subjects":0,"predicates":0,"objects":0,"terms":[0-9]+,"file_bytes":[0-9]+,' \
-    '"free_bytes":[0-9]+,"checked":false\}$'
+prints '^\{"triples":0,"subjects":0,"predicates":0,"objects":0,"terms":[0-9]+,' \
+    '"file_bytes":[0-9]+,"free_bytes":[0-9]+,"checked":false\}$'
 
 # stats
 expect 0 "$strata" facts import "$store" "$out/small.nt"
@@ -219,9 +223,11 @@ says "$out/damaged: (ids|terms|values): "
 
 # Progress only on a terminal.
 if command -v script >/dev/null; then
-    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt'" /dev/null >"$out/stdout" </dev/null
+    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt'" /dev/null \
+        >"$out/stdout" </dev/null
     grep -q $'many.nt \[#* *\]' "$out/stdout" || fail 'no progress on a terminal'
-    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt' -q" /dev/null >"$out/stdout" </dev/null
+    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt' -q" /dev/null \
+        >"$out/stdout" </dev/null
     grep -q $'many.nt \[#* *\]' "$out/stdout" && fail 'progress with -q'
 fi
 
@@ -240,12 +246,14 @@ expect 0 "$strata" facts import "$store" "$out/new.nt"
 echo '{"entity":"u:new"}' >&9
 exec 9>&-
 wait $reader || fail 'ask failed beside an import'
-[ "$(grep -c '"tier":0' "$out/answers")" = 1 ] || fail "a reader does not see what is new: $(cat "$out/answers")"
+[ "$(grep -c '"tier":0' "$out/answers")" = 1 ] ||
+    fail "a reader does not see what is new: $(cat "$out/answers")"
 expect 1 "$strata" facts stats "$out/"$'\033[1m'
 grep -q $'\033' "$out/stderr" && fail 'control characters of a name reach the terminal'
 
 # Ctrl-C: what was committed stays, the next import goes on.
-awk 'BEGIN { for (i = 0; i < 1400000; i++) printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
+awk 'BEGIN { for (i = 0; i < 1400000; i++)
+    printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
 "$strata" facts import "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
 import=$!
 for _ in $(seq 600); do # until the first batch is there
@@ -276,7 +284,8 @@ else
     expect 0 "$strata" facts ask "$out/graph" <"$out/inputs.jsonl"
     lines "$(wc -l <"$out/exact.jsonl")"
     cp "$out/stdout" "$out/answers.jsonl"
-    python3 "$shared/facts/score.py" --json "$out/exact.jsonl" "$out/answers.jsonl" >"$out/score.json" ||
+    python3 "$shared/facts/score.py" --json "$out/exact.jsonl" "$out/answers.jsonl" \
+        >"$out/score.json" ||
         fail 'score.py failed'
     grep -q '"exact": {"n": 80, "success": 1.0, "strict": 1.0, "p_at_1": 1.0}' "$out/score.json" ||
         fail "the score of exact queries: $(head -c 300 "$out/score.json")"

@@ -29,7 +29,8 @@ expect 2 "$strata" facts export "$store" x
 says "export: unexpected argument 'x'"
 for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --strict' \
     'ask --restart' 'ask --check' 'export --object x' 'export --offset 1' 'export --strict' \
-    'delete --restart' 'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' 'stats --restart'; do
+    'delete --restart' 'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' \
+    'stats --restart'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -104,8 +105,8 @@ prints '^Portugal \| capital \| Lisbon$'
 prints '^1 fact found exactly, [0-9.]+ ms$'
 expect 0 "$strata" facts ask "$store" --entity Portugal --predicate capital --json
 prints '^\{"facts":\[\{"s":"u:pt","p":"u:capital","o":"u:lis","score":1.0,' \
-    '"ids":\[[0-9]+,[0-9]+,[0-9]+\],"labels":\{"s":"Portugal","p":"capital","o":"Lisbon"\}\}\],"tier":0,' \
-    '"latency_ms":[0-9.e-]+,"complete":true\}$'
+    '"ids":\[[0-9]+,[0-9]+,[0-9]+\],"labels":\{"s":"Portugal","p":"capital","o":"Lisbon"\}\}\],' \
+    '"tier":0,"latency_ms":[0-9.e-]+,"complete":true\}$'
 expect 0 "$strata" facts ask "$store" --object 504718.0 --json
 prints '"o":"504718","score":1.0,.*"datatype":"http://www.w3.org/2001/XMLSchema#integer"'
 expect 0 "$strata" facts ask "$store" --object '"Portugal"@en' --json

@@ -27,8 +27,7 @@ static const char *const ntriples[] = {
 };
 
 static const char *const turtle[] = {
-    "@prefix a: <u:> . @base <http://e/d/> .\nPREFIX b: <v:>\nBASE <x>\na:s a b:o, <o>; a:p <../q> "
-    ".",
+    "@prefix a: <u:> . @base <http://e/d/> .\nPREFIX b: <v:>\nBASE <x>\na:s a b:o; a:p <../q> .",
     "<u:s> <u:p> 1, -2.5, +3e4, .5, 1.e1, true, false . <u:s> <u:p> 12.<u:s> <u:p> .5.",
     "<u:s> <u:p> \"\", '', \"\"\"a . \"b\" \"\"c\n\"\"\", '''x''y''', \"a\"@en, 'b'^^<u:t> .",
     "[] <u:p> [ <u:q> ( 1 [] ( ) \"x\" ) ] . _:b1 <u:p> _:B1 . ( 1 ) <u:p> <u:o> .",

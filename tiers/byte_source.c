@@ -26,28 +26,35 @@ struct strata__byte_source {
     bool within; /* a compressed frame has begun and not ended */
 };
 
-static strata_status fill(struct strata__byte_source *source)
+/* Reads some more behind what there is. */
+static strata_status read_some(struct strata__byte_source *source)
 {
-    if (source->at < source->have || source->ended)
-        return STRATA_OK;
     ssize_t n;
     do
-        n = read(source->descriptor, source->input, INPUT);
+        n = read(source->descriptor, source->input + source->have, INPUT - source->have);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "%s: byte %llu", source->shown,
                                   (unsigned long long)source->done);
     source->ended = n == 0;
-    source->at = 0;
-    source->have = (size_t)n;
+    source->have += (size_t)n;
     source->done += (uint64_t)n;
     return STRATA_OK;
+}
+
+static strata_status fill(struct strata__byte_source *source)
+{
+    if (source->at < source->have || source->ended)
+        return STRATA_OK;
+    source->at = source->have = 0;
+    return read_some(source);
 }
 
 static strata_status open_form(struct strata__byte_source *source)
 {
     static const unsigned char gzip[] = {0x1f, 0x8b}, zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
-    STRATA_TRY(fill(source));
+    while (source->have < sizeof zstd && !source->ended)
+        STRATA_TRY(read_some(source));
     if (source->have >= sizeof gzip && !memcmp(source->input, gzip, sizeof gzip)) {
         source->form = GZIP;
         if (inflateInit2(&source->gzip, 15 + 16) != Z_OK) {

@@ -189,7 +189,7 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
         STRATA_TRY_DONE(strata__bytes_append(&bytes, text, strlen(text)));
         STRATA_TRY_DONE(add_term(&f, bytes.data, bytes.size));
         STRATA_TRY_DONE(add_name(&f, text, object));
-        if (!strcmp(place, "predicate"))
+        if (!strcmp(place, "predicate") && f.candidates.size == 0)
             STRATA_TRY_DONE(add_iri_names(&f, text));
     }
     STRATA_TRY_DONE(settle(&f, out));

@@ -49,8 +49,10 @@ static strata_status add(struct strata__predicate_names *names, struct strata__t
     if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
         return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a predicate");
     size_t start = term.size;
-    while (start > 0 && term.text[start - 1] != '/' && term.text[start - 1] != '#')
+    while (start > 0 && !memchr("/#:", term.text[start - 1], 3))
         start--;
+    if (start == term.size)
+        return STRATA_OK;
     STRATA_TRY(strata__fold_name(term.text + start, term.size - start, &names->texts));
     const struct name name = {id, names->texts.size};
     return strata__bytes_append(&names->names, &name, sizeof name);

@@ -1,4 +1,4 @@
-/* The names in the IRIs of predicates: what comes after the last '/' or '#' ("capitalOf"). */
+/* The names in the IRIs of predicates: what comes after the last '/', '#' or ':' ("capitalOf"). */
 #ifndef STRATA_PREDICATE_NAMES_H
 #define STRATA_PREDICATE_NAMES_H
 

@@ -41,10 +41,12 @@ static strata_status write_batch(struct strata__txn *txn, void *user, int *error
     const bool remove = import->options->remove;
     STRATA_TRY((remove ? strata__batch_remove : strata__batch_write)(import->batch, txn,
                                                                      &import->changed, error));
-    if (*error == 0 && !remove)
-        *error = strata__meta_put(txn, import->units_key, import->whole ? 0 : import->units);
-    if (*error == 0 && !remove)
-        *error = strata__meta_put(txn, import->file_key, import->whole ? 0 : import->file_hash);
+    /* What is removed has to be read from the start when it is imported again. */
+    const bool note = !import->whole && !remove;
+    if (*error == 0)
+        *error = strata__meta_put(txn, import->units_key, note ? import->units : 0);
+    if (*error == 0)
+        *error = strata__meta_put(txn, import->file_key, note ? import->file_hash : 0);
     return STRATA_OK;
 }
 

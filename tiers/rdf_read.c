@@ -2,7 +2,7 @@
  *
  * serd reads one piece at a time (rdf_units.h): a piece in which anything is wrong gives no
  * statement, and reading goes on with the next.  serd is lenient in N-Triples; what it lets pass
- * there is refused here: several statements, the words and names of Turtle, a NUL. */
+ * there is refused here: several statements, what else Turtle has, a NUL. */
 #include "rdf_read.h"
 
 #include <ctype.h>
@@ -13,6 +13,9 @@
 #include "memory.h"
 #include "rdf_units.h"
 #include "utf8.h"
+
+/* Bytes of the terms of a piece: prefixes may be long, and are written short. */
+#define TERMS_MOST ((size_t)256 << 20)
 
 struct reader {
     const struct strata__rdf_sink *sink;
@@ -40,13 +43,14 @@ static void refuse(struct reader *r, uint64_t line, uint64_t column, const char 
 static SerdStatus on_error(void *user, const SerdError *error)
 {
     struct reader *r = user;
-    char text[200];
+    char text[200], shown[200];
     va_list args;
     va_copy(args, *error->args);
     vsnprintf(text, sizeof text, error->fmt, args);
     va_end(args);
     text[strcspn(text, "\n")] = '\0';
-    refuse(r, error->line, error->col, text);
+    /* It may hold a character of the file. */
+    refuse(r, error->line, error->col, strata__escape(shown, sizeof shown, text, strlen(text)));
     return SERD_SUCCESS;
 }
 
@@ -69,6 +73,15 @@ static bool has_scheme(const char *iri, size_t size)
     while (n < size && (isalnum((unsigned char)iri[n]) || (n && strchr("+-.", iri[n]) && iri[n])))
         n++;
     return n > 0 && n < size && iri[n] == ':' && isalpha((unsigned char)iri[0]);
+}
+
+/* No character in it that an IRI does not have (Turtle, IRIREF). */
+static bool is_iri(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] <= ' ' || strchr("<>\"{}|^`\\", text[i]))
+            return false;
+    return true;
 }
 
 /* A node as an IRI: appends it to r->terms. */
@@ -103,14 +116,26 @@ static void put_iri(struct reader *r, const SerdNode *node)
         refuse(r, 1, 1, "an IRI without a scheme, and no base to complete it with");
     if (!is_utf8(r->terms.data + start, r->terms.size - start))
         refuse(r, 1, 1, "an IRI with a character that is none (a surrogate)");
-    if (memchr(r->terms.data + start, '\0', r->terms.size - start))
-        refuse(r, 1, 1, "an IRI with the character U+0000");
+    if (!is_iri(r->terms.data + start, r->terms.size - start))
+        refuse(r, 1, 1, "an IRI with a control character, a space or one of < > \" { } | ^ ` \\");
 }
 
 static void append(struct reader *r, const void *bytes, size_t size)
 {
     if (r->status == STRATA_OK)
         r->status = strata__bytes_append(&r->terms, bytes, size);
+}
+
+/* No part of a tag is empty; serd has looked at the characters. */
+static bool is_language(const char *tag, size_t size)
+{
+    size_t part = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (tag[i] == '-' && part == 0)
+            return false;
+        part = tag[i] == '-' ? 0 : part + 1;
+    }
+    return part > 0;
 }
 
 static void put_literal(struct reader *r, const SerdNode *text, const SerdNode *datatype,
@@ -122,6 +147,8 @@ static void put_literal(struct reader *r, const SerdNode *text, const SerdNode *
         append(r, "G", 1);
         append(r, language->buf, language->n_bytes);
         append(r, "", 1);
+        if (!is_language((const char *)language->buf, language->n_bytes))
+            refuse(r, 1, 1, "a language tag with an empty part");
     } else if (datatype && datatype->buf) {
         append(r, "T", 1);
         put_iri(r, datatype);
@@ -147,6 +174,8 @@ static void put_term(struct reader *r, const SerdNode *node, const SerdNode *dat
     if (node->type == SERD_BLANK) {
         append(r, "B", 1);
         append(r, node->buf, node->n_bytes);
+        if (node->n_bytes && node->buf[0] == '-')
+            refuse(r, 1, 1, "a blank node whose name begins with '-'");
     } else if (node->type == SERD_LITERAL) {
         put_literal(r, node, datatype, language);
     } else {
@@ -173,6 +202,8 @@ static SerdStatus on_statement(void *user, SerdStatementFlags flags, const SerdN
     put_term(r, predicate, NULL, NULL);
     put_term(r, object, datatype, language);
     r->n_statements++;
+    if (r->terms.size > TERMS_MOST)
+        refuse(r, 1, 1, "a statement that means more than 256 MiB of terms");
     return SERD_SUCCESS;
 }
 
@@ -201,15 +232,36 @@ static bool is_blank(const char *text)
     return !*text || *text == '#';
 }
 
-/* What N-Triples do not have: a predicate that does not begin with '<' ("a"). */
-static bool predicate_is_word(const char *text)
+/* Behind a term of N-Triples, which serd has read, and spaces; NULL: Turtle. */
+static const char *pass_term(const char *text, const char *kinds)
 {
-    while (isspace((unsigned char)*text))
-        text++;
-    text += *text == '<' ? strcspn(text, ">") + 1 : strcspn(text, " \t<");
-    while (isspace((unsigned char)*text))
-        text++;
-    return *text != '<';
+    if (!*text || !strchr(kinds, *text))
+        return NULL;
+    if (*text == '_') {
+        size_t n = strcspn(text, " \t\r\n<\"#");
+        while (text[n - 1] == '.')
+            n--;
+        return text + n + strspn(text + n, " \t");
+    }
+    if (*text == '"') {
+        for (text++; *text && *text != '"'; text++)
+            text += *text == '\\' && text[1];
+        text += *text == '"';
+        text += *text == '@' ? strcspn(text, " \t\r\n.<\"#") : 0;
+        text += strncmp(text, "^^", 2) ? 0 : 2;
+    }
+    text += *text == '<' ? strcspn(text, ">") : 0;
+    text += *text == '>';
+    return text + strspn(text, " \t");
+}
+
+/* serd's N-Triples have more than the language: brackets as subjects, "a", ';' before the end. */
+static bool is_triple(const char *text)
+{
+    text = pass_term(text + strspn(text, " \t"), "<_");
+    text = text ? pass_term(text, "<") : NULL;
+    text = text ? pass_term(text, "<_\"") : NULL;
+    return text && *text == '.' && is_blank(text + 1);
 }
 
 static void read_piece(struct reader *r, const struct strata__rdf_unit *unit)
@@ -220,6 +272,14 @@ static void read_piece(struct reader *r, const struct strata__rdf_unit *unit)
         refuse(r, 1, 1, "longer than 64 MiB");
         return;
     }
+    if (unit->too_deep) {
+        refuse(r, 1, 1, "brackets are nested more than 500 deep");
+        return;
+    }
+    if (unit->mixed) {
+        refuse(r, 1, 1, "blank nodes _:b1 and _:B1 in one file: Turtle is read with one of these");
+        return;
+    }
     const char *nul = memchr(unit->text, '\0', unit->size);
     if (nul) {
         refuse(r, 1, (uint64_t)(nul - unit->text) + 1, "a NUL byte");
@@ -228,12 +288,16 @@ static void read_piece(struct reader *r, const struct strata__rdf_unit *unit)
     SerdStatus status = serd_reader_read_string(r->serd, (const uint8_t *)unit->text);
     if (status > SERD_FAILURE)
         refuse(r, 1, 1, (const char *)serd_strerror(status));
-    if (r->names || r->refused || is_blank(unit->text))
+    if (r->names)
         return;
-    if (r->n_statements != 1)
+    if (!r->refused && r->n_statements != 1 && !is_blank(unit->text))
         refuse(r, 1, 1, "a line of N-Triples holds one statement");
-    else if (predicate_is_word(unit->text))
-        refuse(r, 1, 1, "a predicate of N-Triples is an IRI, in < >");
+    else if (!r->refused && r->n_statements == 1 && !is_triple(unit->text))
+        refuse(r, 1, 1, "a statement as Turtle has it: N-Triples have three terms and a '.'");
+    if (r->line > 1) { /* it was missed behind the line's end */
+        r->line = 1;
+        r->column = strcspn(unit->text, "\r\n") + 1;
+    }
 }
 
 /* The term that ends where the i-th one does. */
@@ -339,6 +403,7 @@ strata_status strata__rdf_read_term(const char *text, size_t size, struct strata
     static const char before[] = "<x:s> <x:p> ", after[] = " .";
     struct reader r = {0};
     struct strata__bytes line = {0};
+    const char *term;
     strata_status status;
     STRATA_TRY_DONE(open_reader(&r, false));
     STRATA_TRY_DONE(strata__bytes_append(&line, before, sizeof before - 1));
@@ -348,6 +413,9 @@ strata_status strata__rdf_read_term(const char *text, size_t size, struct strata
     STRATA_TRY_DONE(r.status);
     if (r.refused)
         STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "%s", r.reason));
+    term = line.data + sizeof before - 1;
+    if (pass_term(term + strspn(term, " \t"), "<_\"") != line.data + line.size - 2)
+        STRATA_TRY_DONE(strata__fail(STRATA_E_INVALID, "there is something behind the term"));
     size_t start;
     memcpy(&start, r.ends.data + sizeof start, sizeof start);
     status = strata__bytes_append(out, r.terms.data + start, r.terms.size - start);

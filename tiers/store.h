@@ -118,6 +118,8 @@ strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
                                uint64_t hash, strata__id *id, uint64_t *slot);
 
+/* ---- Values and names (store_names.c) ---- */
+
 /* Literals that have a value (strata__literal_value), at most `most` of them. */
 strata_status strata__store_literals(struct strata__txn *txn, const struct strata__bytes *value,
                                      strata__id *ids, size_t most, size_t *n);

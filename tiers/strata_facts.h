@@ -110,8 +110,8 @@ typedef struct strata_fact {
 
 /* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
  * an IRI as it is, or a name: of subjects and predicates a label (rdfs:label, skos:prefLabel,
- * skos:altLabel), of predicates also the last part of their IRI, of objects a label or the text of
- * a literal.  Names are compared after Unicode
+ * skos:altLabel), of objects a label or the text of a literal; of a predicate, where nothing has it
+ * as a label, also the end of its IRI, behind '/', '#' or ':'.  Names are compared after Unicode
  * NFKC and case folding, without leading, trailing and double spaces; typed literals by value ("1"
  * and "01.0" are the same number, and 5 as a name finds both). */
 typedef struct strata_facts_query {

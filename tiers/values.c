@@ -125,15 +125,14 @@ static strata_status put_number(const struct number *number, struct strata__byte
 static strata_status put_float(const char *text, size_t size, enum type type,
                                struct strata__bytes *out)
 {
-    char copy[64], shortest[64];
+    char shortest[64];
     struct number number;
-    if (size >= sizeof copy) { /* more digits than a value has: as they are */
-        parse_number(text, text + size, type, &number);
-        return put_number(&number, out);
-    }
-    memcpy(copy, text, size);
-    copy[size] = '\0';
+    const size_t start = out->size;
+    STRATA_TRY(strata__bytes_append(out, text, size)); /* a terminated copy for now */
+    STRATA_TRY(strata__bytes_append(out, "", 1));
+    const char *copy = out->data + start;
     double value = type == FLOAT ? (double)strtof(copy, NULL) : strtod(copy, NULL);
+    out->size = start;
     if (isinf(value))
         return strata__bytes_append(out, value < 0 ? "n-INF" : "n+INF", 5);
     for (int precision = 1; precision <= 17; precision++) {
@@ -201,6 +200,14 @@ static long days_of(long year, int month, int day)
     return (year - 1970) * 365 + leap_days - 477 + before[month - 1] + day - 1;
 }
 
+/* 0: no such month. */
+static int days_in(int year, int month)
+{
+    static const int days[] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return month > 12 ? 0 : days[month] + (month == 2 && leap);
+}
+
 /* A date, and a time where there is one, as seconds and what comes after the point; years 0001 to
  * 9999, which is all that is compared by value. */
 static bool parse_date(const char *text, const char *end, enum type type, long *seconds,
@@ -210,7 +217,7 @@ static bool parse_date(const char *text, const char *end, enum type type, long *
     *n_fraction = 0;
     if (!take(&text, end, 4, &year) || !take_char(&text, end, '-') ||
         !take(&text, end, 2, &month) || !take_char(&text, end, '-') || !take(&text, end, 2, &day) ||
-        year < 1 || month < 1 || month > 12 || day < 1 || day > 31)
+        year < 1 || day < 1 || day > days_in(year, month))
         return false;
     if (type == DATE_TIME && (!take_char(&text, end, 'T') || !take(&text, end, 2, &hour) ||
                               !take_char(&text, end, ':') || !take(&text, end, 2, &minute) ||
@@ -226,12 +233,14 @@ static bool parse_date(const char *text, const char *end, enum type type, long *
         while (*n_fraction && (*fraction)[*n_fraction - 1] == '0')
             --*n_fraction;
     }
+    if (hour == 24 && (minute || second || *n_fraction)) /* it ends the day */
+        return false;
     *zoned = text < end;
     if (*zoned && !take_char(&text, end, 'Z')) {
         bool west = take_char(&text, end, '-');
         if ((!west && !take_char(&text, end, '+')) || !take(&text, end, 2, &zone_hour) ||
-            !take_char(&text, end, ':') || !take(&text, end, 2, &zone_minute) || zone_hour > 14 ||
-            zone_minute > 59)
+            !take_char(&text, end, ':') || !take(&text, end, 2, &zone_minute) || zone_minute > 59 ||
+            zone_hour * 60 + zone_minute > 14 * 60)
             return false;
         if (west)
             zone_hour = -zone_hour, zone_minute = -zone_minute;

@@ -162,7 +162,7 @@ static int change_by_files(struct job *job, bool remove)
         how.strict = job->options->strict;
         how.restart = job->options->restart;
         how.remove = remove;
-        how.on_problem = on_problem;
+        how.on_problem = how.strict ? NULL : on_problem; /* the error says it */
         how.on_progress = on_progress;
         how.user = job;
         job->file = common->arguments[i];
@@ -343,6 +343,8 @@ static int run_delete(struct job *job)
     if (by_pattern == (job->options->common.n_arguments > 2))
         return cli_usage(job->command, "delete: give files of triples, or a pattern by --entity, "
                                        "--predicate and --object");
+    if (by_pattern && job->options->strict)
+        return cli_usage(job->command, "delete: --strict is for files");
     if (!by_pattern)
         return change_by_files(job, true);
     strata_status status = strata_facts_remove(job->facts, &pattern, &removed);

@@ -180,9 +180,9 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
     find->seen = 0;
     struct strata__pattern one = *pattern;
     one.subject.n = 1;
+    if (find->n_candidates && find->candidates[0].score < strata__tier1_least)
+        return STRATA_OK; /* none of them is likely to be meant */
     for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++) {
-        if (find->candidates[i].score < strata__tier1_least)
-            break;
         one.subject.ids = &find->candidates[i].id;
         STRATA_TRY(strata__pattern_walk(txn, &one, take_row, find));
     }

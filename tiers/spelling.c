@@ -188,6 +188,53 @@ static uint32_t mix(uint32_t hash, uint32_t c)
     return (hash ^ c) * 0x9e3779b1u + (hash >> 15);
 }
 
+bool strata__spelling_equal(const struct strata__spelling *a, const struct strata__spelling *b)
+{
+    return a->n == b->n && !memcmp(a->characters, b->characters, a->n * sizeof *a->characters);
+}
+
+static uint32_t hash_all(uint32_t hash, const struct strata__spelling *name)
+{
+    for (size_t i = 0; i < name->n; i++)
+        hash = mix(hash, name->characters[i]);
+    return hash;
+}
+
+uint32_t strata__spelling_whole(const struct strata__spelling *name)
+{
+    return hash_all(2, name);
+}
+
+uint32_t strata__spelling_short(const struct strata__spelling *initials)
+{
+    return hash_all(3, initials);
+}
+
+void strata__spelling_initials(const char *text, size_t size, struct strata__spelling *out)
+{
+    struct strata__spelling one;
+    bool before = false; /* a letter or number stood before this character */
+    out->n = 0;
+    for (size_t i = 0, n; i < size && out->n < STRATA__SPELLING_MOST; i += n) {
+        uint32_t c = 0;
+        n = strata__utf8_next(text + i, size - i, &c);
+        if (n == 0) {
+            n = strata__utf8_invalid(text + i, size - i);
+            before = false;
+            continue;
+        }
+        const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+        if (!before && category == UTF8PROC_CATEGORY_LU) {
+            strata__spelling_of(text + i, n, &one);
+            if (one.n == 1)
+                out->characters[out->n++] = one.characters[0];
+        }
+        before = is_word(category) || c == '\'';
+    }
+    if (out->n < 2)
+        out->n = 0;
+}
+
 size_t strata__spelling_grams(const struct strata__spelling *name,
                               uint32_t grams[STRATA__GRAMS_MOST])
 {

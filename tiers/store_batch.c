@@ -359,7 +359,11 @@ static strata_status put_grams(struct strata__txn *txn, const struct strata__row
         if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
             STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label"));
         strata__spelling_of(term.text, term.size, &name);
-        const size_t n_grams = strata__spelling_grams(&name, grams);
+        size_t n_grams = strata__spelling_grams(&name, grams);
+        grams[n_grams++] = strata__spelling_whole(&name);
+        strata__spelling_initials(term.text, term.size, &name);
+        if (name.n)
+            grams[n_grams++] = strata__spelling_short(&name);
         STRATA_TRY_DONE(strata__bytes_reserve(&found, n_grams * sizeof(struct pair)));
         for (size_t k = 0; k < n_grams; k++) {
             const struct pair pair = {grams[k], rows[i].c};

@@ -7,6 +7,8 @@
 
 #include "memory.h"
 
+#define LITERALS_MOST 32 /* of one spelling */
+
 bool strata__link_late(struct strata__link *l)
 {
     struct timespec now;
@@ -112,19 +114,53 @@ strata_status strata__link_each_bearer(struct strata__link *l, strata__id litera
     return STRATA_OK;
 }
 
-/* The same for all labels that are the same name. */
+/* Calls for the bearers of up to LITERALS_MOST labels that have a piece, and whose spelling, or
+ * initials, are those. */
+static strata_status each_of_piece(struct strata__link *l, uint32_t piece,
+                                   const struct strata__spelling *spelling, bool initials,
+                                   strata__entity_fn *call, void *user)
+{
+    strata__id labels[LITERALS_MOST];
+    size_t n = 0;
+    MDB_val key = {sizeof piece, &piece}, data;
+    MDB_cursor *cursor = l->txn->cursors[STRATA__GRAMS];
+    int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
+    for (; error == 0 && n < LITERALS_MOST;
+         error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP)) {
+        if (data.mv_size != sizeof *labels)
+            return strata__store_fail(l->txn->facts, MDB_CORRUPTED, "reading pieces of names");
+        memcpy(&labels[n++], data.mv_data, sizeof *labels);
+    }
+    if (error && error != MDB_NOTFOUND)
+        return strata__store_fail(l->txn->facts, error, "reading pieces of names");
+    for (size_t i = 0; i < n; i++) {
+        struct strata__term term;
+        struct strata__spelling other;
+        STRATA_TRY(strata__link_text(l, labels[i], &term));
+        if (initials)
+            strata__spelling_initials(term.text, term.size, &other);
+        else
+            strata__spelling_of(term.text, term.size, &other);
+        if (strata__spelling_equal(spelling, &other))
+            STRATA_TRY(strata__link_each_bearer(l, labels[i], call, user));
+    }
+    return STRATA_OK;
+}
+
 strata_status strata__link_each_of_name(struct strata__link *l, const char *text, size_t size,
                                         strata__entity_fn *call, void *user)
 {
-    strata__id literals[16];
-    size_t n = 0;
-    l->value.size = 0;
-    STRATA_TRY(strata__bytes_append(&l->value, "s", 1));
-    STRATA_TRY(strata__fold_name(text, size, &l->value));
-    STRATA_TRY(strata__store_literals(l->txn, &l->value, literals, 16, &n));
-    for (size_t i = 0; i < n; i++)
-        STRATA_TRY(strata__link_each_bearer(l, literals[i], call, user));
-    return STRATA_OK;
+    struct strata__spelling name;
+    strata__spelling_of(text, size, &name);
+    return name.n ? each_of_piece(l, strata__spelling_whole(&name), &name, false, call, user)
+                  : STRATA_OK;
+}
+
+strata_status strata__link_each_of_initials(struct strata__link *l,
+                                            const struct strata__spelling *initials,
+                                            strata__entity_fn *call, void *user)
+{
+    return each_of_piece(l, strata__spelling_short(initials), initials, true, call, user);
 }
 
 /* Labels of an entity, at most 32. */
@@ -155,7 +191,7 @@ strata_status strata__link_text(struct strata__link *l, strata__id id, struct st
     return STRATA_OK;
 }
 
-static strata_status note_it(struct strata__link *l, strata__id entity, void *user)
+strata_status strata__link_note_it(struct strata__link *l, strata__id entity, void *user)
 {
     const struct strata__strength *s = user;
     if (entity == s->self)
@@ -173,7 +209,8 @@ strata_status strata__link_namesakes(struct strata__link *l, strata__id entity,
     for (size_t i = 0; i < n; i++) {
         struct strata__term label;
         STRATA_TRY(strata__link_text(l, labels[i], &label));
-        STRATA_TRY(strata__link_each_of_name(l, label.text, label.size, note_it, &strength));
+        STRATA_TRY(
+            strata__link_each_of_name(l, label.text, label.size, strata__link_note_it, &strength));
     }
     return STRATA_OK;
 }

@@ -46,9 +46,12 @@ bool strata__link_is_name(const struct strata__link *l, strata__id predicate);
 strata_status strata__link_each_bearer(struct strata__link *l, strata__id literal,
                                        strata__entity_fn *call, void *user);
 
-/* The same for all labels that are the same name. */
+/* The same for all labels that are spelled so, or have these initials. */
 strata_status strata__link_each_of_name(struct strata__link *l, const char *text, size_t size,
                                         strata__entity_fn *call, void *user);
+strata_status strata__link_each_of_initials(struct strata__link *l,
+                                            const struct strata__spelling *initials,
+                                            strata__entity_fn *call, void *user);
 
 /* Labels of an entity, at most 32. */
 strata_status strata__link_labels(struct strata__link *l, strata__id entity, strata__id labels[32],
@@ -62,6 +65,9 @@ struct strata__strength {
     double strength;
     strata__id self; /* whose namesakes they are; 0: it counts as one */
 };
+
+/* A strata__entity_fn: notes evidence for an entity; `user` is a struct strata__strength. */
+strata_status strata__link_note_it(struct strata__link *l, strata__id entity, void *user);
 
 /* Notes evidence for all that share a label with an entity. */
 strata_status strata__link_namesakes(struct strata__link *l, strata__id entity,
@@ -80,7 +86,8 @@ strata_status strata__find_spelled(struct strata__link *l);
 strata_status strata__have_few(struct strata__link *l, bool *few);
 strata_status strata__compare_subjects(struct strata__link *l, const float *query);
 
-/* Entities that share a label with what some of the mention's words name. */
+/* Entities that share a label with what some of the mention's words name, are mentioned by its
+ * description, or have the mention as their initials. */
 strata_status strata__find_namesakes(struct strata__link *l);
 
 /* The nearest descriptions, and who shares a label with whom they describe. */

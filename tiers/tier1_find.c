@@ -5,13 +5,21 @@
 #include "memory.h"
 #include "tier1_candidates.h"
 
-#define FEW_FACTS 3000     /* of a predicate: its subjects are looked at one by one */
-#define SPELLINGS 600      /* labels that are compared in full, */
-#define SPELLINGS_KEPT 100 /* and of them those whose bearers become candidates */
-#define DESCRIPTIONS 300   /* nearest ones */
-#define WORDS_TOGETHER 6   /* of a mention that may name something, */
-#define WORDS_MOST 16      /* and of all its words */
-#define NAMED_MOST 64      /* entities that they name */
+#define FEW_FACTS 3000       /* of a predicate: its subjects are looked at one by one */
+#define SPELLINGS 600        /* labels that are compared in full, */
+#define SPELLINGS_KEPT 100   /* and of them those whose bearers become candidates */
+#define DESCRIPTIONS 300     /* nearest ones */
+#define WORDS_TOGETHER 6     /* of a mention that may name something, */
+#define WORDS_MOST 16        /* and of all its words */
+#define DESCRIPTION_WORDS 32 /* in which names are looked for, */
+#define NAME_WORDS 4         /* of so many words */
+#define FACTS_MOST 256       /* of an entity, among which its description is */
+#define NAMED_MOST 64        /* entities that they name */
+
+/* A part of a text. */
+struct piece {
+    const char *start, *end;
+};
 
 /* ---- Codes ---- */
 
@@ -240,9 +248,59 @@ done:
 
 /* ---- What some words name ---- */
 
+/* Where the words of a text begin and end; at most `most`. */
+static size_t words_of(const char *text, size_t size, size_t most, struct piece *words)
+{
+    static const char separators[] = " ,;()";
+    size_t n = 0;
+    for (size_t i = 0; i < size && n < most;) {
+        while (i < size && memchr(separators, text[i], sizeof separators - 1))
+            i++;
+        const size_t start = i;
+        while (i < size && !memchr(separators, text[i], sizeof separators - 1))
+            i++;
+        if (i > start)
+            words[n++] = (struct piece){text + start, text + i};
+    }
+    return n;
+}
+
+/* An entity that the whole mention names: those that its description mentions. */
+static strata_status note_mentioned(struct strata__link *l, strata__id entity)
+{
+    struct piece words[DESCRIPTION_WORDS];
+    struct strata__strength strength = {STRATA__MENTIONED, 1, entity};
+    struct strata__row row;
+    struct strata__term term;
+    bool found;
+    size_t size = 0;
+    strata__id description = 0;
+    STRATA_TRY(
+        strata__store_seek(l->txn, STRATA__SPO, (struct strata__row){.a = entity}, &row, &found));
+    for (size_t n = 0; found && n < FACTS_MOST; n++) { /* its longest literal */
+        STRATA_TRY(strata__link_text(l, row.c, &term));
+        if (strata__term_is_literal(&term) && term.size > size) {
+            size = term.size;
+            description = row.c;
+        }
+        STRATA_TRY(strata__store_next(l->txn, STRATA__SPO, &row, &found));
+    }
+    if (!description)
+        return STRATA_OK;
+    STRATA_TRY(strata__link_text(l, description, &term));
+    const size_t n = words_of(term.text, term.size, DESCRIPTION_WORDS, words);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = i; k < n && k < i + NAME_WORDS; k++)
+            STRATA_TRY(strata__link_each_of_name(l, words[i].start,
+                                                 (size_t)(words[k].end - words[i].start),
+                                                 strata__link_note_it, &strength));
+    return STRATA_OK;
+}
+
 struct naming {
-    double share; /* of the mention's letters that the words have */
+    struct strata__strength strength;
     size_t named; /* entities so far */
+    bool whole;   /* by the whole mention */
 };
 
 static strata_status note_named(struct strata__link *l, strata__id entity, void *user)
@@ -250,30 +308,36 @@ static strata_status note_named(struct strata__link *l, strata__id entity, void 
     struct naming *naming = user;
     if (naming->named++ >= NAMED_MOST)
         return STRATA_OK;
-    return strata__link_namesakes(l, entity,
-                                  (struct strata__strength){STRATA__NAMESAKE, naming->share, 0});
+    if (naming->whole)
+        STRATA_TRY(note_mentioned(l, entity));
+    return strata__link_namesakes(l, entity, naming->strength);
+}
+
+/* A word of two to six letters may be initials. */
+static strata_status find_initials(struct strata__link *l)
+{
+    struct naming naming = {.strength = {STRATA__ABBREVIATED, 1, 0}};
+    for (size_t i = 0; i < l->spelling.n; i++)
+        if (l->spelling.characters[i] == ' ')
+            return STRATA_OK;
+    return l->spelling.n >= 2 && l->spelling.n <= 6
+               ? strata__link_each_of_initials(l, &l->spelling, note_named, &naming)
+               : STRATA_OK;
 }
 
 strata_status strata__find_namesakes(struct strata__link *l)
 {
-    const char *start[WORDS_MOST], *end[WORDS_MOST];
-    size_t n = 0;
-    for (const char *c = l->mention; *c && n < WORDS_MOST;) {
-        c += strspn(c, " ,;()");
-        const size_t size = strcspn(c, " ,;()");
-        if (size) {
-            start[n] = c;
-            end[n++] = c + size;
-        }
-        c += size;
-    }
-    struct naming naming = {0};
-    const double all = n ? (double)(end[n - 1] - start[0]) : 1;
+    struct piece words[WORDS_MOST];
+    const size_t n = words_of(l->mention, strlen(l->mention), WORDS_MOST, words);
+    struct naming naming = {.strength = {STRATA__NAMESAKE, 0, 0}};
+    const double all = n ? (double)(words[n - 1].end - words[0].start) : 1;
+    STRATA_TRY(find_initials(l));
     for (size_t length = n < WORDS_TOGETHER ? n : WORDS_TOGETHER; length > 0; length--)
         for (size_t i = 0; i + length <= n; i++) {
-            const size_t size = (size_t)(end[i + length - 1] - start[i]);
-            naming.share = (double)size / all;
-            STRATA_TRY(strata__link_each_of_name(l, start[i], size, note_named, &naming));
+            const size_t size = (size_t)(words[i + length - 1].end - words[i].start);
+            naming.strength.strength = (double)size / all;
+            naming.whole = length == n;
+            STRATA_TRY(strata__link_each_of_name(l, words[i].start, size, note_named, &naming));
         }
     return STRATA_OK;
 }

@@ -12,7 +12,9 @@
 #define ROWS_FOR_KINDS 256 /* facts of a predicate whose subjects' kinds are looked at */
 
 const char *const strata__evidence_names[STRATA__EVIDENCE] = {
-    "code", "spelling", "words", "namesake", "description", "namesake's description", "meaning",
+    "code",    "spelling", "words",       "abbreviation",
+    "mention", "namesake", "description", "namesake's description",
+    "meaning",
 };
 
 /* ---- The whole ---- */

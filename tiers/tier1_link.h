@@ -16,6 +16,8 @@ enum strata__evidence {
     STRATA__CODE,               /* a literal of it is the mention: 1 / how many have that one */
     STRATA__SPELLED,            /* strata__spelling_alike to a label */
     STRATA__WORDS,              /* strata__spelling_words_alike */
+    STRATA__ABBREVIATED,        /* the mention is its initials, or a namesake's */
+    STRATA__MENTIONED,          /* a description of what the mention names holds its label */
     STRATA__NAMESAKE,           /* shares a label with what some words name: their part of it */
     STRATA__DESCRIBED,          /* cosine to its description */
     STRATA__NAMESAKE_DESCRIBED, /* to that of an entity that shares a label */
@@ -48,7 +50,7 @@ strata_status strata__tier1_link(struct strata__txn *txn, const char *mention,
                                  const struct strata__choices *predicates, double deadline,
                                  struct strata__candidate **out, size_t *n, bool *whole);
 
-/* Candidates of a lower score are not given. */
+/* Where the best candidate has a lower score, nothing is given. */
 extern const double strata__tier1_least;
 
 /* "code", "spelling", ...: the evidence that counts most. */

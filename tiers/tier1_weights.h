@@ -3,15 +3,17 @@
 #define STRATA_TIER1_WEIGHTS_H
 
 // clang-format off
-static const double strata__tier1_bias = -7.6849;
+static const double strata__tier1_bias = -7.8384;
 static const double strata__tier1_weights[STRATA__EVIDENCE] = {
-    7.8646, /* code */
-    0.5253, /* spelling */
-    0.2276, /* words */
-    4.5181, /* namesake */
-    1.1846, /* description */
-    1.3168, /* namesake's description */
-    3.9352, /* meaning */
+    7.8987, /* code */
+    0.6724, /* spelling */
+    0.0925, /* words */
+    5.4186, /* abbreviation */
+    3.6560, /* mention */
+    4.9438, /* namesake */
+    1.0415, /* description */
+    1.3095, /* namesake's description */
+    4.1147, /* meaning */
 };
 
 /* Beyond `from`, evidence weighs so much more. */
@@ -19,18 +21,18 @@ static const struct {
     enum strata__evidence evidence;
     double from, weight;
 } strata__tier1_kinks[] = {
-    {STRATA__SPELLED, 0.6, 20.1660},
-    {STRATA__SPELLED, 0.8, 6.2838},
-    {STRATA__WORDS, 0.7, 1.4648},
-    {STRATA__NAMESAKE, 0.6, 21.3818},
-    {STRATA__NAMESAKE, 0.9, -44.6521},
-    {STRATA__MEANING, 0.5, 3.4896},
-    {STRATA__DESCRIBED, 0.5, 21.8501},
-    {STRATA__NAMESAKE_DESCRIBED, 0.5, 8.7312},
+    {STRATA__SPELLED, 0.6, 20.5112},
+    {STRATA__SPELLED, 0.8, 5.6715},
+    {STRATA__WORDS, 0.7, 1.8289},
+    {STRATA__NAMESAKE, 0.6, 21.7528},
+    {STRATA__NAMESAKE, 0.9, -49.9307},
+    {STRATA__MEANING, 0.5, 2.7803},
+    {STRATA__DESCRIBED, 0.5, 22.7815},
+    {STRATA__NAMESAKE_DESCRIBED, 0.5, 8.6153},
 };
 
-/* Candidates of a lower score are not given. */
-const double strata__tier1_least = 0.02664;
+/* Where the best candidate has a lower score, nothing is given. */
+const double strata__tier1_least = 0.02428;
 // clang-format on
 
 #endif

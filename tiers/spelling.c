@@ -57,55 +57,61 @@ void strata__spelling_of(const char *text, size_t size, struct strata__spelling 
 
 /* ---- Edits ---- */
 
-static bool is_vowel(uint32_t c)
-{
-    return c < 0x80 && c && strchr("aeiouy", (int)c);
-}
+/* Groups of letters that sound alike, the most alike first. */
+static const float group_costs[] = {
+    0.2F,                                           /* vw */
+    0.3F, 0.3F, 0.3F,                               /* iyj ckq sz */
+    0.4F, 0.4F,                                     /* uvw ou */
+    0.5F, 0.5F, 0.5F, 0.5F, 0.5F, 0.5F, 0.5F, 0.5F, /* ckqgx szcx bpv dt jgx zj fv aeiou */
+    0.6F, 0.6F,                                     /* hkg mn */
+    0.7F,                                           /* lr */
+};
 
-static double substitute(uint32_t a, uint32_t b)
+/* The groups of each letter, a bit each. */
+static const uint32_t groups_of[26] = {
+    0x02000, 0x00100, 0x000c4, 0x00200, 0x02000, 0x01000, 0x04440, 0x04000, 0x02002,
+    0x00c02, 0x04044, 0x10000, 0x08000, 0x08000, 0x02020, 0x00100, 0x00044, 0x10000,
+    0x00088, 0x00200, 0x02030, 0x01111, 0x00011, 0x004c0, 0x00002, 0x00888};
+
+static float substitute(uint32_t a, uint32_t b)
 {
-    static const struct {
-        const char *letters;
-        double cost;
-    } groups[] = {
-        /* the cheapest first */
-        {"vw", 0.2},    {"iyj", 0.3},   {"ckq", 0.3}, {"sz", 0.3}, {"uvw", 0.4}, {"ou", 0.4},
-        {"ckqgx", 0.5}, {"szcx", 0.5},  {"bpv", 0.5}, {"dt", 0.5}, {"jgx", 0.5}, {"zj", 0.5},
-        {"fv", 0.5},    {"aeiou", 0.5}, {"hkg", 0.6}, {"mn", 0.6}, {"lr", 0.7},
-    };
     if (a == b)
         return 0;
-    if (a >= 0x80 || b >= 0x80 || a == ' ' || b == ' ')
+    if (a - 'a' >= 26 || b - 'a' >= 26)
         return 1;
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
-        if (strchr(groups[i].letters, (int)a) && strchr(groups[i].letters, (int)b))
-            return groups[i].cost;
-    return 1;
+    const uint32_t both = groups_of[a - 'a'] & groups_of[b - 'a'];
+    return both ? group_costs[__builtin_ctz(both)] : 1;
 }
 
 /* A letter that the other name lacks. */
-static double insert(uint32_t c, uint32_t before)
+static float insert(uint32_t c, uint32_t before)
 {
     if (c == before || c == 'h')
-        return 0.4;
-    return c == ' ' ? 0.5 : is_vowel(c) ? 0.7 : 1;
+        return 0.4F;
+    const bool vowel = c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u' || c == 'y';
+    return c == ' ' ? 0.5F : vowel ? 0.7F : 1;
 }
 
-static double distance(const uint32_t *a, size_t na, const uint32_t *b, size_t nb)
+static float distance(const uint32_t *a, size_t na, const uint32_t *b, size_t nb)
 {
     float rows[3][STRATA__SPELLING_MOST + 1]; /* of a's characters: this one and two before */
-    for (size_t j = 0; j <= nb; j++)
-        rows[0][j] = j ? rows[0][j - 1] + (float)insert(b[j - 1], j > 1 ? b[j - 2] : 0) : 0;
+    float add[STRATA__SPELLING_MOST];         /* what each of b's costs that a lacks */
+    for (size_t j = 0; j < nb; j++)
+        add[j] = insert(b[j], j ? b[j - 1] : 0);
+    rows[0][0] = 0;
+    for (size_t j = 1; j <= nb; j++)
+        rows[0][j] = rows[0][j - 1] + add[j - 1];
     for (size_t i = 1; i <= na; i++) {
         float *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
-        const float remove = (float)insert(a[i - 1], i > 1 ? a[i - 2] : 0);
+        const float remove = insert(a[i - 1], i > 1 ? a[i - 2] : 0);
         now[0] = last[0] + remove;
         for (size_t j = 1; j <= nb; j++) {
-            float cost = last[j - 1] + (float)substitute(a[i - 1], b[j - 1]);
-            cost = fminf(cost, last[j] + remove);
-            cost = fminf(cost, now[j - 1] + (float)insert(b[j - 1], j > 1 ? b[j - 2] : 0));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                cost = fminf(cost, before[j - 2] + 0.7f);
+            float cost = last[j - 1] + substitute(a[i - 1], b[j - 1]);
+            cost = last[j] + remove < cost ? last[j] + remove : cost;
+            cost = now[j - 1] + add[j - 1] < cost ? now[j - 1] + add[j - 1] : cost;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 0.7F < cost)
+                cost = before[j - 2] + 0.7F;
             now[j] = cost;
         }
     }
@@ -117,7 +123,7 @@ static double alike(const uint32_t *a, size_t na, const uint32_t *b, size_t nb)
     const size_t most = na > nb ? na : nb;
     if (most == 0)
         return 0;
-    return fmax(0, 1 - distance(a, na, b, nb) / (double)most);
+    return fmax(0, 1 - (double)distance(a, na, b, nb) / (double)most);
 }
 
 double strata__spelling_alike(const struct strata__spelling *a, const struct strata__spelling *b)
@@ -154,8 +160,9 @@ static double matched(const struct word *words, size_t n, const struct word *oth
     for (size_t i = 0; i < n; i++) {
         double best = 0;
         for (size_t k = 0; k < m && best < 1; k++)
-            best = fmax(best,
-                        alike(words[i].characters, words[i].n, others[k].characters, others[k].n));
+            if (words[i].n < 3 * others[k].n && others[k].n < 3 * words[i].n)
+                best = fmax(best, alike(words[i].characters, words[i].n, others[k].characters,
+                                        others[k].n));
         sum += (double)words[i].n * (best > 0.6 ? best : 0);
         *all += (double)words[i].n;
     }

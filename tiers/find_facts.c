@@ -9,7 +9,7 @@
 #include "tier1_link.h"
 
 #define ROWS_A_LOOK 256 /* rows between two looks at the clock */
-#define CHUNK ((size_t)16 << 10)
+#define CHUNK ((size_t)2 << 10)
 #define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
 #define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
 _Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");

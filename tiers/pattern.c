@@ -28,8 +28,7 @@ struct finding {
 
 static strata_status add(struct finding *f, strata__id id, unsigned rank)
 {
-    struct found found = {.id = id, .rank = rank};
-    STRATA_TRY(strata__store_count(f->txn, STRATA__SPO, id, &found.triples));
+    const struct found found = {.id = id, .rank = rank};
     return strata__bytes_append(&f->candidates, &found, sizeof found);
 }
 
@@ -155,6 +154,8 @@ static strata_status settle(struct finding *f, struct strata__choices *out)
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || found[i].id != found[kept - 1].id)
             found[kept++] = found[i];
+    for (size_t i = 0; i < kept && kept > 1; i++)
+        STRATA_TRY(strata__store_count(f->txn, STRATA__SPO, found[i].id, &found[i].triples));
     qsort(found, kept, sizeof *found, by_order);
     for (size_t i = 0; i < kept; i++)
         out->ids[i] = found[i].id;
@@ -173,8 +174,14 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
         return STRATA_OK;
     const bool object = !strcmp(place, "object");
     STRATA_TRY_DONE(strata__store_names(txn, f.names));
-    if (*text == '<' || *text == '"' || !strncmp(text, "_:", 2)) {
-        status = strata__rdf_read_term(text, strlen(text), &bytes);
+    const size_t size = strlen(text);
+    if (size > 2 && *text == '<' && text[size - 1] == '>' &&
+        strata__rdf_is_iri(text + 1, size - 2)) {
+        STRATA_TRY_DONE(strata__bytes_append(&bytes, "I", 1));
+        STRATA_TRY_DONE(strata__bytes_append(&bytes, text + 1, size - 2));
+        STRATA_TRY_DONE(add_term(&f, bytes.data, bytes.size));
+    } else if (*text == '<' || *text == '"' || !strncmp(text, "_:", 2)) {
+        status = strata__rdf_read_term(text, size, &bytes);
         if (status == STRATA_E_INVALID) {
             char shown[200], reason[200];
             snprintf(reason, sizeof reason, "%s", strata_last_error());
@@ -186,7 +193,7 @@ static strata_status read_choices(struct strata__txn *txn, const char *text, con
         STRATA_TRY_DONE(add_literal(&f, &bytes));
     } else {
         STRATA_TRY_DONE(strata__bytes_append(&bytes, "I", 1));
-        STRATA_TRY_DONE(strata__bytes_append(&bytes, text, strlen(text)));
+        STRATA_TRY_DONE(strata__bytes_append(&bytes, text, size));
         STRATA_TRY_DONE(add_term(&f, bytes.data, bytes.size));
         STRATA_TRY_DONE(add_name(&f, text, object));
         if (!strcmp(place, "predicate") && f.candidates.size == 0)

@@ -70,17 +70,31 @@ static bool is_utf8(const char *text, size_t size)
 static bool has_scheme(const char *iri, size_t size)
 {
     size_t n = 0;
-    while (n < size && (isalnum((unsigned char)iri[n]) || (n && strchr("+-.", iri[n]) && iri[n])))
+    while (n < size && (isalnum((unsigned char)iri[n]) ||
+                        (n && (iri[n] == '+' || iri[n] == '-' || iri[n] == '.'))))
         n++;
     return n > 0 && n < size && iri[n] == ':' && isalpha((unsigned char)iri[0]);
 }
 
 /* No character in it that an IRI does not have (Turtle, IRIREF). */
-static bool is_iri(const char *text, size_t size)
+static bool is_iri(const char *iri, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] <= ' ' || strchr("<>\"{}|^`\\", text[i]))
+        switch (iri[i]) {
+        case 0 ... 0x20:
+        case '<':
+        case '>':
+        case '"':
+        case '{':
+        case '}':
+        case '|':
+        case '^':
+        case '`':
+        case '\\':
             return false;
+        default:
+            break;
+        }
     return true;
 }
 
@@ -397,6 +411,11 @@ done:
 }
 
 /* ---- One term ---- */
+
+bool strata__rdf_is_iri(const char *text, size_t size)
+{
+    return has_scheme(text, size) && is_iri(text, size) && is_utf8(text, size);
+}
 
 strata_status strata__rdf_read_term(const char *text, size_t size, struct strata__bytes *out)
 {

@@ -23,6 +23,9 @@ struct strata__rdf_sink {
 strata_status strata__rdf_read(const char *path, uint64_t skip,
                                const struct strata__rdf_sink *sink);
 
+/* True for a whole IRI without escapes. */
+bool strata__rdf_is_iri(const char *text, size_t size);
+
 /* Reads a term as N-Triples write it, whole: the bytes of strata__term_encode are appended.
  * E_INVALID with the reason. */
 strata_status strata__rdf_read_term(const char *text, size_t size, struct strata__bytes *out);

@@ -89,6 +89,8 @@ struct strata__txn {
     MDB_txn *txn;
     MDB_cursor *cursors[STRATA__TABLES];
     bool writes;
+    bool names_known; /* of a reading one */
+    strata__id names[STRATA__NAME_PREDICATES];
 };
 
 /* E_IO: the map of another process' changes cannot be had, or the store failed (`writes`). */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "radix_sort.h"
 #include "spelling.h"
 
 /* A term of the batch. */
@@ -143,17 +144,10 @@ strata_status strata__batch_add(struct strata__batch *batch, const struct strata
 
 /* ---- Sorting ---- */
 
-static int compare_pairs(const void *a, const void *b)
+static strata_status sort_pairs(struct pair *pairs, size_t n)
 {
-    const struct pair *x = a, *y = b;
-    if (x->key != y->key)
-        return x->key < y->key ? -1 : 1;
-    return x->value < y->value ? -1 : x->value > y->value;
-}
-
-static void sort_pairs(struct pair *pairs, size_t n)
-{
-    qsort(pairs, n, sizeof *pairs, compare_pairs);
+    _Static_assert(sizeof *pairs == 2 * sizeof(uint64_t), "pairs are two numbers");
+    return strata__radix_sort(&pairs->key, n, 2);
 }
 
 /* ---- Terms ---- */
@@ -164,7 +158,7 @@ static strata_status look_up(struct strata__batch *batch, struct strata__txn *tx
 {
     for (size_t i = 0; i < batch->n_terms; i++)
         order[i] = (struct pair){batch->terms[i].hash, i};
-    sort_pairs(order, batch->n_terms);
+    STRATA_TRY(sort_pairs(order, batch->n_terms));
     for (size_t i = 0; i < batch->n_terms; i++) {
         struct entry *entry = &batch->terms[order[i].value];
         STRATA_TRY(strata__store_id(txn, batch->bytes.data + entry->at, entry->size, entry->hash,
@@ -273,10 +267,10 @@ static strata_status write_terms(struct strata__batch *batch, struct strata__txn
         status = append_terms(batch, txn, &next, values, &n_values, error);
     if (status == STRATA_OK && *error == 0)
         *error = put_hashes(batch, txn, order, first, empty);
-    if (status == STRATA_OK && *error == 0) {
-        sort_pairs(values, n_values);
+    if (status == STRATA_OK && *error == 0)
+        status = sort_pairs(values, n_values);
+    if (status == STRATA_OK && *error == 0)
         *error = put_values(txn, values, n_values, empty);
-    }
     if (status == STRATA_OK && *error == 0)
         *error = strata__meta_put(txn, "next id", next);
     strata__free(order);
@@ -306,83 +300,105 @@ static int change_row(struct strata__txn *txn, int table, const struct pair *pai
 /* Makes a change of rows, which pairs are in the order of spo, to the three tables.  Those of which
  * there is nothing to do (already there, or not) are left out; *n becomes the number of the others.
  */
-static int change_rows(struct strata__txn *txn, struct pair *pairs, struct strata__row *rows,
-                       size_t *n, enum change change)
+static strata_status change_rows(struct strata__txn *txn, struct pair *pairs,
+                                 struct strata__row *rows, size_t *n, enum change change,
+                                 int *error)
 {
     size_t kept = 0;
     for (size_t i = 0; i < *n; i++) {
-        int error = change_row(txn, STRATA__SPO, pairs, i, change);
-        if (error == 0)
+        *error = change_row(txn, STRATA__SPO, pairs, i, change);
+        if (*error == 0)
             rows[kept++] =
                 (struct strata__row){(strata__id)pairs[i].key, (strata__id)(pairs[i].value >> 32),
                                      (strata__id)pairs[i].value};
-        else if (error != (change == REMOVE ? MDB_NOTFOUND : MDB_KEYEXIST))
-            return error;
+        else if (*error != (change == REMOVE ? MDB_NOTFOUND : MDB_KEYEXIST))
+            return STRATA_OK;
     }
     *n = kept;
+    *error = 0;
     for (int table = STRATA__POS; table <= STRATA__OSP; table++) {
         for (size_t i = 0; i < kept; i++)
             pairs[i] = table == STRATA__POS
                            ? (struct pair){rows[i].b, strata__pair(rows[i].c, rows[i].a)}
                            : (struct pair){rows[i].c, strata__pair(rows[i].a, rows[i].b)};
-        sort_pairs(pairs, kept);
-        for (size_t i = 0; i < kept; i++) {
-            int error = change_row(txn, table, pairs, i, change);
-            if (error) /* the orders disagree */
-                return error == MDB_NOTFOUND || error == MDB_KEYEXIST ? MDB_CORRUPTED : error;
-        }
+        STRATA_TRY(sort_pairs(pairs, kept));
+        for (size_t i = 0; i < kept && *error == 0; i++)
+            *error = change_row(txn, table, pairs, i, change);
+        if (*error == MDB_NOTFOUND || *error == MDB_KEYEXIST)
+            *error = MDB_CORRUPTED; /* the orders disagree */
+        if (*error)
+            return STRATA_OK;
     }
-    return 0;
+    return STRATA_OK;
 }
 
 /* ---- Pieces of names ---- */
 
+/* Appends the pieces of a label, each with the label's id below it. */
+static strata_status add_grams(struct strata__txn *txn, strata__id label,
+                               struct strata__bytes *found)
+{
+    uint32_t grams[STRATA__GRAMS_MOST];
+    struct strata__spelling name;
+    struct strata__term term;
+    MDB_val bytes;
+    STRATA_TRY(strata__store_term(txn, label, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label");
+    strata__spelling_of(term.text, term.size, &name);
+    size_t n = strata__spelling_grams(&name, grams);
+    grams[n++] = strata__spelling_whole(&name);
+    strata__spelling_initials(term.text, term.size, &name);
+    if (name.n)
+        grams[n++] = strata__spelling_short(&name);
+    STRATA_TRY(strata__bytes_reserve(found, n * sizeof(uint64_t)));
+    for (size_t k = 0; k < n; k++) {
+        const uint64_t entry = (uint64_t)grams[k] << 32 | label;
+        STRATA_TRY(strata__bytes_append(found, &entry, sizeof entry));
+    }
+    return STRATA_OK;
+}
+
+/* Puts sorted entries into the table, at its end where it is empty. */
+static int put_entries(struct strata__txn *txn, const uint64_t *entries, size_t n)
+{
+    MDB_stat stat;
+    int error = mdb_stat(txn->txn, txn->facts->tables[STRATA__GRAMS], &stat);
+    for (size_t i = 0; i < n && error == 0; i++) {
+        const uint32_t gram = (uint32_t)(entries[i] >> 32), label = (uint32_t)entries[i];
+        const bool further = i && gram == (uint32_t)(entries[i - 1] >> 32);
+        if (i && entries[i] == entries[i - 1])
+            continue;
+        error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
+                    stat.ms_entries ? MDB_NODUPDATA
+                    : further       ? MDB_APPENDDUP
+                                    : MDB_APPEND);
+        if (error == MDB_KEYEXIST && stat.ms_entries) /* the label has another bearer */
+            error = 0;
+    }
+    return error;
+}
+
 /* Puts the pieces of the labels among the rows, which are new. */
 static strata_status put_grams(struct strata__txn *txn, const struct strata__row *rows, size_t n,
-                               bool append, int *error)
+                               int *error)
 {
     strata__id names[STRATA__NAME_PREDICATES];
-    struct strata__bytes found = {0}; /* struct pair: piece, label */
-    strata_status status;
+    struct strata__bytes found = {0}; /* uint64_t: piece and label */
+    strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
-    for (size_t i = 0; i < n; i++) {
-        uint32_t grams[STRATA__GRAMS_MOST];
-        struct strata__spelling name;
-        struct strata__term term;
-        MDB_val bytes;
+    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
         bool is_name = false;
         for (size_t k = 0; k < STRATA__NAME_PREDICATES; k++)
             is_name |= rows[i].b == names[k];
-        if (!is_name)
-            continue;
-        STRATA_TRY_DONE(strata__store_term(txn, rows[i].c, &bytes));
-        if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
-            STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label"));
-        strata__spelling_of(term.text, term.size, &name);
-        size_t n_grams = strata__spelling_grams(&name, grams);
-        grams[n_grams++] = strata__spelling_whole(&name);
-        strata__spelling_initials(term.text, term.size, &name);
-        if (name.n)
-            grams[n_grams++] = strata__spelling_short(&name);
-        STRATA_TRY_DONE(strata__bytes_reserve(&found, n_grams * sizeof(struct pair)));
-        for (size_t k = 0; k < n_grams; k++) {
-            const struct pair pair = {grams[k], rows[i].c};
-            STRATA_TRY_DONE(strata__bytes_append(&found, &pair, sizeof pair));
-        }
+        if (is_name)
+            status = add_grams(txn, rows[i].c, &found);
     }
-    struct pair *pairs = (struct pair *)(void *)found.data;
-    const size_t n_pairs = found.size / sizeof *pairs;
-    sort_pairs(pairs, n_pairs);
-    for (size_t i = 0; i < n_pairs && *error == 0; i++) {
-        const uint32_t gram = (uint32_t)pairs[i].key, label = (uint32_t)pairs[i].value;
-        if (i && pairs[i].key == pairs[i - 1].key && pairs[i].value == pairs[i - 1].value)
-            continue;
-        *error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
-                     append ? append_flag(pairs, i) : MDB_NODUPDATA);
-        if (*error == MDB_KEYEXIST) /* the label has another bearer */
-            *error = 0;
-    }
-done:
+    uint64_t *entries = (uint64_t *)(void *)found.data;
+    if (status == STRATA_OK)
+        status = strata__radix_sort(entries, found.size / sizeof *entries, 1);
+    if (status == STRATA_OK)
+        *error = put_entries(txn, entries, found.size / sizeof *entries);
     strata__bytes_free(&found);
     return status;
 }
@@ -397,15 +413,21 @@ strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *r
     STRATA_TRY(strata__calloc(&pairs, n, sizeof *pairs, "writing triples"));
     for (size_t i = 0; i < n; i++)
         pairs[i] = (struct pair){rows[i].a, strata__pair(rows[i].b, rows[i].c)};
-    sort_pairs(pairs, n);
-    *lmdb_error = change_rows(txn, pairs, rows, &n, remove ? REMOVE : triples == 0 ? APPEND : ADD);
+    strata_status status = sort_pairs(pairs, n);
+    if (status == STRATA_OK)
+        status = change_rows(txn, pairs, rows, &n,
+                             remove    ? REMOVE
+                             : triples ? ADD
+                                       : APPEND,
+                             lmdb_error);
     strata__free(pairs);
-    if (*lmdb_error == 0)
-        *lmdb_error = strata__meta_put(txn, "triples", remove ? triples - n : triples + n);
+    if (status != STRATA_OK || *lmdb_error)
+        return status;
+    *lmdb_error = strata__meta_put(txn, "triples", remove ? triples - n : triples + n);
     *changed = n;
     if (remove || *lmdb_error)
         return STRATA_OK;
-    return put_grams(txn, rows, n, triples == 0, lmdb_error);
+    return put_grams(txn, rows, n, lmdb_error);
 }
 
 /* The triples of the batch, by the ids of their terms; those with a term that has none are left

@@ -53,10 +53,13 @@ strata_status strata__store_names(struct strata__txn *txn,
         "I" STRATA__SKOS "prefLabel",
         "I" STRATA__SKOS "altLabel",
     };
-    for (size_t i = 0; i < STRATA__NAME_PREDICATES; i++) {
+    for (size_t i = 0; i < STRATA__NAME_PREDICATES && !txn->names_known; i++) {
         const size_t size = strlen(terms[i]);
-        STRATA_TRY(strata__store_id(
-            txn, terms[i], size, strata__store_hash(txn->facts, terms[i], size), &names[i], NULL));
+        STRATA_TRY(strata__store_id(txn, terms[i], size,
+                                    strata__store_hash(txn->facts, terms[i], size), &txn->names[i],
+                                    NULL));
     }
+    txn->names_known = !txn->writes;
+    memcpy(names, txn->names, sizeof txn->names);
     return STRATA_OK;
 }

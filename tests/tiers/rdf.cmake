@@ -4,6 +4,7 @@ function(tiers_test name)
   target_link_libraries(${name} PRIVATE strata_tiers)
 endfunction()
 
+tiers_test(test_radix_sort test_radix_sort.c)
 tiers_test(test_terms test_terms.c)
 tiers_test(test_values test_values.c)
 tiers_test(test_rdf_ntriples test_rdf_ntriples.c rdf_fixture.c)

@@ -109,9 +109,8 @@ class Strata:
         facts = []
         for i in range(answer.n_facts):
             fact = self.api.strata_facts_result_fact(self.result, i).contents
-            facts.append(
-                (fact.subject.text.decode(), fact.predicate.text.decode(), fact.object.text.decode())
-            )
+            terms = (fact.subject, fact.predicate, fact.object)
+            facts.append(tuple(term.text.decode() for term in terms))
         self.api.strata_facts_result_free(ctypes.byref(self.result))
         self.latencies.append(answer.latency_ms)
         return facts

@@ -100,7 +100,7 @@ struct cli_command {
 
 extern const struct cli_command cmd_topology, cmd_pull, cmd_cache, cmd_inspect, cmd_tokenize,
     cmd_logits, cmd_generate, cmd_chat, cmd_perplexity, cmd_bench, cmd_tune, cmd_convert,
-    cmd_quantize, cmd_imatrix, cmd_embed, cmd_plan, cmd_memory, cmd_top;
+    cmd_quantize, cmd_imatrix, cmd_embed, cmd_plan, cmd_memory, cmd_top, cmd_facts;
 
 #define CLI_GO_ON (-1)
 

@@ -7,9 +7,10 @@
 /* The command table.  Adding a command: write tools/cmd_NAME.c with its row, list it here, and
  * describe it in man/strata.1 (tests/tools check the latter). */
 static const struct cli_command *const commands[] = {
-    &cmd_topology, &cmd_pull,    &cmd_cache,      &cmd_inspect, &cmd_tokenize, &cmd_logits,
-    &cmd_generate, &cmd_chat,    &cmd_perplexity, &cmd_bench,   &cmd_tune,     &cmd_convert,
-    &cmd_quantize, &cmd_imatrix, &cmd_embed,      &cmd_plan,    &cmd_memory,   &cmd_top,
+    &cmd_topology, &cmd_pull,     &cmd_cache,    &cmd_inspect,    &cmd_tokenize,
+    &cmd_logits,   &cmd_generate, &cmd_chat,     &cmd_perplexity, &cmd_bench,
+    &cmd_tune,     &cmd_convert,  &cmd_quantize, &cmd_imatrix,    &cmd_embed,
+    &cmd_plan,     &cmd_memory,   &cmd_top,      &cmd_facts,
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes what run.sh takes along to a machine that cannot build all of strata, in build-gpu/kit:
 #
-#   strata, bench_moves    need nothing but glibc, and libudev.so.1 beside them: hwloc's archive
-#                          names that library, and Debian has no archive of it
+#   strata, bench_moves    need nothing but glibc, and beside them libudev.so.1, which hwloc's
+#                          archive names, and libserd-0.so.0: Debian has no archives of these
 #   libstrata_cuda.so      the CUDA plug-in, for sm_80, sm_90 and as PTX
 #   tiny/                  the small reference models, where ../shared has them
 #
@@ -46,9 +46,11 @@ needs_only()
 
 make_all()
 {
-    local udev bytes
+    local udev serd bytes
     udev=$(gcc -print-file-name=libudev.so.1)
     [ -e "$udev" ] || die "libudev.so.1 is missing (Debian package libudev1)"
+    serd=$(gcc -print-file-name=libserd-0.so.0)
+    [ -e "$serd" ] || die "libserd-0.so.0 is missing (Debian package libserd-0-0)"
     choose_build_tools
     # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker
     cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSTRATA_TESTS=OFF -DSTRATA_BENCH=ON \
@@ -61,11 +63,13 @@ make_all()
     install -s "$build/strata" "$build/bench/bench_moves" "$out"
     install -s "$build/kernels/cuda/libstrata_cuda.so" "$out"
     install -m 644 "$(readlink -f "$udev")" "$out/libudev.so.1"
+    install -m 644 "$(readlink -f "$serd")" "$out/libserd-0.so.0"
     [ ! -d "$root/../shared/golden/tiny" ] || cp -r "$root/../shared/golden/tiny" "$out/tiny"
     chmod -R u+w "$out"
-    needs_only "$out/strata" libudev.so.1
-    needs_only "$out/bench_moves" libudev.so.1
+    needs_only "$out/strata" libudev.so.1 libserd-0.so.0
+    needs_only "$out/bench_moves" libudev.so.1 libserd-0.so.0
     needs_only "$out/libudev.so.1"
+    needs_only "$out/libserd-0.so.0"
     needs_only "$out/libstrata_cuda.so" libstdc++.so.6 libgcc_s.so.1
     bytes=$(du -sb "$out" | cut -f 1)
     [ "$bytes" -le "$most" ] || die "$out has $bytes bytes, more than $most"

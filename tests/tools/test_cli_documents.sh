@@ -55,6 +55,9 @@ completes roofline bench ro
 completes q4_k quantize --type q4
 completes smollm2-135m quantize smo
 completes prune cache p
+completes export facts e
+completes --entity facts ask kg --en
+completes "$source_dir/tests" facts import "$source_dir/tes"
 completes bf16 convert --type b
 completes "$source_dir/tests" convert "$source_dir/tes"
 finish

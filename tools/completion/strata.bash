@@ -56,6 +56,13 @@ _strata() {
     cache:cache)
         mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
         ;;
+    facts:facts)
+        mapfile -t COMPREPLY < <(compgen -W "import ask export delete stats" -- "$word")
+        ;;
+    facts:--entity | facts:--predicate | facts:--object | facts:--limit | facts:--offset | facts:--deadline-ms) ;;
+    facts:*)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
     bench:bench)
         mapfile -t COMPREPLY < <(compgen -W "kernels roofline baseline compare report" -- "$word")
         ;;

@@ -1,7 +1,8 @@
 # The Debian packages that strata needs, and how to get them: sourced after common.sh, not run.
 
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config libhwloc-dev libopenblas0
-    libpcre2-dev libutf8proc-dev libxxhash-dev libjansson-dev)
+    libpcre2-dev libutf8proc-dev libxxhash-dev libjansson-dev liblmdb-dev libserd-dev libzstd-dev
+    zlib1g-dev)
 packages_fetch=(python3-pip ca-certificates)
 packages_bench=(g++ libbenchmark-dev python3-venv)
 packages_test=(ccache libcmocka-dev libsimde-dev clang-format-14 valgrind python3-matplotlib)

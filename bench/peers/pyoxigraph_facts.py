@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Compares strata's store of facts with pyoxigraph: import, size on disk, exact lookups.
+
+    bench/peers/setup --facts                                    once: the environment of the peer
+    PYTHON bench/peers/pyoxigraph_facts.py GRAPH.nt [-n LOOKUPS] [-r ROUNDS] [--json FILE]
+
+PYTHON is the interpreter that setup prints.  GRAPH.nt is not compressed; each round imports it into
+a new store of both, alternating (pyoxigraph by bulk_load, strata by the library, without vectors).
+Lookups ask for all facts of a subject and a predicate, chosen at random among the graph's, and make
+Python strings of every term; both are called from this process, strata through ctypes, alternating
+by blocks.  "in process" is the latency that strata itself measures.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyoxigraph
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parents[1] / "build" / "runtime" / "libstrata.so"
+BLOCK = 200  # lookups of one store in a row
+
+
+class Query(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("subject", ctypes.c_char_p),
+        ("predicate", ctypes.c_char_p),
+        ("object", ctypes.c_char_p),
+        ("offset", ctypes.c_uint64),
+        ("limit", ctypes.c_uint64),
+        ("deadline_ms", ctypes.c_double),
+        ("max_tier", ctypes.c_int),
+        ("explain", ctypes.c_bool),
+    ]
+
+
+class Term(ctypes.Structure):
+    _fields_ = [
+        ("id", ctypes.c_uint64),
+        ("kind", ctypes.c_int),
+        ("text", ctypes.c_char_p),
+        ("size", ctypes.c_size_t),
+        ("language", ctypes.c_char_p),
+        ("datatype", ctypes.c_char_p),
+        ("label", ctypes.c_char_p),
+    ]
+
+
+class Fact(ctypes.Structure):
+    _fields_ = [
+        ("subject", Term),
+        ("predicate", Term),
+        ("object", Term),
+        ("score", ctypes.c_double),
+        ("why", ctypes.c_char_p),
+    ]
+
+
+class Answer(ctypes.Structure):
+    _fields_ = [
+        ("n_facts", ctypes.c_size_t),
+        ("tier", ctypes.c_int),
+        ("complete", ctypes.c_bool),
+        ("timed_out", ctypes.c_bool),
+        ("latency_ms", ctypes.c_double),
+    ]
+
+
+class Strata:
+    """A store of libstrata.so."""
+
+    def __init__(self, folder):
+        self.api = ctypes.CDLL(str(LIBRARY))
+        self.api.strata_last_error.restype = ctypes.c_char_p
+        self.api.strata_facts_result_answer.restype = Answer
+        self.api.strata_facts_result_fact.restype = ctypes.POINTER(Fact)
+        self.api.strata_facts_result_fact.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        self.store, self.result = ctypes.c_void_p(), ctypes.c_void_p()
+        self.call("strata_facts_open", None, folder.encode(), None, ctypes.byref(self.store))
+        self.query = Query()
+        self.api.strata_facts_query_default(ctypes.byref(self.query))
+        self.query.max_tier = 0
+        self.latencies = []
+
+    def call(self, name, *arguments):
+        if getattr(self.api, name)(*arguments) != 0:
+            raise RuntimeError(self.api.strata_last_error().decode())
+
+    def load(self, path):
+        self.call("strata_facts_import", self.store, path.encode(), None, None)
+
+    def find(self, subject, predicate):
+        self.query.subject, self.query.predicate = subject, predicate
+        self.call(
+            *("strata_facts_find", self.store, ctypes.byref(self.query)), ctypes.byref(self.result)
+        )
+        answer = self.api.strata_facts_result_answer(self.result)
+        facts = []
+        for i in range(answer.n_facts):
+            fact = self.api.strata_facts_result_fact(self.result, i).contents
+            terms = (fact.subject, fact.predicate, fact.object)
+            facts.append(tuple(term.text.decode() for term in terms))
+        self.api.strata_facts_result_free(ctypes.byref(self.result))
+        self.latencies.append(answer.latency_ms)
+        return facts
+
+    def close(self):
+        self.api.strata_facts_close(ctypes.byref(self.store))
+
+
+def oxigraph_find(store, subject, predicate):
+    return [
+        (q.subject.value, q.predicate.value, q.object.value)
+        for q in store.quads_for_pattern(subject, predicate, None, None)
+    ]
+
+
+def bytes_of(folder):
+    return sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+
+
+def choose(path, n):
+    """Subjects and predicates, IRIs, of n lines of the graph."""
+    pairs, chosen = [], random.Random(1)
+    for line in open(path, encoding="utf-8"):
+        subject, predicate, _ = line.split(" ", 2)
+        if subject.startswith("<"):
+            pairs.append((subject[1:-1], predicate[1:-1]))
+    return [chosen.choice(pairs) for _ in range(n)]
+
+
+def one_import(kind, path, folder):
+    """Seconds, and the open store."""
+    start = time.monotonic()
+    if kind == "strata":
+        store = Strata(folder)
+        store.load(path)
+    else:
+        store = pyoxigraph.Store(folder)
+        store.bulk_load(path=path, format=pyoxigraph.RdfFormat.N_TRIPLES)
+        store.flush()
+    return time.monotonic() - start, store
+
+
+def lookups(strata, oxigraph, pairs):
+    """Seconds of each lookup, of both; their answers are compared."""
+    times = {"strata": [], "pyoxigraph": []}
+    for start in range(0, len(pairs), BLOCK):
+        block = pairs[start : start + BLOCK]
+        # What each interface takes is made before: terms, and bytes.
+        nodes = [(pyoxigraph.NamedNode(s), pyoxigraph.NamedNode(p)) for s, p in block]
+        words = [(f"<{s}>".encode(), f"<{p}>".encode()) for s, p in block]
+        mine, theirs = [], []
+        for subject, predicate in words:
+            begin = time.perf_counter()
+            mine.append(strata.find(subject, predicate))
+            times["strata"].append(time.perf_counter() - begin)
+        for subject, predicate in nodes:
+            begin = time.perf_counter()
+            theirs.append(oxigraph_find(oxigraph, subject, predicate))
+            times["pyoxigraph"].append(time.perf_counter() - begin)
+        for a, b in zip(mine, theirs):
+            if sorted(a) != sorted(b):
+                sys.exit(f"the stores differ: {a} and {b}")
+    return times
+
+
+def quantile(values, q):
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("graph")
+    parser.add_argument("-n", "--lookups", type=int, default=20000)
+    parser.add_argument("-r", "--rounds", type=int, default=3)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    triples = sum(1 for _ in open(arguments.graph, "rb"))
+    seconds, stores, size = {"strata": [], "pyoxigraph": []}, {}, {}
+    with tempfile.TemporaryDirectory() as work:
+        for number in range(arguments.rounds):
+            for kind in seconds:
+                folder = os.path.join(work, f"{kind}{number}")
+                if kind in stores:
+                    if kind == "strata":
+                        stores[kind].close()
+                    del stores[kind]
+                    shutil.rmtree(os.path.join(work, f"{kind}{number - 1}"))
+                taken, stores[kind] = one_import(kind, arguments.graph, folder)
+                seconds[kind].append(taken)
+                size[kind] = bytes_of(folder)
+        pairs = choose(arguments.graph, arguments.lookups)
+        times = lookups(stores["strata"], stores["pyoxigraph"], pairs)
+        latencies = stores["strata"].latencies
+        stores["strata"].close()
+    report = {
+        "peer": f"pyoxigraph {pyoxigraph.__version__}",
+        "triples": triples,
+        "peak_rss_bytes_of_both": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "in_process_us": {f"p{q}": quantile(latencies, q / 100) * 1000 for q in (50, 95, 99)},
+    }
+    for kind, taken in seconds.items():
+        report[kind] = {
+            "import_triples_per_s": triples / statistics.median(taken),
+            "import_s": taken,
+            "disk_bytes": size[kind],
+            "lookup_us": {f"p{q}": quantile(times[kind], q / 100) * 1e6 for q in (50, 95, 99)},
+            "lookups_per_s": len(times[kind]) / sum(times[kind]),
+        }
+    mine, theirs = report["strata"], report["pyoxigraph"]
+    report["ratio"] = {
+        "import": statistics.median(
+            b / a for a, b in zip(seconds["strata"], seconds["pyoxigraph"])
+        ),
+        "lookups": mine["lookups_per_s"] / theirs["lookups_per_s"],
+        "disk": mine["disk_bytes"] / theirs["disk_bytes"],
+    }
+    print(json.dumps(report, indent=1))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+#!/usr/bin/env bash
+# The command facts: import, ask, export, delete, stats; options, refused lines, interruptions, the
+# reference graph.
+source "$(dirname "$0")/cli_checks.sh"
+store=$out/kg
+integer='<http://www.w3.org/2001/XMLSchema#integer>'
+label='<http://www.w3.org/2000/01/rdf-schema#label>'
+cat >"$out/small.nt" <<END
+<u:pt> $label "Portugal"@en .
+<u:pt> <u:capital> <u:lis> .
+<u:lis> $label "Lisbon" .
+<u:capital> $label "capital" .
+<u:lis> <u:people> "504718"^^$integer .
+<u:lis> <u:note> "a\u0000b\n" .
+_:x <u:in> <u:pt> .
+END
+
+# Wrong usage.
+expect 2 "$strata" facts
+for action in import ask export delete stats; do
+    expect 2 "$strata" facts $action
+    says "$action: STORE is missing"
+done
+expect 2 "$strata" facts find "$store"
+says "'find' is none of import, ask, export, delete, stats"
+expect 2 "$strata" facts import "$store"
+says 'import: FILE is missing'
+expect 2 "$strata" facts export "$store" x
+says "export: unexpected argument 'x'"
+for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --strict' \
+    'ask --restart' 'ask --check' 'export --object x' 'export --offset 1' 'export --strict' \
+    'delete --restart' 'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' \
+    'stats --restart'; do
+    # shellcheck disable=SC2086 # an action and its options
+    set -- $words
+    expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
+    says "(takes no $2|unexpected argument)"
+    expect 2 "$strata" facts "$1" "$store" "${@:2}"
+done
+for number in -1 x 1.5 9007199254740994; do
+    expect 2 "$strata" facts ask "$store" --entity x --limit $number
+done
+expect 2 "$strata" facts ask "$store" --entity x --deadline-ms -1
+[ ! -e "$store" ] || fail 'wrong usage makes a store'
+
+# A store is made by import only.
+for action in 'ask --entity x' export 'delete --entity x' stats; do
+    # shellcheck disable=SC2086
+    set -- $action
+    expect 1 "$strata" facts "$1" "$store" "${@:2}"
+    says "$store: no store of facts; strata facts import makes one"
+done
+[ ! -e "$store" ] || fail 'asking makes a store'
+
+# import
+expect 0 "$strata" facts import "$store" "$out/small.nt"
+prints "^$out/small.nt: 7 statements, 7 triples added, 0 refused, " \
+    '[0-9.]+ s \([0-9]+ statements/s\)$'
+[ ! -s "$out/stderr" ] || fail "import says: $(cat "$out/stderr")"
+expect 0 "$strata" facts import "$store" "$out/small.nt" --json
+prints "^\{\"files\":\[\{\"file\":\"$out/small.nt\",\"statements\":7,\"added\":0,\"refused\":0," \
+    '"resumed":0,"ms":[0-9.]+\}\]\}$'
+gzip -c "$out/small.nt" >"$out/small.nt.gz"
+printf '@prefix : <u:> .\n:fr :capital :par ; a :country.\n' >"$out/more.ttl"
+expect 0 "$strata" facts import "$out/two" "$out/small.nt.gz" "$out/more.ttl"
+lines 2
+prints "more.ttl: 2 statements, 2 triples added"
+
+# Lines that are refused.
+for n in $(seq 30); do
+    echo "<u:bad> <u:n> $n ."
+    echo "<u:good> <u:n> \"$n\" ."
+done >"$out/bad.nt"
+expect 0 "$strata" facts import "$out/bad" "$out/bad.nt"
+prints ': 30 statements, 30 triples added, 30 refused,'
+says "^$out/bad.nt:1:15: expected: "
+[ "$(wc -l <"$out/stderr")" = 21 ] || fail "$(wc -l <"$out/stderr") lines of refusals"
+says 'more such lines are only counted; -v shows all'
+expect 0 "$strata" facts import "$out/bad" "$out/bad.nt" -v
+[ "$(grep -c "^$out/bad.nt:[0-9]*:15: " "$out/stderr")" = 30 ] || fail '-v does not show all'
+expect 0 "$strata" facts import "$out/bad" "$out/bad.nt" --json
+prints '"statements":30,"added":0,"refused":30'
+expect 3 "$strata" facts import "$out/strict" "$out/bad.nt" "$out/small.nt" --strict
+[ "$(wc -l <"$out/stderr")" = 1 ] || fail 'a strict refusal takes several lines'
+says "^strata: $out/bad.nt:1:15: expected: "
+expect 0 "$strata" facts stats "$out/strict"
+prints '^triples +0$'
+expect 0 "$strata" facts import "$out/strict" "$out/small.nt" --strict --restart
+prints '7 triples added'
+printf '<u:a> <u:b> "\033[1m\r" .\n<u:\033[1m> x\n' >"$out/control.nt"
+expect 0 "$strata" facts import "$out/strict" "$out/control.nt"
+grep -q $'\033' "$out/stdout" "$out/stderr" && fail 'control characters reach the terminal'
+head -c 40 "$out/small.nt.gz" >"$out/cut.nt.gz"
+expect 3 "$strata" facts import "$store" "$out/cut.nt.gz"
+says 'cut.nt.gz:40: compressed data: the file ends early'
+expect 1 "$strata" facts import "$store" "$out/absent.nt"
+says 'absent.nt: No such file'
+expect 1 "$strata" facts import "$store" "$out"
+says 'no plain file'
+expect 1 "$strata" facts import "$out/small.nt" "$out/small.nt"
+
+# ask
+expect 0 "$strata" facts ask "$store" --entity ' PORTUGAL' --predicate Capital
+prints '^Portugal \| capital \| Lisbon$'
+prints '^1 fact found exactly, [0-9.]+ ms$'
+expect 0 "$strata" facts ask "$store" --entity Portugal --predicate capital --json
+prints '^\{"facts":\[\{"s":"u:pt","p":"u:capital","o":"u:lis","score":1.0,' \
+    '"ids":\[[0-9]+,[0-9]+,[0-9]+\],"labels":\{"s":"Portugal","p":"capital","o":"Lisbon"\}\}\],' \
+    '"tier":0,"latency_ms":[0-9.e-]+,"complete":true\}$'
+expect 0 "$strata" facts ask "$store" --object 504718.0 --json
+prints '"o":"504718","score":1.0,.*"datatype":"http://www.w3.org/2001/XMLSchema#integer"'
+expect 0 "$strata" facts ask "$store" --object '"Portugal"@en' --json
+prints '"o":"Portugal",.*"language":"en"'
+expect 0 "$strata" facts ask "$store" --predicate '<u:note>' --json
+prints '"o":"a\\u0000b\\n"'
+expect 0 "$strata" facts ask "$store" --object u:pt --json
+prints '"s":"_:b[0-9a-f]{32}"'
+expect 0 "$strata" facts ask "$store" --entity nothing
+prints '^0 facts, '
+expect 0 "$strata" facts ask "$store" --entity nothing --json
+prints '^\{"facts":\[\],"tier":-1,'
+expect 0 "$strata" facts ask "$store" --predicate "$label" --limit 2
+lines 3
+prints '^2 facts found exactly, [0-9.]+ ms; there are more: --limit, --offset$'
+expect 0 "$strata" facts ask "$store" --predicate "$label" --limit 2 --offset 2 --json
+prints '"complete":true'
+[ "$(grep -o '"score"' "$out/stdout" | wc -l)" = 1 ] || fail 'not one fact behind two'
+expect 5 "$strata" facts ask "$store" --predicate "$label" --deadline-ms 0.0000001
+prints 'the deadline came before all were found'
+expect 5 "$strata" facts ask "$store" --predicate "$label" --deadline-ms 0.0000001 --json
+prints '"complete":false'
+expect 0 "$strata" facts ask "$store" --predicate "$label" --deadline-ms 60000 --limit 0
+lines 4
+for entity in '<u:pt' '<pt>' '_:' '"x'; do
+    expect 2 "$strata" facts ask "$store" --entity "$entity"
+    says "subject '$entity': "
+done
+expect 2 "$strata" facts ask "$store" 'What is the capital?'
+says 'this version finds exact facts only'
+
+# JSON lines: an answer for each line, in order; refused ones in their place.
+printf '%s\n' '{"entity":"portugal","predicate":"capital","id":"a"}' 'bad' '{"entity":1}' \
+    '{"id":3,"entity":"a\u0000"}' '{}' '{"question":"x"}' '{"object":"<x"}' '[1]' \
+    '{"id":[9],"object":"Lisbon","extra":1}' >"$out/queries"
+printf '{"entity":"none"}' >>"$out/queries"
+expect 1 "$strata" facts ask "$store" <"$out/queries"
+lines 10
+grep -o '^{"[a-z]*"' "$out/stdout" | tr -d '\n' >"$out/kinds"
+errors=$(printf '{"error"%.0s' 1 2 3 4 5 6 7)
+[ "$(cat "$out/kinds")" = "{\"facts\"$errors{\"facts\"{\"facts\"" ] ||
+    fail "kinds of lines: $(cat "$out/kinds")"
+prints '^\{"facts":\[\{"s":"u:pt",.*"complete":true,"id":"a"\}$'
+prints '"code":"E_INVALID","message":"not JSON: .*","line":2'
+prints '"code":"E_INVALID","message":"entity: not a string","line":3'
+prints '"message":"entity: a name holds no U\+0000","line":4'
+prints '"message":"entity, predicate and object are missing: one is needed","line":5'
+prints '"code":"E_UNSUPPORTED","message":"question: .*","line":6'
+prints '"code":"E_INVALID","message":"object .<x.: .*","line":7'
+prints '"complete":true,"id":\[9\]\}$'
+expect 0 "$strata" facts ask "$store" --limit 1 \
+    <<<'{"predicate":"http://www.w3.org/2000/01/rdf-schema#label"}'
+prints '"complete":false\}$'
+
+# export
+expect 0 "$strata" facts export "$store"
+lines 7
+sed 's/^_:b[0-9a-f]*/_:x/' "$out/stdout" | sort >"$out/exported"
+sort "$out/small.nt" | cmp -s - "$out/exported" || fail 'export is not what was imported'
+expect 0 "$strata" facts export "$store" -q
+cp "$out/stdout" "$out/export.nt"
+expect 0 "$strata" facts import "$out/again" "$out/export.nt"
+prints '7 triples added, 0 refused'
+"$strata" facts export "$store" >/dev/full 2>"$out/stderr"
+[ $? = 1 ] || fail 'export > /dev/full'
+says 'could not be written: No space left'
+seq 60000 | sed 's/.*/<u:&> <u:p> "a text that fills the pipe, and more than a buffer" ./' \
+    >"$out/many.nt"
+expect 0 "$strata" facts import "$out/pipe" "$out/many.nt"
+"$strata" facts export "$out/pipe" 2>"$out/stderr" | head -1 >/dev/null
+status=${PIPESTATUS[0]}
+[ "$status" = 1 ] || fail "export to a closed pipe: status $status"
+[ ! -s "$out/stderr" ] || fail "a closed pipe is said: $(cat "$out/stderr")"
+
+# delete
+expect 2 "$strata" facts delete "$store"
+says 'delete: give files of triples, or a pattern'
+expect 2 "$strata" facts delete "$store" "$out/small.nt" --entity x
+expect 2 "$strata" facts delete "$store" --entity x --strict
+expect 0 "$strata" facts delete "$store" --entity Lisbon --predicate u:people
+prints '^1 triple removed$'
+expect 0 "$strata" facts delete "$store" --predicate nothing --json
+prints '^\{"removed":0\}$'
+expect 0 "$strata" facts delete "$store" "$out/small.nt"
+prints ': 7 statements, 5 triples removed, 0 refused' # the blank node is the file's
+expect 3 "$strata" facts delete "$store" "$out/bad.nt" --strict
+expect 0 "$strata" facts delete "$store" "$out/export.nt" --json
+prints '"statements":7,"removed":1,'
+expect 0 "$strata" facts stats "$store" --json
+prints '^\{"triples":0,"subjects":0,"predicates":0,"objects":0,"terms":[0-9]+,' \
+    '"file_bytes":[0-9]+,"free_bytes":[0-9]+,"checked":false\}$'
+
+# stats
+expect 0 "$strata" facts import "$store" "$out/small.nt"
+expect 0 "$strata" facts stats "$store" --check
+prints '^triples +7$'
+prints '^subjects +4$'
+prints '^predicates +5$'
+prints '^on disk +[0-9.]+ [kM]?B'
+prints '^check +all indices agree$'
+expect 0 "$strata" facts stats "$store" --check --json
+prints '"checked":true'
+# No damage goes unseen: what LMDB does not see, the check does, or the command says the place.
+cp -r "$store" "$out/damaged"
+python3 - "$out/damaged/data.mdb" <<'END'
+import sys
+path = sys.argv[1]
+data = bytearray(open(path, "rb").read())
+at = data.find(b"Ilis") if b"Ilis" in data else data.find(b"SLisbon")
+data[at + 1] ^= 1
+open(path, "wb").write(data)
+END
+expect 1 "$strata" facts stats "$out/damaged" --check
+says "$out/damaged: (ids|terms|values): "
+
+# Progress only on a terminal.
+if command -v script >/dev/null; then
+    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt'" /dev/null \
+        >"$out/stdout" </dev/null
+    grep -q $'many.nt \[#* *\]' "$out/stdout" || fail 'no progress on a terminal'
+    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt' -q" /dev/null \
+        >"$out/stdout" </dev/null
+    grep -q $'many.nt \[#* *\]' "$out/stdout" && fail 'progress with -q'
+fi
+
+# A store that another process uses; control characters of its name.
+mkfifo "$out/in"
+"$strata" facts ask "$store" <"$out/in" >"$out/answers" &
+reader=$!
+exec 9>"$out/in"
+echo '{"entity":"u:new"}' >&9
+for _ in $(seq 200); do
+    [ -s "$out/answers" ] && break
+    sleep 0.05
+done
+printf '<u:new> <u:p> <u:o> .\n' >"$out/new.nt"
+expect 0 "$strata" facts import "$store" "$out/new.nt"
+echo '{"entity":"u:new"}' >&9
+exec 9>&-
+wait $reader || fail 'ask failed beside an import'
+[ "$(grep -c '"tier":0' "$out/answers")" = 1 ] ||
+    fail "a reader does not see what is new: $(cat "$out/answers")"
+expect 1 "$strata" facts stats "$out/"$'\033[1m'
+grep -q $'\033' "$out/stderr" && fail 'control characters of a name reach the terminal'
+
+# Ctrl-C: what was committed stays, the next import goes on.
+awk 'BEGIN { for (i = 0; i < 1400000; i++)
+    printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
+"$strata" facts import "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
+import=$!
+for _ in $(seq 600); do # until the first batch is there
+    "$strata" facts stats "$out/long" --json 2>/dev/null | grep -q '"triples":[1-9]' && break
+    sleep 0.02
+done
+kill -INT $import 2>/dev/null
+wait $import
+status=$?
+if [ $status = 130 ]; then
+    expect 0 "$strata" facts import "$out/long" "$out/long.nt"
+    prints ', 1048576 read before,'
+else
+    [ $status = 0 ] || fail "interrupted import: status $status"
+    echo 'the import ended before it could be interrupted' >&2
+fi
+expect 0 "$strata" facts stats "$out/long" --check
+prints '^triples +1400000$'
+
+# The reference graph.
+if [ ! -r "$shared/facts/kg.nt.zst" ]; then
+    echo "$shared/facts is absent: the reference graph is not tried" >&2
+else
+    expect 0 "$strata" facts import "$out/graph" "$shared/facts/kg.nt.zst"
+    prints ': 1501493 statements, 1501493 triples added, 0 refused'
+    grep '"kind":"exact"' "$shared/facts/dev-queries.jsonl" >"$out/exact.jsonl"
+    python3 "$shared/facts/score.py" --inputs "$out/exact.jsonl" >"$out/inputs.jsonl"
+    expect 0 "$strata" facts ask "$out/graph" <"$out/inputs.jsonl"
+    lines "$(wc -l <"$out/exact.jsonl")"
+    cp "$out/stdout" "$out/answers.jsonl"
+    python3 "$shared/facts/score.py" --json "$out/exact.jsonl" "$out/answers.jsonl" \
+        >"$out/score.json" ||
+        fail 'score.py failed'
+    grep -q '"exact": {"n": 80, "success": 1.0, "strict": 1.0, "p_at_1": 1.0}' "$out/score.json" ||
+        fail "the score of exact queries: $(head -c 300 "$out/score.json")"
+fi
+finish

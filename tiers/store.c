@@ -1,0 +1,289 @@
+/* Transactions and tables of a store of facts (store.h). */
+#include "store.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- Errors ---- */
+
+strata_status strata__store_fail(const strata_facts *facts, int error, const char *what)
+{
+    if (error == ENOMEM)
+        return strata__fail(STRATA_E_NOMEM, "%s: %s: no memory", facts->shown, what);
+    if (error == ENOSPC)
+        return strata__fail(STRATA_E_IO,
+                            "%s: %s: the disk is full; nothing of this change was kept: free some "
+                            "space and do it again",
+                            facts->shown, what);
+    if (error == MDB_CORRUPTED || error == MDB_INVALID || error == MDB_PAGE_NOTFOUND ||
+        error == MDB_VERSION_MISMATCH)
+        return strata__fail(STRATA_E_FORMAT,
+                            "%s: %s: the store is damaged, or no store of facts (%s)", facts->shown,
+                            what, mdb_strerror(error));
+    if (error == MDB_PANIC)
+        return strata__fail(STRATA_E_IO,
+                            "%s: %s: a write to the disk failed before: nothing is read or written "
+                            "until the store is opened again",
+                            facts->shown, what);
+    if (error == MDB_READERS_FULL)
+        return strata__fail(STRATA_E_BUSY, "%s: %s: 126 readers use the store already",
+                            facts->shown, what);
+    return strata__fail(STRATA_E_IO, "%s: %s: %s", facts->shown, what, mdb_strerror(error));
+}
+
+/* ---- Transactions ---- */
+
+/* Frees what a transaction holds in this process. */
+static void end(struct strata__txn *txn)
+{
+    pthread_rwlock_unlock(&txn->facts->growing);
+    *txn = (struct strata__txn){0};
+}
+
+void strata__txn_abort(struct strata__txn *txn)
+{
+    if (!txn->facts)
+        return;
+    for (int i = 0; i < STRATA__TABLES; i++)
+        if (txn->cursors[i])
+            mdb_cursor_close(txn->cursors[i]);
+    mdb_txn_abort(txn->txn);
+    end(txn);
+}
+
+/* Raises the map's limit, or takes over what another process made of it.  Where that fails, LMDB
+ * has no map any more. */
+static strata_status grow(strata_facts *facts, bool double_it)
+{
+    MDB_envinfo info;
+    strata_status status = STRATA_OK;
+    pthread_rwlock_wrlock(&facts->growing);
+    int error = facts->unmapped ? 0 : mdb_env_info(facts->env, &info);
+    if (!facts->unmapped && error == 0) {
+        error = mdb_env_set_mapsize(facts->env, double_it ? info.me_mapsize * 2 : 0);
+        facts->unmapped = error != 0;
+    }
+    if (error)
+        status = strata__store_fail(facts, error, "mapping more of the store");
+    pthread_rwlock_unlock(&facts->growing);
+    return status;
+}
+
+/* Begins a transaction of LMDB; a map that another process made larger is taken over. */
+static strata_status begin(struct strata__txn *txn)
+{
+    strata_facts *facts = txn->facts;
+    for (;;) {
+        pthread_rwlock_rdlock(&facts->growing);
+        if (facts->unmapped) {
+            pthread_rwlock_unlock(&facts->growing);
+            return strata__fail(STRATA_E_NOMEM,
+                                "%s: there was no address space for a larger store: nothing is "
+                                "read or written until it is opened again",
+                                facts->shown);
+        }
+        int error = mdb_txn_begin(facts->env, NULL, txn->writes ? 0 : MDB_RDONLY, &txn->txn);
+        if (error == 0)
+            return STRATA_OK;
+        pthread_rwlock_unlock(&facts->growing);
+        if (error != MDB_MAP_RESIZED)
+            return strata__store_fail(facts, error, "beginning a transaction");
+        STRATA_TRY(grow(facts, false));
+    }
+}
+
+strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata__txn *out)
+{
+    *out = (struct strata__txn){.facts = facts, .writes = writes};
+    if (writes && atomic_load(&facts->failed)) {
+        out->facts = NULL;
+        return strata__fail(STRATA_E_IO,
+                            "%s: a write to the disk failed before: nothing is written until the "
+                            "store is opened again",
+                            facts->shown);
+    }
+    strata_status status = begin(out);
+    if (status != STRATA_OK) {
+        *out = (struct strata__txn){0};
+        return status;
+    }
+    int error = 0;
+    for (int i = 0; i < STRATA__TABLES && error == 0; i++)
+        error = mdb_cursor_open(out->txn, facts->tables[i], &out->cursors[i]);
+    if (error) {
+        strata__txn_abort(out);
+        return strata__store_fail(facts, error, "opening tables");
+    }
+    return STRATA_OK;
+}
+
+/* 0, or the error of LMDB; the transaction is over. */
+static int commit(struct strata__txn *txn)
+{
+    for (int i = 0; i < STRATA__TABLES; i++)
+        mdb_cursor_close(txn->cursors[i]);
+    int error = mdb_txn_commit(txn->txn);
+    end(txn);
+    return error;
+}
+
+bool strata__store_is_full(const strata_facts *facts)
+{
+    struct statvfs disk;
+    return fstatvfs(facts->lock, &disk) == 0 && disk.f_bavail == 0;
+}
+
+strata_status strata__store_change(strata_facts *facts, strata__change_fn *change, void *user)
+{
+    for (;;) {
+        struct strata__txn txn;
+        int error = 0;
+        STRATA_TRY(strata__txn_begin(facts, true, &txn));
+        strata_status status = change(&txn, user, &error);
+        if (status != STRATA_OK || error)
+            strata__txn_abort(&txn);
+        else
+            error = commit(&txn);
+        if (status != STRATA_OK)
+            return status;
+        if (error == 0)
+            return STRATA_OK;
+        if (error == MDB_MAP_FULL) {
+            STRATA_TRY(grow(facts, true));
+            continue;
+        }
+        if (error == EIO && strata__store_is_full(facts))
+            error = ENOSPC;
+        /* What a failed fdatasync lost is not tried again: the pages count as written (RELIABILITY
+         * of fsync after errors: Rebello et al. 2020). */
+        if (error == EIO)
+            atomic_store(&facts->failed, true);
+        return strata__store_fail(facts, error, "writing");
+    }
+}
+
+/* ---- Terms ---- */
+
+uint64_t strata__store_hash(const strata_facts *facts, const char *bytes, size_t size)
+{
+    return XXH3_64bits_withSeed(bytes, size, facts->seed);
+}
+
+strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val *bytes)
+{
+    MDB_val key = {sizeof id, &id};
+    int error = mdb_cursor_get(txn->cursors[STRATA__TERMS], &key, bytes, MDB_SET_KEY);
+    if (error == MDB_NOTFOUND)
+        return strata__fail(STRATA_E_FORMAT, "%s: terms: no term %u: the store is damaged",
+                            txn->facts->shown, id);
+    return error ? strata__store_fail(txn->facts, error, "reading a term") : STRATA_OK;
+}
+
+strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
+                               uint64_t hash, strata__id *id, uint64_t *slot)
+{
+    for (;; hash++) {
+        MDB_val key = {sizeof hash, &hash}, value, term;
+        int error = mdb_cursor_get(txn->cursors[STRATA__IDS], &key, &value, MDB_SET_KEY);
+        if (slot)
+            *slot = hash;
+        *id = 0;
+        if (error == MDB_NOTFOUND)
+            return STRATA_OK;
+        if (error == 0 && value.mv_size != sizeof *id)
+            error = MDB_CORRUPTED;
+        if (error)
+            return strata__store_fail(txn->facts, error, "looking for a term");
+        memcpy(id, value.mv_data, sizeof *id);
+        STRATA_TRY(strata__store_term(txn, *id, &term));
+        if (term.mv_size == size && !memcmp(term.mv_data, bytes, size))
+            return STRATA_OK;
+    }
+}
+
+/* ---- Triples ---- */
+
+static strata_status row_of(const struct strata__txn *txn, int error, const MDB_val *key,
+                            const MDB_val *data, struct strata__row *row, bool *found)
+{
+    *found = error == 0;
+    if (error == MDB_NOTFOUND)
+        return STRATA_OK;
+    uint64_t pair;
+    if (error == 0 && (key->mv_size != sizeof row->a || data->mv_size != sizeof pair))
+        error = MDB_CORRUPTED;
+    if (error)
+        return strata__store_fail(txn->facts, error, "reading triples");
+    memcpy(&row->a, key->mv_data, sizeof row->a);
+    memcpy(&pair, data->mv_data, sizeof pair);
+    row->b = (strata__id)(pair >> 32);
+    row->c = (strata__id)pair;
+    return STRATA_OK;
+}
+
+strata_status strata__store_seek(struct strata__txn *txn, enum strata__table table,
+                                 struct strata__row from, struct strata__row *row, bool *found)
+{
+    strata__id id = from.a;
+    uint64_t pair = strata__pair(from.b, from.c);
+    MDB_val key = {sizeof id, &id}, data = {sizeof pair, &pair};
+    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_GET_BOTH_RANGE);
+    key = (MDB_val){sizeof id, &id}; /* LMDB does not give it back here */
+    return row_of(txn, error, &key, &data, row, found);
+}
+
+strata_status strata__store_next(struct strata__txn *txn, enum strata__table table,
+                                 struct strata__row *row, bool *found)
+{
+    MDB_val key, data;
+    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_NEXT_DUP);
+    strata__id id = row->a;
+    key = (MDB_val){sizeof id, &id};
+    return row_of(txn, error, &key, &data, row, found);
+}
+
+strata_status strata__store_count(struct strata__txn *txn, enum strata__table table, strata__id a,
+                                  uint64_t *count)
+{
+    MDB_val key = {sizeof a, &a}, data;
+    size_t n = 0;
+    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_SET);
+    if (error == 0)
+        error = mdb_cursor_count(txn->cursors[table], &n);
+    *count = n;
+    if (error && error != MDB_NOTFOUND)
+        return strata__store_fail(txn->facts, error, "counting triples");
+    return STRATA_OK;
+}
+
+/* ---- Numbers ---- */
+
+strata_status strata__meta_get(struct strata__txn *txn, const char *name, uint64_t *value)
+{
+    MDB_val key = {strlen(name), (void *)(uintptr_t)name}, data;
+    int error = mdb_cursor_get(txn->cursors[STRATA__META], &key, &data, MDB_SET_KEY);
+    *value = 0;
+    if (error == MDB_NOTFOUND)
+        return STRATA_OK;
+    if (error == 0 && data.mv_size != sizeof *value)
+        error = MDB_CORRUPTED;
+    if (error)
+        return strata__store_fail(txn->facts, error, name);
+    memcpy(value, data.mv_data, sizeof *value);
+    return STRATA_OK;
+}
+
+int strata__meta_put(struct strata__txn *txn, const char *name, uint64_t value)
+{
+    MDB_val key = {strlen(name), (void *)(uintptr_t)name}, data = {sizeof value, &value};
+    if (value)
+        return mdb_cursor_put(txn->cursors[STRATA__META], &key, &data, 0);
+    int error = mdb_cursor_get(txn->cursors[STRATA__META], &key, &data, MDB_SET);
+    if (error == 0)
+        error = mdb_cursor_del(txn->cursors[STRATA__META], 0);
+    return error == MDB_NOTFOUND ? 0 : error;
+}

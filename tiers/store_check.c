@@ -1,0 +1,210 @@
+/* What a store holds, and whether its tables agree. */
+#include <string.h>
+
+#include "pattern.h"
+
+#define ROWS_A_REPORT 65536
+
+/* ---- Numbers ---- */
+
+/* Distinct keys of a table with several values each. */
+static int count_keys(struct strata__txn *txn, enum strata__table table, uint64_t *n)
+{
+    MDB_val key, data;
+    MDB_cursor *cursor = txn->cursors[table];
+    int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
+    for (*n = 0; error == 0; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_NODUP))
+        ++*n;
+    return error == MDB_NOTFOUND ? 0 : error;
+}
+
+strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out)
+{
+    struct strata__txn txn;
+    MDB_envinfo env = {0};
+    MDB_stat terms, free_list;
+    uint64_t pages = 0;
+    *out = (strata_facts_info){0};
+    STRATA_TRY(strata__txn_begin(facts, false, &txn));
+    int error = mdb_env_info(facts->env, &env);
+    if (error == 0)
+        error = mdb_stat(txn.txn, facts->tables[STRATA__TERMS], &terms);
+    if (error == 0)
+        error = count_keys(&txn, STRATA__SPO, &out->subjects);
+    if (error == 0)
+        error = count_keys(&txn, STRATA__POS, &out->predicates);
+    if (error == 0)
+        error = count_keys(&txn, STRATA__OSP, &out->objects);
+    if (error == 0)
+        error = mdb_stat(txn.txn, 0, &free_list); /* LMDB's table of free pages */
+    MDB_cursor *cursor = NULL;
+    MDB_val key, data;
+    if (error == 0)
+        error = mdb_cursor_open(txn.txn, 0, &cursor);
+    for (int e = error; e == 0;) {
+        e = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+        size_t n = 0;
+        if (e == 0 && data.mv_size >= sizeof n)
+            memcpy(&n, data.mv_data, sizeof n);
+        pages += n;
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+    strata_status status = error ? strata__store_fail(facts, error, "counting") : STRATA_OK;
+    if (status == STRATA_OK)
+        status = strata__meta_get(&txn, "triples", &out->triples);
+    strata__txn_abort(&txn);
+    if (status != STRATA_OK)
+        return status;
+    out->terms = terms.ms_entries;
+    out->file_bytes = (uint64_t)(env.me_last_pgno + 1) * terms.ms_psize;
+    out->free_bytes = pages * terms.ms_psize;
+    return STRATA_OK;
+}
+
+/* ---- Agreement ---- */
+
+struct check {
+    struct strata__txn *txn;
+    strata_progress_fn *on_progress;
+    void *user;
+    uint64_t done, total;
+};
+
+static strata_status report(struct check *check, const char *what)
+{
+    if (check->done++ % ROWS_A_REPORT == 0 && check->on_progress &&
+        !check->on_progress(check->user, what, check->done - 1, check->total))
+        return strata__fail(STRATA_E_CANCELLED, "the check was stopped");
+    return STRATA_OK;
+}
+
+static strata_status has_row(struct check *check, enum strata__table table, const char *name,
+                             struct strata__row row, const struct strata__row *triple)
+{
+    struct strata__row found_row = {0};
+    bool found;
+    STRATA_TRY(strata__store_seek(check->txn, table, row, &found_row, &found));
+    if (!found || found_row.b != row.b || found_row.c != row.c)
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: the triple %u %u %u of spo is missing",
+                            check->txn->facts->shown, name, triple->a, triple->b, triple->c);
+    return STRATA_OK;
+}
+
+static strata_status check_triple(void *user, const struct strata__row *row, bool *stop)
+{
+    struct check *check = user;
+    MDB_val bytes;
+    *stop = false;
+    STRATA_TRY(report(check, "triples"));
+    STRATA_TRY(
+        has_row(check, STRATA__POS, "pos", (struct strata__row){row->b, row->c, row->a}, row));
+    STRATA_TRY(
+        has_row(check, STRATA__OSP, "osp", (struct strata__row){row->c, row->a, row->b}, row));
+    STRATA_TRY(strata__store_term(check->txn, row->a, &bytes));
+    STRATA_TRY(strata__store_term(check->txn, row->b, &bytes));
+    return strata__store_term(check->txn, row->c, &bytes);
+}
+
+/* The value of a literal leads to it. */
+static strata_status check_value(struct check *check, strata__id id,
+                                 const struct strata__term *literal)
+{
+    struct strata__bytes value = {0};
+    strata_status status = strata__literal_value(literal, &value);
+    if (status == STRATA_OK) {
+        uint64_t hash = strata__store_hash(check->txn->facts, value.data, value.size);
+        MDB_val key = {sizeof hash, &hash}, data = {sizeof id, &id};
+        int error = mdb_cursor_get(check->txn->cursors[STRATA__VALUES], &key, &data, MDB_GET_BOTH);
+        if (error == MDB_NOTFOUND)
+            status = strata__fail(STRATA_E_FORMAT, "%s: values: the literal %u is missing",
+                                  check->txn->facts->shown, id);
+        else if (error)
+            status = strata__store_fail(check->txn->facts, error, "reading values");
+    }
+    strata__bytes_free(&value);
+    return status;
+}
+
+static strata_status check_terms(struct check *check, uint64_t *n)
+{
+    strata_facts *facts = check->txn->facts;
+    MDB_cursor *cursor;
+    MDB_val key, data;
+    strata_status status = STRATA_OK;
+    int error = mdb_cursor_open(check->txn->txn, facts->tables[STRATA__TERMS], &cursor);
+    if (error)
+        return strata__store_fail(facts, error, "reading terms");
+    for (*n = 0; status == STRATA_OK; ++*n) {
+        strata__id id, by_hash;
+        struct strata__term term;
+        error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
+        if (error)
+            break;
+        memcpy(&id, key.mv_data, sizeof id);
+        STRATA_TRY_DONE(report(check, "terms"));
+        if (!strata__term_decode(data.mv_data, data.mv_size, &term))
+            STRATA_TRY_DONE(
+                strata__fail(STRATA_E_FORMAT, "%s: terms: %u is no term", facts->shown, id));
+        STRATA_TRY_DONE(strata__store_id(check->txn, data.mv_data, data.mv_size,
+                                         strata__store_hash(facts, data.mv_data, data.mv_size),
+                                         &by_hash, NULL));
+        if (by_hash != id)
+            STRATA_TRY_DONE(strata__fail(STRATA_E_FORMAT, "%s: ids: term %u is found as %u",
+                                         facts->shown, id, by_hash));
+        if (strata__term_is_literal(&term))
+            STRATA_TRY_DONE(check_value(check, id, &term));
+    }
+    if (error != MDB_NOTFOUND)
+        status = strata__store_fail(facts, error, "reading terms");
+done:
+    mdb_cursor_close(cursor);
+    return status;
+}
+
+static strata_status count_is(struct check *check, enum strata__table table, const char *name,
+                              uint64_t expected)
+{
+    MDB_stat stat;
+    int error = mdb_stat(check->txn->txn, check->txn->facts->tables[table], &stat);
+    if (error)
+        return strata__store_fail(check->txn->facts, error, "counting");
+    if (stat.ms_entries != expected)
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %zu entries, expected %llu",
+                            check->txn->facts->shown, name, stat.ms_entries,
+                            (unsigned long long)expected);
+    return STRATA_OK;
+}
+
+static strata_status check_all(struct check *check)
+{
+    const struct strata__pattern all = {{.any = true}, {.any = true}, {.any = true}};
+    uint64_t triples, next, terms = 0;
+    STRATA_TRY(strata__meta_get(check->txn, "triples", &triples));
+    STRATA_TRY(strata__meta_get(check->txn, "next id", &next));
+    check->total = triples + (next ? next - 1 : 0);
+    STRATA_TRY(count_is(check, STRATA__SPO, "spo", triples));
+    STRATA_TRY(count_is(check, STRATA__POS, "pos", triples));
+    STRATA_TRY(count_is(check, STRATA__OSP, "osp", triples));
+    STRATA_TRY(count_is(check, STRATA__IDS, "ids", next ? next - 1 : 0));
+    STRATA_TRY(strata__pattern_walk(check->txn, &all, check_triple, check));
+    STRATA_TRY(check_terms(check, &terms));
+    if (terms != (next ? next - 1 : 0))
+        return strata__fail(STRATA_E_FORMAT, "%s: terms: %llu, expected %llu",
+                            check->txn->facts->shown, (unsigned long long)terms,
+                            (unsigned long long)(next ? next - 1 : 0));
+    return STRATA_OK;
+}
+
+strata_status strata_facts_check(strata_facts *facts, strata_progress_fn *on_progress, void *user)
+{
+    struct strata__txn txn;
+    struct strata__scope before = strata__scope_set(facts->scope);
+    struct check check = {.txn = &txn, .on_progress = on_progress, .user = user};
+    strata_status status = strata__txn_begin(facts, false, &txn);
+    if (status == STRATA_OK)
+        status = check_all(&check);
+    strata__txn_abort(&txn);
+    strata__scope_set(before);
+    return status;
+}

@@ -1,0 +1,229 @@
+/* A store of facts: RDF triples (W3C RDF 1.1), found exactly or, by tier 1, for other names of
+ * their subjects.
+ *
+ *   strata_facts *facts;  strata_facts_result *result;
+ *   strata_facts_open(runtime, "kg", NULL, &facts);
+ *   strata_facts_import(facts, "kg.nt.zst", NULL, NULL);
+ *   strata_facts_query query;
+ *   strata_facts_query_default(&query);
+ *   query.subject = "Portugal";  query.predicate = "capital";
+ *   strata_facts_find(facts, &query, &result);
+ *   strata_facts_result_fact(result, 0)->object.label               -- "Lisbon"
+ *
+ * Part of libstrata; the rules of errors, ownership and structs in <strata.h> hold here.
+ *
+ * A store is a folder.  Changes are transactions: after a crash, or without power, every change
+ * that was reported is there, and none is there in part.  Readers see the store as it was when
+ * their call began, also while it changes.  Several processes may use one store; of their changes
+ * one at a time is made.
+ *
+ * Threads.  Any thread may call at any time; strata_facts_close is for the last user. */
+#ifndef STRATA_FACTS_H
+#define STRATA_FACTS_H
+
+#include "strata.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Store ---- */
+
+typedef struct strata_facts strata_facts;
+
+typedef struct strata_facts_options {
+    size_t size;     /* sizeof(strata_facts_options) */
+    bool must_exist; /* a folder without a store is refused, not made into one (default false) */
+} strata_facts_options;
+
+STRATA_API void strata_facts_options_default(strata_facts_options *options);
+
+/* Opens the store in the folder `path`; makes both where there is none.  What it allocates is
+ * charged to the runtime's indices (NULL: to nothing); the runtime must outlive it.  E_IO: the
+ * folder or its files cannot be used, with the reason; E_FORMAT: the store has another layout than
+ * this version's, or is damaged; E_BUSY: this process has it open already; E_NOMEM. */
+STRATA_API strata_status strata_facts_open(strata_runtime *runtime, const char *path,
+                                           const strata_facts_options *options, strata_facts **out);
+STRATA_API void strata_facts_close(strata_facts **facts);
+
+/* ---- Import ---- */
+
+/* A statement that was refused: of the file, where, and why, in one line.  What could be read is
+ * imported all the same, unless `strict`. */
+typedef void strata_facts_problem_fn(void *user, const char *file, uint64_t line, uint64_t column,
+                                     const char *reason);
+
+typedef struct strata_facts_import_options {
+    size_t size;  /* sizeof(strata_facts_import_options) */
+    bool strict;  /* stop at the first refused statement (default false) */
+    bool remove;  /* statements of the file are removed, not added (default false) */
+    bool restart; /* begin at the start of a file of which a part was imported (default false) */
+    strata_facts_problem_fn *on_problem; /* or NULL */
+    strata_progress_fn *on_progress;     /* or NULL: bytes of the file */
+    void *user;                          /* of both */
+} strata_facts_import_options;
+
+STRATA_API void strata_facts_import_options_default(strata_facts_import_options *options);
+
+typedef struct strata_facts_import_info {
+    uint64_t statements; /* that could be read, those passed over not counted */
+    uint64_t changed;    /* triples that were not there before; with `remove`: that were */
+    uint64_t refused;    /* lines of N-Triples, statements of Turtle */
+    uint64_t resumed;    /* lines or statements passed over: an import before had got so far */
+} strata_facts_import_info;
+
+/* Adds the triples of a file: N-Triples (.nt) or Turtle (.ttl), also compressed (.gz, .zst); a name
+ * without these endings is N-Triples.  Blank nodes are the file's own, known by its full path: the
+ * same file again adds nothing.  The file is committed in batches, in bounded memory, and each says
+ * how far it got: a file (path, size, time) whose import was interrupted goes on from there.  With
+ * `remove`, blank nodes are those of the store, as strata_facts_export writes them.  E_IO: the file
+ * cannot be read, or the store not be written (EIO of the disk: until it is opened again);
+ * E_FORMAT: strict, and a statement was refused, or the compressed data are damaged; E_CANCELLED:
+ * on_progress said so; E_NOMEM.  After an error the batches before are there, and *info (may be
+ * NULL) counts them. */
+STRATA_API strata_status strata_facts_import(strata_facts *facts, const char *path,
+                                             const strata_facts_import_options *options,
+                                             strata_facts_import_info *info);
+
+/* ---- Find ---- */
+
+typedef enum strata_term_kind {
+    STRATA_TERM_IRI,
+    STRATA_TERM_BLANK,
+    STRATA_TERM_LITERAL
+} strata_term_kind;
+
+typedef struct strata_term {
+    uint64_t id; /* of the store, as long as it lives */
+    strata_term_kind kind;
+    const char *text; /* the IRI, the blank node's name, or the literal's text; terminated */
+    size_t size;      /* of text, which may hold NUL */
+    const char *language, *datatype; /* of literals; NULL: none (of xsd:string neither) */
+    const char *label;               /* of IRIs: a label in the store, or NULL */
+} strata_term;
+
+typedef struct strata_fact {
+    strata_term subject, predicate, object;
+    double score;    /* 1: exact; else how likely the subject is the one that was meant */
+    const char *why; /* of tier 1: the evidence that counted most, static; NULL: exact */
+} strata_fact;
+
+/* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
+ * an IRI as it is, or a name: of subjects and predicates a label (rdfs:label, skos:prefLabel,
+ * skos:altLabel), of objects a label or the text of a literal; of a predicate, where nothing has it
+ * as a label, also the end of its IRI, behind '/', '#' or ':'.  Names are compared after Unicode
+ * NFKC and case folding, without leading, trailing and double spaces; typed literals by value ("1"
+ * and "01.0" are the same number, and 5 as a name finds both). */
+typedef struct strata_facts_query {
+    size_t size;                              /* sizeof(strata_facts_query) */
+    const char *subject, *predicate, *object; /* NULL: any */
+    uint64_t offset, limit; /* facts that are passed over, and that are given at most (default 0,
+                             * 1000; limit 0: all) */
+    double deadline_ms;     /* 0 (default): none */
+    int max_tier;           /* 0: exact only; 1 (default): and other names of subjects */
+    bool explain;           /* keep the candidates of tier 1 (default false) */
+} strata_facts_query;
+
+STRATA_API void strata_facts_query_default(strata_facts_query *query);
+
+typedef struct strata_facts_result strata_facts_result;
+
+/* Finds all facts of the pattern.  Where a name has several bearers, those come first that bear it
+ * as their first label, then those with more facts.
+ *
+ * Where nothing is found exactly, and the subject is a name, the predicate is known and the object
+ * any, tier 1 looks for entities that the name may mean (codes, spelling, other names, and after
+ * strata_facts_use_model also descriptions) and gives the facts of the best ten, best first, unless
+ * even the best is unlikely.  An entity of that very name that is of a kind that has the predicate
+ * is meant, and has no such fact: nothing is given.
+ *
+ * No fact is no error.  E_INVALID: a term that cannot be read, named; E_IO, E_NOMEM. */
+STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
+                                           strata_facts_result **out);
+STRATA_API void strata_facts_result_free(strata_facts_result **result);
+
+typedef struct strata_facts_answer {
+    size_t n_facts;
+    int tier;       /* 0: found exactly; -1: nothing was found */
+    bool complete;  /* these are all facts from `offset` on; else the limit or the deadline came */
+    bool timed_out; /* it was the deadline */
+    double latency_ms;
+} strata_facts_answer;
+
+STRATA_API strata_facts_answer strata_facts_result_answer(const strata_facts_result *result);
+
+/* index < n_facts; borrowed until the result is freed. */
+STRATA_API const strata_fact *strata_facts_result_fact(const strata_facts_result *result,
+                                                       size_t index);
+
+/* A candidate of tier 1, for queries with `explain`. */
+#define STRATA_FACTS_EVIDENCE 9
+typedef struct strata_facts_candidate {
+    strata_term entity;
+    double score;
+    double evidence[STRATA_FACTS_EVIDENCE]; /* strata_facts_evidence_name; 0: none */
+} strata_facts_candidate;
+
+STRATA_API size_t strata_facts_result_candidates(const strata_facts_result *result);
+/* index < strata_facts_result_candidates, best first; borrowed until the result is freed. */
+STRATA_API const strata_facts_candidate *
+strata_facts_result_candidate(const strata_facts_result *result, size_t index);
+
+/* What evidence `index` < STRATA_FACTS_EVIDENCE is. */
+STRATA_API const char *strata_facts_evidence_name(size_t index);
+
+/* ---- Vectors ---- */
+
+/* Makes the vectors of labels and descriptions that are missing, in the store's folder, by a model
+ * of sentence vectors: all of them at first, those of new ones later.  They are kept from time to
+ * time, also when on_progress (may be NULL) stops the work, which goes on the next time.  Vectors
+ * of another model are made anew.  *made (may be NULL) says how many.  One at a time for a store.
+ * E_INVALID: the model makes none; E_IO, E_NOMEM, E_CANCELLED, and what strata_embed returns. */
+STRATA_API strata_status strata_facts_index(strata_facts *facts, strata_model *model,
+                                            strata_progress_fn *on_progress, void *user,
+                                            uint64_t *made);
+
+/* True when vectors were made. */
+STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
+
+/* Uses vectors, and the model that made them, in queries from then on; the model must outlive the
+ * store.  Once, and beside no other call.  E_INVALID: the store has none, or of another model;
+ * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
+STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
+
+/* ---- Change, look, take out ---- */
+
+/* Removes all facts of the pattern (offset, limit and deadline are not looked at; a pattern of
+ * three NULLs is E_INVALID); *removed may be NULL.  Otherwise as strata_facts_find. */
+STRATA_API strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query *pattern,
+                                             uint64_t *removed);
+
+/* Takes `size` bytes of output; false stops the export, which then is E_CANCELLED.  It must not
+ * call anything of the same store: a change might wait for the export for ever. */
+typedef bool strata_facts_write_fn(void *user, const char *bytes, size_t size);
+
+/* Writes all triples as canonical N-Triples, a line each, those of a subject together.  E_IO,
+ * E_NOMEM, E_CANCELLED. */
+STRATA_API strata_status strata_facts_export(strata_facts *facts, strata_facts_write_fn *write,
+                                             void *user);
+
+typedef struct strata_facts_info {
+    uint64_t triples, terms;
+    uint64_t subjects, predicates, objects; /* distinct ones in triples */
+    uint64_t file_bytes;                    /* on disk */
+    uint64_t free_bytes;                    /* of them, for later changes */
+} strata_facts_info;
+
+STRATA_API strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out);
+
+/* Reads the whole store and compares its indices: each triple is in all three orders, each term is
+ * found by its text and has a text.  E_FORMAT: they disagree, with the first such place; E_IO,
+ * E_NOMEM, E_CANCELLED.  on_progress (may be NULL) counts triples and terms. */
+STRATA_API strata_status strata_facts_check(strata_facts *facts, strata_progress_fn *on_progress,
+                                            void *user);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,33 @@
+/* Vectors of a store's labels and descriptions, made by a sentence model: two indexes
+ * (strata_index.h) in the store's folder, labels.vectors and descriptions.vectors.
+ *
+ * A label's vector has the id of its literal; a description's that of its subject (upper 32 bits)
+ * and of its literal, so that what has changed since is known by its id.  A subject's description
+ * is its longest literal of four words or more that is no label; its text is "label: " and the
+ * first words of it.  Each index also holds the vector of a known text, by which the model is
+ * known again. */
+#ifndef STRATA_VECTORS_H
+#define STRATA_VECTORS_H
+
+#include "store.h"
+#include "strata_embed.h"
+#include "strata_index.h"
+
+#define STRATA__VECTORS_PROBE UINT64_MAX /* the id of the known text */
+
+struct strata__vectors {
+    strata_index *labels, *descriptions;
+};
+
+/* Opens the indexes of the store; *found is false where there are none.  E_INVALID: they were made
+ * by another model than this one. */
+strata_status strata__vectors_open(strata_facts *facts, strata_model *model,
+                                   struct strata__vectors *out, bool *found);
+void strata__vectors_close(struct strata__vectors *vectors);
+
+static inline uint64_t strata__description_id(strata__id subject, strata__id literal)
+{
+    return (uint64_t)subject << 32 | literal;
+}
+
+#endif

@@ -1,0 +1,537 @@
+/* strata facts: a store of facts: import, ask, export, delete, stats. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "facts_json.h"
+#include "json_lines.h"
+
+#define PROBLEMS_SHOWN 20 /* of a file, without -v */
+
+struct options {
+    struct cli_common common;
+    const char *entity, *predicate, *object;
+    uint64_t limit, offset;
+    double deadline_ms;
+    uint64_t max_tier;
+    const char *embed_model;
+    bool strict, restart, check, explain, no_vectors;
+};
+
+/* What an action works with. */
+struct job {
+    const struct cli_command *command;
+    const struct options *options;
+    strata_facts *facts;
+    struct cli_engine engine; /* the model of vectors, when it is in use */
+    bool model_tried;
+    const char *file; /* that is imported */
+    uint64_t problems;
+};
+
+/* Which options an action takes. */
+enum { TAKES_PATTERN = 1, TAKES_ASK = 2, TAKES_FILES = 4, TAKES_CHECK = 8, TAKES_IMPORT = 16 };
+
+struct action {
+    const char *name;
+    unsigned takes;
+    bool makes;                       /* the store, where there is none */
+    int min_arguments, max_arguments; /* with the store; -1: any */
+    int (*run)(struct job *job);
+};
+
+/* ---- Vectors ---- */
+
+/* Opens the model of vectors: CLI_DONE, or the exit status after a message. */
+static int open_model(struct job *job)
+{
+    struct cli_common common = job->options->common;
+    common.model = job->options->embed_model ? job->options->embed_model : "minilm";
+    if (!common.compute) /* a cosine of 0.998 to float vectors, in a fifth of the time */
+        common.compute = "dynamic";
+    return cli_engine_load(&job->engine, &common);
+}
+
+static bool on_vectors(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    struct job *job = user;
+    (void)what;
+    cli_progress(&job->options->common, "vectors", (size_t)done, (size_t)total);
+    return !cli_interrupted();
+}
+
+/* Makes the vectors that are missing. */
+static int make_vectors(struct job *job, uint64_t *made, double *ms)
+{
+    const double start = cli_now_ms();
+    int status = open_model(job);
+    if (status != CLI_DONE) {
+        cli_message("the triples are imported; without a model of vectors use --no-vectors, and "
+                    "strata facts index later");
+        return status;
+    }
+    cli_interrupts_work(true);
+    strata_status result = strata_facts_index(job->facts, job->engine.model, on_vectors, job, made);
+    *ms = cli_now_ms() - start;
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+static int run_index(struct job *job)
+{
+    uint64_t made;
+    double ms;
+    int status = make_vectors(job, &made, &ms);
+    if (status != CLI_DONE)
+        return status;
+    if (job->options->common.json)
+        return json_print(json_pack("{s:I, s:f}", "vectors", (json_int_t)made, "ms", ms));
+    printf("%" PRIu64 " vectors made, %.1f s\n", made, ms / 1000);
+    return CLI_DONE;
+}
+
+/* Uses the vectors for what is asked, when a question first needs them; without them tier 1 goes by
+ * names alone. */
+static int use_vectors(struct job *job)
+{
+    if (job->model_tried)
+        return CLI_DONE;
+    job->model_tried = true;
+    if (!strata_facts_has_vectors(job->facts)) {
+        if (!job->options->common.quiet)
+            cli_message("the store has no vectors: names are compared, descriptions are not; "
+                        "strata facts index makes them");
+        return CLI_DONE;
+    }
+    int status = open_model(job);
+    if (status != CLI_DONE)
+        return status;
+    strata_status result = strata_facts_use_model(job->facts, job->engine.model);
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+/* ---- Import, and delete by files ---- */
+
+static void on_problem(void *user, const char *file, uint64_t line, uint64_t column,
+                       const char *reason)
+{
+    struct job *job = user;
+    if (job->problems++ < PROBLEMS_SHOWN || job->options->common.verbose)
+        fprintf(stderr, "%s:%" PRIu64 ":%" PRIu64 ": %s\n", file, line, column, reason);
+    else if (job->problems == PROBLEMS_SHOWN + 1)
+        fprintf(stderr, "%s: more such lines are only counted; -v shows all\n", file);
+}
+
+static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    struct job *job = user;
+    (void)what;
+    cli_progress(&job->options->common, job->file ? job->file : "checking", (size_t)done,
+                 (size_t)total);
+    return !cli_interrupted();
+}
+
+static json_t *import_json(const char *file, const strata_facts_import_info *info, bool remove,
+                           double ms)
+{
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:f}", "file", json_text(file, strlen(file)),
+                     "statements", (json_int_t)info->statements, remove ? "removed" : "added",
+                     (json_int_t)info->changed, "refused", (json_int_t)info->refused, "resumed",
+                     (json_int_t)info->resumed, "ms", ms);
+}
+
+static void print_import(const char *file, const strata_facts_import_info *info, bool remove,
+                         double ms)
+{
+    printf("%s: %" PRIu64 " statements, %" PRIu64 " triples %s, %" PRIu64 " refused", file,
+           info->statements, info->changed, remove ? "removed" : "added", info->refused);
+    if (info->resumed)
+        printf(", %" PRIu64 " read before", info->resumed);
+    printf(", %.1f s (%.0f statements/s)\n", ms / 1000,
+           ms > 0 ? (double)info->statements / ms * 1000 : 0.0);
+}
+
+static int change_by_files(struct job *job, bool remove)
+{
+    const struct cli_common *common = &job->options->common;
+    json_t *files = json_array();
+    strata_status status = STRATA_OK;
+    cli_interrupts_work(true);
+    for (int i = 2; i < common->n_arguments && status == STRATA_OK; i++) {
+        strata_facts_import_options how;
+        strata_facts_import_info info;
+        strata_facts_import_options_default(&how);
+        how.strict = job->options->strict;
+        how.restart = job->options->restart;
+        how.remove = remove;
+        how.on_problem = how.strict ? NULL : on_problem; /* the error says it */
+        how.on_progress = on_progress;
+        how.user = job;
+        job->file = common->arguments[i];
+        job->problems = 0;
+        const double start = cli_now_ms();
+        status = strata_facts_import(job->facts, job->file, &how, &info);
+        const double ms = cli_now_ms() - start;
+        if (status != STRATA_OK)
+            cli_progress(common, job->file, 1, 1);
+        if (common->json)
+            files = json_push(files, import_json(job->file, &info, remove, ms));
+        else if (status == STRATA_OK || info.changed)
+            print_import(job->file, &info, remove, ms);
+    }
+    if (status != STRATA_OK) {
+        json_decref(files);
+        return cli_fail(status);
+    }
+    uint64_t made = 0;
+    double ms = 0;
+    if (!remove && !job->options->no_vectors) {
+        int made_status = make_vectors(job, &made, &ms);
+        if (made_status != CLI_DONE) {
+            json_decref(files);
+            return made_status;
+        }
+    }
+    if (common->json)
+        return json_print(files ? json_pack("{s:o, s:I, s:f}", "files", files, "vectors",
+                                            (json_int_t)made, "vectors_ms", ms)
+                                : NULL);
+    if (made)
+        printf("%" PRIu64 " vectors made, %.1f s\n", made, ms / 1000);
+    json_decref(files);
+    return CLI_DONE;
+}
+
+static int run_import(struct job *job)
+{
+    return change_by_files(job, false);
+}
+
+/* ---- Ask ---- */
+
+static strata_facts_query query_of(const struct options *options)
+{
+    strata_facts_query query;
+    strata_facts_query_default(&query);
+    query.limit = options->limit;
+    query.offset = options->offset;
+    query.deadline_ms = options->deadline_ms;
+    query.subject = options->entity;
+    query.predicate = options->predicate;
+    query.object = options->object;
+    query.max_tier = (int)options->max_tier;
+    query.explain = options->explain;
+    return query;
+}
+
+/* Finds exactly first, so that vectors are only opened for what needs them.  CLI_DONE and *status,
+ * or the exit status after a message. */
+static int find(struct job *job, strata_facts_query query, strata_status *status,
+                strata_facts_result **result)
+{
+    const int max_tier = query.max_tier;
+    if (max_tier > 0 && !job->model_tried) {
+        query.max_tier = 0;
+        *status = strata_facts_find(job->facts, &query, result);
+        if (*status != STRATA_OK || strata_facts_result_answer(*result).tier >= 0)
+            return CLI_DONE;
+        strata_facts_result_free(result);
+        int opened = use_vectors(job);
+        if (opened != CLI_DONE)
+            return opened;
+        query.max_tier = max_tier;
+    }
+    *status = strata_facts_find(job->facts, &query, result);
+    return CLI_DONE;
+}
+
+/* A field of a line that is a text without NUL, or missing (NULL); false after filling *error. */
+static bool field(const json_t *line, const char *name, const char **text,
+                  struct json_lines_error *error)
+{
+    size_t size;
+    *text = NULL;
+    if (!json_object_get(line, name))
+        return true;
+    if (!json_lines_text(line, name, text, &size, error))
+        return false;
+    if (strlen(*text) == size)
+        return true;
+    json_lines_refuse(error, STRATA_E_INVALID, "%s: a name holds no U+0000", name);
+    return false;
+}
+
+static json_t *answer_line(void *user, const json_t *line, struct json_lines_error *error)
+{
+    struct job *job = user;
+    strata_facts_query query = query_of(job->options);
+    strata_facts_result *result;
+    const json_t *id = json_object_get(line, "id");
+    if (json_object_get(line, "question"))
+        return json_lines_refuse(error, STRATA_E_UNSUPPORTED,
+                                 "question: this version finds exact facts only; ask by entity, "
+                                 "predicate and object");
+    if (!field(line, "entity", &query.subject, error) ||
+        !field(line, "predicate", &query.predicate, error) ||
+        !field(line, "object", &query.object, error))
+        return NULL;
+    if (!query.subject && !query.predicate && !query.object)
+        return json_lines_refuse(error, STRATA_E_INVALID,
+                                 "entity, predicate and object are missing: one is needed");
+    strata_status status;
+    if (find(job, query, &status, &result) != CLI_DONE)
+        return json_lines_refuse(error, STRATA_E_IO, "the model of vectors cannot be used");
+    if (status != STRATA_OK)
+        return json_lines_fail(error, status);
+    json_t *object = facts_json(result, job->options->explain);
+    strata_facts_result_free(&result);
+    if (object && id && json_object_set(object, "id", (json_t *)(uintptr_t)id) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
+}
+
+static int run_ask(struct job *job)
+{
+    const struct options *options = job->options;
+    const strata_facts_query query = query_of(options);
+    strata_facts_result *result;
+    if (options->common.n_arguments > 2)
+        return cli_usage(job->command, "questions: this version finds exact facts only; ask with "
+                                       "--entity, --predicate and --object");
+    if (!query.subject && !query.predicate && !query.object)
+        return json_lines_run(answer_line, job);
+    strata_status status;
+    int done = find(job, query, &status, &result);
+    if (done != CLI_DONE)
+        return done;
+    if (status != STRATA_OK)
+        return cli_fail(status);
+    const bool late = strata_facts_result_answer(result).timed_out;
+    if (options->common.json)
+        done = json_print(facts_json(result, options->explain));
+    else {
+        if (options->explain)
+            facts_print_candidates(result);
+        facts_print(result);
+    }
+    strata_facts_result_free(&result);
+    return done == CLI_DONE && late ? CLI_DEADLINE : done;
+}
+
+/* ---- Export and delete ---- */
+
+static bool write_out(void *user, const char *bytes, size_t size)
+{
+    (void)user;
+    return !cli_interrupted() && cli_write(bytes, size);
+}
+
+static int run_export(struct job *job)
+{
+    cli_interrupts_work(true);
+    strata_status status = strata_facts_export(job->facts, write_out, NULL);
+    if (status == STRATA_E_CANCELLED && !cli_interrupted())
+        return CLI_FAILED; /* cli_finish says why it could not be written */
+    return status == STRATA_OK ? CLI_DONE : cli_fail(status);
+}
+
+static int run_delete(struct job *job)
+{
+    const strata_facts_query pattern = query_of(job->options);
+    const bool by_pattern = pattern.subject || pattern.predicate || pattern.object;
+    uint64_t removed;
+    if (by_pattern == (job->options->common.n_arguments > 2))
+        return cli_usage(job->command, "delete: give files of triples, or a pattern by --entity, "
+                                       "--predicate and --object");
+    if (by_pattern && job->options->strict)
+        return cli_usage(job->command, "delete: --strict is for files");
+    if (!by_pattern)
+        return change_by_files(job, true);
+    strata_status status = strata_facts_remove(job->facts, &pattern, &removed);
+    if (status != STRATA_OK)
+        return cli_fail(status);
+    if (job->options->common.json)
+        return json_print(json_pack("{s:I}", "removed", (json_int_t)removed));
+    printf("%" PRIu64 " triple%s removed\n", removed, removed == 1 ? "" : "s");
+    return CLI_DONE;
+}
+
+/* ---- Stats ---- */
+
+static void print_stats(const strata_facts_info *info, bool checked)
+{
+    char file[32], unused[32];
+    printf("%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %" PRIu64
+           "\n%-12s %" PRIu64 "\n",
+           "triples", info->triples, "subjects", info->subjects, "predicates", info->predicates,
+           "objects", info->objects, "terms", info->terms);
+    printf("%-12s %s, of which %s for later changes\n", "on disk",
+           cli_bytes_text(file, info->file_bytes), cli_bytes_text(unused, info->free_bytes));
+    if (checked)
+        printf("%-12s all indices agree\n", "check");
+}
+
+static int run_stats(struct job *job)
+{
+    strata_facts_info info;
+    strata_status status = STRATA_OK;
+    if (job->options->check) {
+        cli_interrupts_work(true);
+        status = strata_facts_check(job->facts, on_progress, job);
+        cli_progress(&job->options->common, "checking", 1, 1);
+    }
+    if (status == STRATA_E_FORMAT) {
+        cli_fail(status);
+        return CLI_FAILED; /* a violation */
+    }
+    if (status == STRATA_OK)
+        status = strata_facts_info_get(job->facts, &info);
+    if (status != STRATA_OK)
+        return cli_fail(status);
+    if (!job->options->common.json) {
+        print_stats(&info, job->options->check);
+        return CLI_DONE;
+    }
+    return json_print(json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "triples", (json_int_t)info.triples, "subjects",
+        (json_int_t)info.subjects, "predicates", (json_int_t)info.predicates, "objects",
+        (json_int_t)info.objects, "terms", (json_int_t)info.terms, "file_bytes",
+        (json_int_t)info.file_bytes, "free_bytes", (json_int_t)info.free_bytes, "checked",
+        job->options->check ? json_true() : json_false()));
+}
+
+/* ---- The command ---- */
+
+static const struct action actions[] = {
+    {"import", TAKES_FILES | TAKES_IMPORT, true, 2, -1, run_import},
+    {"index", 0, false, 1, 1, run_index},
+    {"ask", TAKES_PATTERN | TAKES_ASK, false, 1, 2, run_ask},
+    {"export", 0, false, 1, 1, run_export},
+    {"delete", TAKES_PATTERN | TAKES_FILES, false, 1, -1, run_delete},
+    {"stats", TAKES_CHECK, false, 1, 1, run_stats},
+};
+#define ACTIONS (sizeof actions / sizeof *actions)
+
+#define LIMIT 1000
+
+#define MAX_TIER 1
+
+/* An option that was given and the action does not take, or NULL. */
+static const char *foreign_option(const struct options *o, unsigned takes)
+{
+    const struct {
+        bool given;
+        unsigned of;
+        const char *name;
+    } given[] = {
+        {o->entity, TAKES_PATTERN, "--entity"},
+        {o->predicate, TAKES_PATTERN, "--predicate"},
+        {o->object, TAKES_PATTERN, "--object"},
+        {o->limit != LIMIT, TAKES_ASK, "--limit"},
+        {o->offset, TAKES_ASK, "--offset"},
+        {o->deadline_ms > 0, TAKES_ASK, "--deadline-ms"},
+        {o->max_tier != MAX_TIER, TAKES_ASK, "--max-tier"},
+        {o->explain, TAKES_ASK, "--explain"},
+        {o->strict, TAKES_FILES, "--strict"},
+        {o->restart, TAKES_IMPORT, "--restart"},
+        {o->no_vectors, TAKES_IMPORT, "--no-vectors"},
+        {o->check, TAKES_CHECK, "--check"},
+    };
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].given && !(takes & given[i].of))
+            return given[i].name;
+    return NULL;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct options options = {.limit = LIMIT, .max_tier = MAX_TIER};
+    int status = cli_parse(command, argc, argv, &options);
+    if (status != CLI_GO_ON)
+        return status;
+    const char *name = options.common.arguments[0];
+    const struct action *action = actions;
+    while (action < actions + ACTIONS && strcmp(action->name, name) != 0)
+        action++;
+    if (action == actions + ACTIONS)
+        return cli_usage(command, "'%s' is none of import, index, ask, export, delete, stats",
+                         name);
+    const int given = options.common.n_arguments - 1;
+    if (given < action->min_arguments)
+        return cli_usage(command, "%s: %s is missing", name, given ? "FILE" : "STORE");
+    if (action->max_arguments >= 0 && given > action->max_arguments)
+        return cli_usage(command, "%s: unexpected argument '%s'", name,
+                         options.common.arguments[action->max_arguments + 1]);
+    const char *foreign = foreign_option(&options, action->takes);
+    if (foreign)
+        return cli_usage(command, "%s takes no %s", name, foreign);
+    struct job job = {.command = command, .options = &options};
+    strata_facts_options how;
+    strata_facts_options_default(&how);
+    how.must_exist = !action->makes;
+    strata_status opened = strata_facts_open(NULL, options.common.arguments[1], &how, &job.facts);
+    if (opened != STRATA_OK)
+        return cli_fail(opened);
+    status = action->run(&job);
+    strata_facts_close(&job.facts);
+    cli_engine_close(&job.engine);
+    return status;
+}
+
+static const struct cli_option own[] = {
+    {"entity", 0, "E", "ask, delete: facts of this subject: a name, an IRI, a term of N-Triples",
+     CLI_TEXT, offsetof(struct options, entity), 0, 0},
+    {"predicate", 0, "P", "ask, delete: with this predicate", CLI_TEXT,
+     offsetof(struct options, predicate), 0, 0},
+    {"object", 0, "O", "ask, delete: with this object: a name, the text of a literal, ...",
+     CLI_TEXT, offsetof(struct options, object), 0, 0},
+    {"limit", 0, "N", "ask: facts at most, 0 for all (default 1000)", CLI_NUMBER,
+     offsetof(struct options, limit), 0, 9007199254740992.0},
+    {"offset", 0, "N", "ask: facts to pass over (default 0)", CLI_NUMBER,
+     offsetof(struct options, offset), 0, 9007199254740992.0},
+    {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
+     offsetof(struct options, deadline_ms), 0, 1e9},
+    {"max-tier", 0, "N", "ask: 0 finds exactly only, 1 also other names of subjects (default 1)",
+     CLI_NUMBER, offsetof(struct options, max_tier), 0, 1},
+    {"explain", 0, NULL, "ask: show what tier 1 considered", CLI_FLAG,
+     offsetof(struct options, explain), 0, 0},
+    {"embed-model", 0, "MODEL", "import, index, ask: model of vectors (default minilm)", CLI_TEXT,
+     offsetof(struct options, embed_model), 0, 0},
+    {"no-vectors", 0, NULL, "import: make no vectors of labels and descriptions", CLI_FLAG,
+     offsetof(struct options, no_vectors), 0, 0},
+    {"strict", 0, NULL, "import, delete: stop at the first line that cannot be read", CLI_FLAG,
+     offsetof(struct options, strict), 0, 0},
+    {"restart", 0, NULL, "import: do not go on where an interrupted import of the file ended",
+     CLI_FLAG, offsetof(struct options, restart), 0, 0},
+    {"check", 0, NULL, "stats: read everything and compare the indices", CLI_FLAG,
+     offsetof(struct options, check), 0, 0},
+    CLI_OPTIONS_END,
+};
+
+const struct cli_command cmd_facts = {
+    .name = "facts",
+    .arguments = "import|index|ask|export|delete|stats STORE [FILE...]",
+    .summary = "Keep facts in a store and find them",
+    .details =
+        "import adds the triples of files, N-Triples (.nt) or Turtle (.ttl), also .gz and .zst,\n"
+        "to the store in the folder STORE, which is made where there is none.  Lines that cannot\n"
+        "be read are shown and counted, the others imported.  An import that was interrupted goes\n"
+        "on where it ended when it is started again.  Vectors of labels and descriptions are made\n"
+        "at the end, or by index.\n\n"
+        "ask finds facts by --entity, --predicate and --object; without these it reads lines\n"
+        "{\"id\", \"entity\", \"predicate\", \"object\"} on standard input and prints "
+        "{\"facts\":[{\"s\",\n"
+        "\"p\", \"o\", \"score\"}], \"tier\", \"latency_ms\", \"complete\", \"id\"} for each.  "
+        "Names are\n"
+        "compared without regard to case (Unicode NFKC, case folding), typed literals by value.\n\n"
+        "export prints all triples as N-Triples.  delete removes the triples of files, or those "
+        "of\n"
+        "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree.",
+    .groups = CLI_JSON | CLI_RUN,
+    .min_arguments = 1,
+    .max_arguments = 1 << 20,
+    .options = own,
+    .run = run,
+};

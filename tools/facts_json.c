@@ -1,0 +1,131 @@
+#include "facts_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "json_lines.h"
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_text(text, strlen(text)) : json_null();
+}
+
+/* "_:NAME" for a blank node. */
+static json_t *term_json(const strata_term *term)
+{
+    if (term->kind != STRATA_TERM_BLANK)
+        return json_text(term->text, term->size);
+    return json_sprintf("_:%s", term->text);
+}
+
+static json_t *fact_json(const strata_fact *fact)
+{
+    const strata_term *s = &fact->subject, *p = &fact->predicate, *o = &fact->object;
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:f, s:[I, I, I], s:{s:o, s:o, s:o}}", "s", term_json(s), "p",
+                  term_json(p), "o", term_json(o), "score", fact->score, "ids", (json_int_t)s->id,
+                  (json_int_t)p->id, (json_int_t)o->id, "labels", "s", text_or_null(s->label), "p",
+                  text_or_null(p->label), "o", text_or_null(o->label));
+    bool whole = object != NULL;
+    if (whole && o->language)
+        whole = json_object_set_new(object, "language", text_or_null(o->language)) == 0;
+    if (whole && o->datatype)
+        whole = json_object_set_new(object, "datatype", text_or_null(o->datatype)) == 0;
+    if (whole && fact->why)
+        whole = json_object_set_new(object, "why", text_or_null(fact->why)) == 0;
+    if (whole)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *candidates_json(const strata_facts_result *result)
+{
+    json_t *candidates = json_array();
+    for (size_t i = 0; candidates && i < strata_facts_result_candidates(result); i++) {
+        const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
+        json_t *evidence = json_object();
+        for (size_t k = 0; evidence && k < STRATA_FACTS_EVIDENCE; k++)
+            if (c->evidence[k] > 0 && json_object_set_new(evidence, strata_facts_evidence_name(k),
+                                                          json_real(c->evidence[k])) != 0) {
+                json_decref(evidence);
+                evidence = NULL;
+            }
+        candidates =
+            json_push(candidates, json_pack("{s:o, s:o, s:f, s:o}", "entity", term_json(&c->entity),
+                                            "label", text_or_null(c->entity.label), "score",
+                                            c->score, "evidence", evidence));
+    }
+    return candidates;
+}
+
+json_t *facts_json(const strata_facts_result *result, bool explain)
+{
+    const strata_facts_answer answer = strata_facts_result_answer(result);
+    json_t *facts = json_array();
+    for (size_t i = 0; facts && i < answer.n_facts; i++) {
+        json_t *fact = fact_json(strata_facts_result_fact(result, i));
+        if (!fact) {
+            json_decref(facts);
+            return NULL;
+        }
+        facts = json_push(facts, fact);
+    }
+    json_t *object = json_pack("{s:o, s:i, s:f, s:b}", "facts", facts, "tier", answer.tier,
+                               "latency_ms", answer.latency_ms, "complete", answer.complete);
+    if (object && explain &&
+        json_object_set_new(object, "candidates", candidates_json(result)) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return object;
+}
+
+static void print_term(const strata_term *term)
+{
+    if (term->label) {
+        cli_print_text(term->label);
+        return;
+    }
+    if (term->kind == STRATA_TERM_BLANK)
+        fputs("_:", stdout);
+    cli_print_text(term->text);
+}
+
+void facts_print_candidates(const strata_facts_result *result)
+{
+    for (size_t i = 0; i < strata_facts_result_candidates(result) && i < 20; i++) {
+        const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
+        printf("%6.3f  ", c->score);
+        print_term(&c->entity);
+        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
+            if (c->evidence[k] > 0)
+                printf(", %s %.2f", strata_facts_evidence_name(k), c->evidence[k]);
+        putchar('\n');
+    }
+}
+
+void facts_print(const strata_facts_result *result)
+{
+    const strata_facts_answer answer = strata_facts_result_answer(result);
+    for (size_t i = 0; i < answer.n_facts; i++) {
+        const strata_fact *fact = strata_facts_result_fact(result, i);
+        print_term(&fact->subject);
+        fputs(" | ", stdout);
+        print_term(&fact->predicate);
+        fputs(" | ", stdout);
+        print_term(&fact->object);
+        if (fact->why)
+            printf("   (%.2f, %s)", fact->score, fact->why);
+        putchar('\n');
+    }
+    printf("%zu fact%s%s, %.2f ms%s\n", answer.n_facts, answer.n_facts == 1 ? "" : "s",
+           answer.tier == 0   ? " found exactly"
+           : answer.tier == 1 ? " by another name"
+                              : "",
+           answer.latency_ms,
+           answer.timed_out  ? "; the deadline came before all were found"
+           : answer.complete ? ""
+                             : "; there are more: --limit, --offset");
+}

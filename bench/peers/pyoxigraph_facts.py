@@ -27,7 +27,7 @@ from pathlib import Path
 import pyoxigraph
 
 HERE = Path(__file__).resolve().parent
-LIBRARY = HERE.parents[1] / "build" / "runtime" / "libstrata.so"
+LIBRARY = HERE.parents[1] / "build" / "runtime" / "libstrata.so"  # by default
 BLOCK = 200  # lookups of one store in a row
 
 
@@ -80,8 +80,8 @@ class Answer(ctypes.Structure):
 class Strata:
     """A store of libstrata.so."""
 
-    def __init__(self, folder):
-        self.api = ctypes.CDLL(str(LIBRARY))
+    def __init__(self, library, folder):
+        self.api = ctypes.CDLL(str(library))
         self.api.strata_last_error.restype = ctypes.c_char_p
         self.api.strata_facts_result_answer.restype = Answer
         self.api.strata_facts_result_fact.restype = ctypes.POINTER(Fact)
@@ -140,11 +140,11 @@ def choose(path, n):
     return [chosen.choice(pairs) for _ in range(n)]
 
 
-def one_import(kind, path, folder):
+def one_import(kind, library, path, folder):
     """Seconds, and the open store."""
     start = time.monotonic()
     if kind == "strata":
-        store = Strata(folder)
+        store = Strata(library, folder)
         store.load(path)
     else:
         store = pyoxigraph.Store(folder)
@@ -185,6 +185,7 @@ def main():
     parser.add_argument("graph")
     parser.add_argument("-n", "--lookups", type=int, default=20000)
     parser.add_argument("-r", "--rounds", type=int, default=3)
+    parser.add_argument("--library", default=LIBRARY)
     parser.add_argument("--json")
     arguments = parser.parse_args()
     triples = sum(1 for _ in open(arguments.graph, "rb"))
@@ -198,7 +199,9 @@ def main():
                         stores[kind].close()
                     del stores[kind]
                     shutil.rmtree(os.path.join(work, f"{kind}{number - 1}"))
-                taken, stores[kind] = one_import(kind, arguments.graph, folder)
+                taken, stores[kind] = one_import(
+                    kind, arguments.library, arguments.graph, folder
+                )
                 seconds[kind].append(taken)
                 size[kind] = bytes_of(folder)
         pairs = choose(arguments.graph, arguments.lookups)

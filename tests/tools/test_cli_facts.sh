@@ -344,7 +344,8 @@ says 'minilm'
 printf '{"entity":"%s","predicate":"capital"}\n' Portugall Portugal Portugall >"$out/queries"
 expect 1 "$strata" facts ask "$out/vectors" <"$out/queries"
 grep -o '^{"[a-z]*"' "$out/stdout" | tr -d '\n' >"$out/kinds"
-[ "$(cat "$out/kinds")" = '{"error"{"facts"{"error"' ] || fail "without a model: $(cat "$out/kinds")"
+[ "$(cat "$out/kinds")" = '{"error"{"facts"{"error"' ] ||
+    fail "without a model: $(cat "$out/kinds")"
 expect 0 "$strata" facts ask "$out/vectors" --embed-model "$bert" <"$out/queries"
 [ "$(grep -o '"tier":[01]' "$out/stdout" | tr -d '\n')" = '"tier":1"tier":0"tier":1' ] ||
     fail "tiers of lines: $(cat "$out/stdout")"

@@ -153,7 +153,8 @@ static int compare_pairs(const void *a, const void *b)
 
 static void sort_pairs(struct pair *pairs, size_t n)
 {
-    qsort(pairs, n, sizeof *pairs, compare_pairs);
+    if (n)
+        qsort(pairs, n, sizeof *pairs, compare_pairs);
 }
 
 /* ---- Terms ---- */

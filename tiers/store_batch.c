@@ -344,7 +344,7 @@ static strata_status put_grams(struct strata__txn *txn, const struct strata__row
 {
     strata__id names[STRATA__NAME_PREDICATES];
     struct strata__bytes found = {0}; /* struct pair: piece, label */
-    strata_status status;
+    strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
     for (size_t i = 0; i < n; i++) {
         uint32_t grams[STRATA__GRAMS_MOST];

@@ -338,15 +338,45 @@ static int change_rows(struct strata__txn *txn, struct pair *pairs, struct strat
 
 /* ---- Pieces of names ---- */
 
-/* Puts the pieces of the labels among the rows, which are new. */
+#define PIECES_MOST ((size_t)1 << 22) /* that are collected before they are put, in order */
+
+static int compare_u64(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Puts what was collected: a piece in the upper half, and the label that has it. */
+static int put_pieces(struct strata__txn *txn, struct strata__bytes *pieces, bool append)
+{
+    uint64_t *piece = (uint64_t *)(void *)pieces->data;
+    const size_t n = pieces->size / sizeof *piece;
+    pieces->size = 0;
+    if (n)
+        qsort(piece, n, sizeof *piece, compare_u64);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t gram = (uint32_t)(piece[i] >> 32), label = (uint32_t)piece[i];
+        if (i && piece[i] == piece[i - 1])
+            continue;
+        const bool another = i && piece[i - 1] >> 32 == gram;
+        const unsigned flags = !append ? MDB_NODUPDATA : another ? MDB_APPENDDUP : MDB_APPEND;
+        int error =
+            put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label, flags);
+        if (error && error != MDB_KEYEXIST) /* the label has another bearer */
+            return error;
+    }
+    return 0;
+}
+
+/* Puts the pieces of the labels among the rows, which are new; `append`: the table is empty. */
 static strata_status put_grams(struct strata__txn *txn, const struct strata__row *rows, size_t n,
                                bool append, int *error)
 {
     strata__id names[STRATA__NAME_PREDICATES];
-    struct strata__bytes found = {0}; /* struct pair: piece, label */
+    struct strata__bytes pieces = {0};
     strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && *error == 0; i++) {
         uint32_t grams[STRATA__GRAMS_MOST];
         struct strata__spelling name;
         struct strata__term term;
@@ -361,26 +391,19 @@ static strata_status put_grams(struct strata__txn *txn, const struct strata__row
             STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label"));
         strata__spelling_of(term.text, term.size, &name);
         const size_t n_grams = strata__spelling_grams(&name, grams);
-        STRATA_TRY_DONE(strata__bytes_reserve(&found, n_grams * sizeof(struct pair)));
         for (size_t k = 0; k < n_grams; k++) {
-            const struct pair pair = {grams[k], rows[i].c};
-            STRATA_TRY_DONE(strata__bytes_append(&found, &pair, sizeof pair));
+            const uint64_t piece = (uint64_t)grams[k] << 32 | rows[i].c;
+            STRATA_TRY_DONE(strata__bytes_append(&pieces, &piece, sizeof piece));
+        }
+        if (pieces.size >= PIECES_MOST * sizeof(uint64_t)) {
+            *error = put_pieces(txn, &pieces, append);
+            append = false;
         }
     }
-    struct pair *pairs = (struct pair *)(void *)found.data;
-    const size_t n_pairs = found.size / sizeof *pairs;
-    sort_pairs(pairs, n_pairs);
-    for (size_t i = 0; i < n_pairs && *error == 0; i++) {
-        const uint32_t gram = (uint32_t)pairs[i].key, label = (uint32_t)pairs[i].value;
-        if (i && pairs[i].key == pairs[i - 1].key && pairs[i].value == pairs[i - 1].value)
-            continue;
-        *error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
-                     append ? append_flag(pairs, i) : MDB_NODUPDATA);
-        if (*error == MDB_KEYEXIST) /* the label has another bearer */
-            *error = 0;
-    }
+    if (*error == 0)
+        *error = put_pieces(txn, &pieces, append);
 done:
-    strata__bytes_free(&found);
+    strata__bytes_free(&pieces);
     return status;
 }
 

@@ -78,7 +78,7 @@ static strata_status make(struct strata__predicate_names *names, struct strata__
     if (error != MDB_NOTFOUND)
         return strata__store_fail(txn->facts, error, "reading predicates");
     names->state = state;
-    names->made = true;
+    names->made = !txn->writes; /* a state that is being made may come to nothing */
     return STRATA_OK;
 }
 
@@ -87,14 +87,15 @@ strata_status strata__predicate_names_find(struct strata__txn *txn, const char *
 {
     struct strata__predicate_names *names = txn->facts->predicates;
     struct strata__bytes wanted = {0};
-    STRATA_TRY(strata__fold_name(text, size, &wanted));
+    strata_status status = strata__fold_name(text, size, &wanted);
     pthread_mutex_lock(&names->lock);
-    strata_status status = make(names, txn);
+    if (status == STRATA_OK)
+        status = make(names, txn);
     const struct name *name = (const void *)names->names.data;
     const size_t n = status == STRATA_OK ? names->names.size / sizeof *name : 0;
     size_t start = 0;
     for (size_t i = 0; i < n && status == STRATA_OK; start = name[i++].end)
-        if (name[i].end - start == wanted.size &&
+        if (name[i].end - start == wanted.size && wanted.size > 0 &&
             !memcmp(names->texts.data + start, wanted.data, wanted.size))
             status = strata__bytes_append(ids, &name[i].id, sizeof name[i].id);
     pthread_mutex_unlock(&names->lock);

@@ -45,9 +45,10 @@ void strata__spelling_of(const char *text, size_t size, struct strata__spelling 
         }
         utf8proc_int32_t parts[32];
         int boundary = 0;
-        utf8proc_ssize_t m = utf8proc_decompose_char(
-            (utf8proc_int32_t)c, parts, 32,
-            UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK, &boundary);
+        utf8proc_ssize_t m = utf8proc_decompose_char((utf8proc_int32_t)c, parts, 32,
+                                                     UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT |
+                                                         UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK,
+                                                     &boundary);
         for (utf8proc_ssize_t k = 0; k < m && k < 32; k++)
             put(out, (uint32_t)parts[k], is_word(utf8proc_category(parts[k])));
     }
@@ -121,7 +122,7 @@ static float distance(const uint32_t *a, size_t na, const uint32_t *b, size_t nb
 static double alike(const uint32_t *a, size_t na, const uint32_t *b, size_t nb)
 {
     const size_t most = na > nb ? na : nb;
-    if (most == 0)
+    if (na == 0 || nb == 0)
         return 0;
     return fmax(0, 1 - (double)distance(a, na, b, nb) / (double)most);
 }

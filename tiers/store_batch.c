@@ -334,6 +334,8 @@ static strata_status change_rows(struct strata__txn *txn, struct pair *pairs,
 
 /* ---- Pieces of names ---- */
 
+#define PIECES_MOST ((size_t)1 << 23) /* that are collected before they are put, in order */
+
 /* Appends the pieces of a label, each with the label's id below it. */
 static strata_status add_grams(struct strata__txn *txn, strata__id label,
                                struct strata__bytes *found)
@@ -359,24 +361,28 @@ static strata_status add_grams(struct strata__txn *txn, strata__id label,
     return STRATA_OK;
 }
 
-/* Puts sorted entries into the table, at its end where it is empty. */
-static int put_entries(struct strata__txn *txn, const uint64_t *entries, size_t n)
+/* Puts what was collected into the table, at its end where that is empty. */
+static strata_status put_entries(struct strata__txn *txn, struct strata__bytes *found, int *error)
 {
     MDB_stat stat;
-    int error = mdb_stat(txn->txn, txn->facts->tables[STRATA__GRAMS], &stat);
-    for (size_t i = 0; i < n && error == 0; i++) {
+    uint64_t *entries = (uint64_t *)(void *)found->data;
+    const size_t n = found->size / sizeof *entries;
+    found->size = 0;
+    STRATA_TRY(strata__radix_sort(entries, n, 1));
+    *error = mdb_stat(txn->txn, txn->facts->tables[STRATA__GRAMS], &stat);
+    for (size_t i = 0; i < n && *error == 0; i++) {
         const uint32_t gram = (uint32_t)(entries[i] >> 32), label = (uint32_t)entries[i];
         const bool further = i && gram == (uint32_t)(entries[i - 1] >> 32);
         if (i && entries[i] == entries[i - 1])
             continue;
-        error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
-                    stat.ms_entries ? MDB_NODUPDATA
-                    : further       ? MDB_APPENDDUP
-                                    : MDB_APPEND);
-        if (error == MDB_KEYEXIST && stat.ms_entries) /* the label has another bearer */
-            error = 0;
+        *error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
+                     stat.ms_entries ? MDB_NODUPDATA
+                     : further       ? MDB_APPENDDUP
+                                     : MDB_APPEND);
+        if (*error == MDB_KEYEXIST && stat.ms_entries) /* the label has another bearer */
+            *error = 0;
     }
-    return error;
+    return STRATA_OK;
 }
 
 /* Puts the pieces of the labels among the rows, which are new. */
@@ -387,18 +393,17 @@ static strata_status put_grams(struct strata__txn *txn, const struct strata__row
     struct strata__bytes found = {0}; /* uint64_t: piece and label */
     strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
-    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
+    for (size_t i = 0; i < n && status == STRATA_OK && *error == 0; i++) {
         bool is_name = false;
         for (size_t k = 0; k < STRATA__NAME_PREDICATES; k++)
             is_name |= rows[i].b == names[k];
         if (is_name)
             status = add_grams(txn, rows[i].c, &found);
+        if (status == STRATA_OK && found.size >= PIECES_MOST * sizeof(uint64_t))
+            status = put_entries(txn, &found, error);
     }
-    uint64_t *entries = (uint64_t *)(void *)found.data;
-    if (status == STRATA_OK)
-        status = strata__radix_sort(entries, found.size / sizeof *entries, 1);
-    if (status == STRATA_OK)
-        *error = put_entries(txn, entries, found.size / sizeof *entries);
+    if (status == STRATA_OK && *error == 0)
+        status = put_entries(txn, &found, error);
     strata__bytes_free(&found);
     return status;
 }

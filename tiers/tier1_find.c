@@ -135,10 +135,12 @@ static strata_status best_spelled(struct strata__link *l, struct spelled *out, s
     STRATA_TRY_DONE(count_grams(l, counts, (strata__id)next));
     for (strata__id id = 1; id < next; id++)
         histogram[counts[id]]++;
-    for (size_t c = UINT8_MAX; c >= 2 && sum + histogram[c] <= 8 * SPELLINGS; c--) {
+    for (size_t c = UINT8_MAX; c >= 2 && (!sum || sum + histogram[c] <= 8 * SPELLINGS); c--) {
         sum += histogram[c];
         least = c;
     }
+    if (sum > 8 * SPELLINGS) /* so many have as many pieces: the first of them */
+        sum = 8 * SPELLINGS;
     struct spelled *all;
     STRATA_TRY_DONE(strata__calloc(&all, sum, sizeof *all, "labels"));
     size_t found = 0;

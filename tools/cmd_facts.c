@@ -1,4 +1,4 @@
-/* strata facts: a store of facts: import, ask, export, delete, stats. */
+/* strata facts: a store of facts: import, index, ask, export, delete, stats. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,14 +24,23 @@ struct job {
     const struct cli_command *command;
     const struct options *options;
     strata_facts *facts;
-    struct cli_engine engine; /* the model of vectors, when it is in use */
+    struct cli_common model_common; /* the options of the model of vectors, */
+    struct cli_engine engine;       /* which is here when it is in use */
     bool model_tried;
+    int model_status; /* then: what came of it */
     const char *file; /* that is imported */
     uint64_t problems;
 };
 
 /* Which options an action takes. */
-enum { TAKES_PATTERN = 1, TAKES_ASK = 2, TAKES_FILES = 4, TAKES_CHECK = 8, TAKES_IMPORT = 16 };
+enum {
+    TAKES_PATTERN = 1,
+    TAKES_ASK = 2,
+    TAKES_FILES = 4,
+    TAKES_CHECK = 8,
+    TAKES_IMPORT = 16,
+    TAKES_MODEL = 32
+};
 
 struct action {
     const char *name;
@@ -46,11 +55,11 @@ struct action {
 /* Opens the model of vectors: CLI_DONE, or the exit status after a message. */
 static int open_model(struct job *job)
 {
-    struct cli_common common = job->options->common;
-    common.model = job->options->embed_model ? job->options->embed_model : "minilm";
-    if (!common.compute) /* a cosine of 0.998 to float vectors, in a fifth of the time */
-        common.compute = "dynamic";
-    return cli_engine_load(&job->engine, &common);
+    job->model_common = job->options->common; /* the engine logs by it as long as it lives */
+    job->model_common.model = job->options->embed_model ? job->options->embed_model : "minilm";
+    if (!job->model_common.compute) /* a cosine of 0.998 to float vectors, in half the time */
+        job->model_common.compute = "dynamic";
+    return cli_engine_load(&job->engine, &job->model_common);
 }
 
 static bool on_vectors(void *user, const char *what, uint64_t done, uint64_t total)
@@ -66,11 +75,8 @@ static int make_vectors(struct job *job, uint64_t *made, double *ms)
 {
     const double start = cli_now_ms();
     int status = open_model(job);
-    if (status != CLI_DONE) {
-        cli_message("the triples are imported; without a model of vectors use --no-vectors, and "
-                    "strata facts index later");
+    if (status != CLI_DONE)
         return status;
-    }
     cli_interrupts_work(true);
     strata_status result = strata_facts_index(job->facts, job->engine.model, on_vectors, job, made);
     *ms = cli_now_ms() - start;
@@ -90,13 +96,8 @@ static int run_index(struct job *job)
     return CLI_DONE;
 }
 
-/* Uses the vectors for what is asked, when a question first needs them; without them tier 1 goes by
- * names alone. */
-static int use_vectors(struct job *job)
+static int open_vectors(struct job *job)
 {
-    if (job->model_tried)
-        return CLI_DONE;
-    job->model_tried = true;
     if (!strata_facts_has_vectors(job->facts)) {
         if (!job->options->common.quiet)
             cli_message("the store has no vectors: names are compared, descriptions are not; "
@@ -108,6 +109,16 @@ static int use_vectors(struct job *job)
         return status;
     strata_status result = strata_facts_use_model(job->facts, job->engine.model);
     return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
+/* Uses the vectors for what is asked, when a question first needs them; without them tier 1 goes by
+ * names alone.  A model that cannot be used fails all such questions. */
+static int use_vectors(struct job *job)
+{
+    if (!job->model_tried)
+        job->model_status = open_vectors(job);
+    job->model_tried = true;
+    return job->model_status;
 }
 
 /* ---- Import, and delete by files ---- */
@@ -188,6 +199,9 @@ static int change_by_files(struct job *job, bool remove)
     if (!remove && !job->options->no_vectors) {
         int made_status = make_vectors(job, &made, &ms);
         if (made_status != CLI_DONE) {
+            if (!job->engine.model)
+                cli_message("the triples are imported; without a model of vectors use "
+                            "--no-vectors, and strata facts index later");
             json_decref(files);
             return made_status;
         }
@@ -230,7 +244,8 @@ static int find(struct job *job, strata_facts_query query, strata_status *status
                 strata_facts_result **result)
 {
     const int max_tier = query.max_tier;
-    if (max_tier > 0 && !job->model_tried) {
+    const bool linkable = query.subject && query.predicate && !query.object;
+    if (max_tier > 0 && linkable && (!job->model_tried || job->model_status != CLI_DONE)) {
         query.max_tier = 0;
         *status = strata_facts_find(job->facts, &query, result);
         if (*status != STRATA_OK || strata_facts_result_answer(*result).tier >= 0)
@@ -405,9 +420,9 @@ static int run_stats(struct job *job)
 /* ---- The command ---- */
 
 static const struct action actions[] = {
-    {"import", TAKES_FILES | TAKES_IMPORT, true, 2, -1, run_import},
-    {"index", 0, false, 1, 1, run_index},
-    {"ask", TAKES_PATTERN | TAKES_ASK, false, 1, 2, run_ask},
+    {"import", TAKES_FILES | TAKES_IMPORT | TAKES_MODEL, true, 2, -1, run_import},
+    {"index", TAKES_MODEL, false, 1, 1, run_index},
+    {"ask", TAKES_PATTERN | TAKES_ASK | TAKES_MODEL, false, 1, 2, run_ask},
     {"export", 0, false, 1, 1, run_export},
     {"delete", TAKES_PATTERN | TAKES_FILES, false, 1, -1, run_delete},
     {"stats", TAKES_CHECK, false, 1, 1, run_stats},
@@ -434,6 +449,7 @@ static const char *foreign_option(const struct options *o, unsigned takes)
         {o->deadline_ms > 0, TAKES_ASK, "--deadline-ms"},
         {o->max_tier != MAX_TIER, TAKES_ASK, "--max-tier"},
         {o->explain, TAKES_ASK, "--explain"},
+        {o->embed_model, TAKES_MODEL, "--embed-model"},
         {o->strict, TAKES_FILES, "--strict"},
         {o->restart, TAKES_IMPORT, "--restart"},
         {o->no_vectors, TAKES_IMPORT, "--no-vectors"},

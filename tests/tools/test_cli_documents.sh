@@ -56,6 +56,10 @@ completes q4_k quantize --type q4
 completes smollm2-135m quantize smo
 completes prune cache p
 completes export facts e
+completes index facts i
+completes --embed-model facts index kg --em
+completes minilm facts index kg --embed-model mini
+completes 1 facts ask kg --max-tier ''
 completes --entity facts ask kg --en
 completes "$source_dir/tests" facts import "$source_dir/tes"
 completes bf16 convert --type b

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The command facts: import, ask, export, delete, stats; options, refused lines, interruptions, the
-# reference graph.
+# The command facts: import, index, ask, export, delete, stats; options, refused lines,
+# interruptions, vectors and other names, the reference graph.
 source "$(dirname "$0")/cli_checks.sh"
 store=$out/kg
 integer='<http://www.w3.org/2001/XMLSchema#integer>'
@@ -17,20 +17,25 @@ END
 
 # Wrong usage.
 expect 2 "$strata" facts
-for action in import ask export delete stats; do
+for action in import index ask export delete stats; do
     expect 2 "$strata" facts $action
     says "$action: STORE is missing"
 done
 expect 2 "$strata" facts find "$store"
-says "'find' is none of import, ask, export, delete, stats"
+says "'find' is none of import, index, ask, export, delete, stats"
 expect 2 "$strata" facts import "$store"
 says 'import: FILE is missing'
 expect 2 "$strata" facts export "$store" x
 says "export: unexpected argument 'x'"
+expect 2 "$strata" facts index "$store" x
+says "index: unexpected argument 'x'"
 for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --strict' \
     'ask --restart' 'ask --check' 'export --object x' 'export --offset 1' 'export --strict' \
     'delete --restart' 'delete --limit 1' 'delete --deadline-ms 1' 'stats --predicate x' \
-    'stats --restart'; do
+    'stats --restart' 'import --max-tier 0' 'import --explain' 'index --entity x' \
+    'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
+    'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
+    'delete --embed-model x' 'stats --embed-model x'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -41,10 +46,13 @@ for number in -1 x 1.5 9007199254740994; do
     expect 2 "$strata" facts ask "$store" --entity x --limit $number
 done
 expect 2 "$strata" facts ask "$store" --entity x --deadline-ms -1
+for tier in -1 2 x; do
+    expect 2 "$strata" facts ask "$store" --entity x --max-tier $tier
+done
 [ ! -e "$store" ] || fail 'wrong usage makes a store'
 
 # A store is made by import only.
-for action in 'ask --entity x' export 'delete --entity x' stats; do
+for action in index 'ask --entity x' export 'delete --entity x' stats; do
     # shellcheck disable=SC2086
     set -- $action
     expect 1 "$strata" facts "$1" "$store" "${@:2}"
@@ -53,16 +61,16 @@ done
 [ ! -e "$store" ] || fail 'asking makes a store'
 
 # import
-expect 0 "$strata" facts import "$store" "$out/small.nt"
+expect 0 "$strata" facts import --no-vectors "$store" "$out/small.nt"
 prints "^$out/small.nt: 7 statements, 7 triples added, 0 refused, " \
     '[0-9.]+ s \([0-9]+ statements/s\)$'
 [ ! -s "$out/stderr" ] || fail "import says: $(cat "$out/stderr")"
-expect 0 "$strata" facts import "$store" "$out/small.nt" --json
+expect 0 "$strata" facts import --no-vectors "$store" "$out/small.nt" --json
 prints "^\{\"files\":\[\{\"file\":\"$out/small.nt\",\"statements\":7,\"added\":0,\"refused\":0," \
-    '"resumed":0,"ms":[0-9.]+\}\]\}$'
+    '"resumed":0,"ms":[0-9.]+\}\],"vectors":0,"vectors_ms":0\.0\}$'
 gzip -c "$out/small.nt" >"$out/small.nt.gz"
 printf '@prefix : <u:> .\n:fr :capital :par ; a :country.\n' >"$out/more.ttl"
-expect 0 "$strata" facts import "$out/two" "$out/small.nt.gz" "$out/more.ttl"
+expect 0 "$strata" facts import --no-vectors "$out/two" "$out/small.nt.gz" "$out/more.ttl"
 lines 2
 prints "more.ttl: 2 statements, 2 triples added"
 
@@ -71,33 +79,33 @@ for n in $(seq 30); do
     echo "<u:bad> <u:n> $n ."
     echo "<u:good> <u:n> \"$n\" ."
 done >"$out/bad.nt"
-expect 0 "$strata" facts import "$out/bad" "$out/bad.nt"
+expect 0 "$strata" facts import --no-vectors "$out/bad" "$out/bad.nt"
 prints ': 30 statements, 30 triples added, 30 refused,'
 says "^$out/bad.nt:1:15: expected: "
 [ "$(wc -l <"$out/stderr")" = 21 ] || fail "$(wc -l <"$out/stderr") lines of refusals"
 says 'more such lines are only counted; -v shows all'
-expect 0 "$strata" facts import "$out/bad" "$out/bad.nt" -v
+expect 0 "$strata" facts import --no-vectors "$out/bad" "$out/bad.nt" -v
 [ "$(grep -c "^$out/bad.nt:[0-9]*:15: " "$out/stderr")" = 30 ] || fail '-v does not show all'
-expect 0 "$strata" facts import "$out/bad" "$out/bad.nt" --json
+expect 0 "$strata" facts import --no-vectors "$out/bad" "$out/bad.nt" --json
 prints '"statements":30,"added":0,"refused":30'
-expect 3 "$strata" facts import "$out/strict" "$out/bad.nt" "$out/small.nt" --strict
+expect 3 "$strata" facts import --no-vectors "$out/strict" "$out/bad.nt" "$out/small.nt" --strict
 [ "$(wc -l <"$out/stderr")" = 1 ] || fail 'a strict refusal takes several lines'
 says "^strata: $out/bad.nt:1:15: expected: "
 expect 0 "$strata" facts stats "$out/strict"
 prints '^triples +0$'
-expect 0 "$strata" facts import "$out/strict" "$out/small.nt" --strict --restart
+expect 0 "$strata" facts import --no-vectors "$out/strict" "$out/small.nt" --strict --restart
 prints '7 triples added'
 printf '<u:a> <u:b> "\033[1m\r" .\n<u:\033[1m> x\n' >"$out/control.nt"
-expect 0 "$strata" facts import "$out/strict" "$out/control.nt"
+expect 0 "$strata" facts import --no-vectors "$out/strict" "$out/control.nt"
 grep -q $'\033' "$out/stdout" "$out/stderr" && fail 'control characters reach the terminal'
 head -c 40 "$out/small.nt.gz" >"$out/cut.nt.gz"
-expect 3 "$strata" facts import "$store" "$out/cut.nt.gz"
+expect 3 "$strata" facts import --no-vectors "$store" "$out/cut.nt.gz"
 says 'cut.nt.gz:40: compressed data: the file ends early'
-expect 1 "$strata" facts import "$store" "$out/absent.nt"
+expect 1 "$strata" facts import --no-vectors "$store" "$out/absent.nt"
 says 'absent.nt: No such file'
-expect 1 "$strata" facts import "$store" "$out"
+expect 1 "$strata" facts import --no-vectors "$store" "$out"
 says 'no plain file'
-expect 1 "$strata" facts import "$out/small.nt" "$out/small.nt"
+expect 1 "$strata" facts import --no-vectors "$out/small.nt" "$out/small.nt"
 
 # ask
 expect 0 "$strata" facts ask "$store" --entity ' PORTUGAL' --predicate Capital
@@ -168,14 +176,14 @@ sed 's/^_:b[0-9a-f]*/_:x/' "$out/stdout" | sort >"$out/exported"
 sort "$out/small.nt" | cmp -s - "$out/exported" || fail 'export is not what was imported'
 expect 0 "$strata" facts export "$store" -q
 cp "$out/stdout" "$out/export.nt"
-expect 0 "$strata" facts import "$out/again" "$out/export.nt"
+expect 0 "$strata" facts import --no-vectors "$out/again" "$out/export.nt"
 prints '7 triples added, 0 refused'
 "$strata" facts export "$store" >/dev/full 2>"$out/stderr"
 [ $? = 1 ] || fail 'export > /dev/full'
 says 'could not be written: No space left'
 seq 60000 | sed 's/.*/<u:&> <u:p> "a text that fills the pipe, and more than a buffer" ./' \
     >"$out/many.nt"
-expect 0 "$strata" facts import "$out/pipe" "$out/many.nt"
+expect 0 "$strata" facts import --no-vectors "$out/pipe" "$out/many.nt"
 "$strata" facts export "$out/pipe" 2>"$out/stderr" | head -1 >/dev/null
 status=${PIPESTATUS[0]}
 [ "$status" = 1 ] || fail "export to a closed pipe: status $status"
@@ -200,7 +208,7 @@ prints '^\{"triples":0,"subjects":0,"predicates":0,"objects":0,"terms":[0-9]+,' 
     '"file_bytes":[0-9]+,"free_bytes":[0-9]+,"checked":false\}$'
 
 # stats
-expect 0 "$strata" facts import "$store" "$out/small.nt"
+expect 0 "$strata" facts import --no-vectors "$store" "$out/small.nt"
 expect 0 "$strata" facts stats "$store" --check
 prints '^triples +7$'
 prints '^subjects +4$'
@@ -224,10 +232,10 @@ says "$out/damaged: (ids|terms|values): "
 
 # Progress only on a terminal.
 if command -v script >/dev/null; then
-    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt'" /dev/null \
+    script -qec "'$strata' facts import --no-vectors '$out/terminal' '$out/many.nt'" /dev/null \
         >"$out/stdout" </dev/null
     grep -q $'many.nt \[#* *\]' "$out/stdout" || fail 'no progress on a terminal'
-    script -qec "'$strata' facts import '$out/terminal' '$out/many.nt' -q" /dev/null \
+    script -qec "'$strata' facts import --no-vectors '$out/terminal' '$out/many.nt' -q" /dev/null \
         >"$out/stdout" </dev/null
     grep -q $'many.nt \[#* *\]' "$out/stdout" && fail 'progress with -q'
 fi
@@ -243,7 +251,7 @@ for _ in $(seq 200); do
     sleep 0.05
 done
 printf '<u:new> <u:p> <u:o> .\n' >"$out/new.nt"
-expect 0 "$strata" facts import "$store" "$out/new.nt"
+expect 0 "$strata" facts import --no-vectors "$store" "$out/new.nt"
 echo '{"entity":"u:new"}' >&9
 exec 9>&-
 wait $reader || fail 'ask failed beside an import'
@@ -255,7 +263,7 @@ grep -q $'\033' "$out/stderr" && fail 'control characters of a name reach the te
 # Ctrl-C: what was committed stays, the next import goes on.
 awk 'BEGIN { for (i = 0; i < 1400000; i++)
     printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
-"$strata" facts import "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
+"$strata" facts import --no-vectors "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
 import=$!
 for _ in $(seq 600); do # until the first batch is there
     "$strata" facts stats "$out/long" --json 2>/dev/null | grep -q '"triples":[1-9]' && break
@@ -265,7 +273,7 @@ kill -INT $import 2>/dev/null
 wait $import
 status=$?
 if [ $status = 130 ]; then
-    expect 0 "$strata" facts import "$out/long" "$out/long.nt"
+    expect 0 "$strata" facts import --no-vectors "$out/long" "$out/long.nt"
     prints ', 1048576 read before,'
 else
     [ $status = 0 ] || fail "interrupted import: status $status"
@@ -274,11 +282,83 @@ fi
 expect 0 "$strata" facts stats "$out/long" --check
 prints '^triples +1400000$'
 
+# A model that is not there, or makes no vectors: the triples are there all the same.
+expect 1 "$strata" facts import "$out/absent" "$out/small.nt"
+prints ': 7 statements, 7 triples added'
+says 'minilm'
+says 'the triples are imported; .*--no-vectors, .*strata facts index later'
+expect 0 "$strata" facts stats "$out/absent"
+prints '^triples +7$'
+expect 1 "$strata" facts index "$out/absent"
+grep -q 'no-vectors' "$out/stderr" && fail 'index says what is for import'
+expect 1 "$strata" facts import "$out/absent" "$out/small.nt" --embed-model "$out/nonsense"
+says 'nonsense'
+expect 3 "$strata" facts index "$out/absent" --embed-model "$out/small.nt"
+expect 2 "$strata" facts index "$out/absent" --embed-model "$tiny"
+says 'makes no sentence vectors'
+grep -q 'no-vectors' "$out/stderr" && fail 'index says what is for import'
+
+# Other names, by spelling: exact ones come first, and --max-tier 0 is for these alone.
+expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital
+prints '^Portugal \| capital \| Lisbon   \(0\.[0-9]{2}, spelling\)$'
+prints '^1 fact by another name, '
+says 'the store has no vectors: .*strata facts index makes them'
+expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital -q --json
+prints '"score":0\.[0-9]+,.*"why":"spelling"\}\],"tier":1,'
+[ ! -s "$out/stderr" ] || fail "-q says: $(cat "$out/stderr")"
+grep -q candidates "$out/stdout" && fail 'candidates without --explain'
+expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital --max-tier 0
+prints '^0 facts, '
+[ ! -s "$out/stderr" ] || fail "--max-tier 0 says: $(cat "$out/stderr")"
+for words in '--entity Portugal --predicate capital' '--entity Portugall' \
+    '--entity Portugall --predicate capital --object x'; do
+    # shellcheck disable=SC2086
+    expect 0 "$strata" facts ask "$out/absent" $words
+    [ ! -s "$out/stderr" ] || fail "what needs no vectors says: $(cat "$out/stderr")"
+done
+expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital --explain
+prints '^ 0\.[0-9]{3}  Portugal, spelling 0\.[0-9]{2}'
+expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital --explain --json
+prints '"candidates":\[\{"entity":"u:pt","label":"Portugal","score":0\.[0-9]+,' \
+    '"evidence":\{"spelling":0\.[0-9]+\}\}\]\}$'
+expect 0 "$strata" facts ask "$out/absent" --entity Portugal --predicate capital --explain --json
+prints '"tier":0,.*"candidates":\[\]\}$'
+
+# Vectors, by the small model of the tests.
+bert=$source_dir/tests/data/tiny/bert.gguf
+expect 0 "$strata" facts import "$out/vectors" "$out/small.nt" --embed-model "$bert"
+prints '^3 vectors made, [0-9.]+ s$'
+expect 0 "$strata" facts index "$out/vectors" --embed-model "$bert" --json
+prints '^\{"vectors":0,"ms":[0-9.]+\}$'
+printf '<u:new> %s "Newland" .\n<u:new> <u:about> "a land of cats and old dogs" .\n' "$label" \
+    >"$out/new.nt"
+expect 0 "$strata" facts import "$out/vectors" "$out/new.nt" --embed-model "$bert" --json
+prints '"vectors":2,"vectors_ms":[0-9.]+\}$'
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital --explain \
+    --embed-model "$bert" --json
+prints '"evidence":\{"spelling":[0-9.]+,"meaning":[0-9.]+\}'
+[ ! -s "$out/stderr" ] || fail "ask with vectors says: $(cat "$out/stderr")"
+# Without the model all questions that need it fail, the others do not.
+expect 1 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital
+says 'minilm'
+printf '{"entity":"%s","predicate":"capital"}\n' Portugall Portugal Portugall >"$out/queries"
+expect 1 "$strata" facts ask "$out/vectors" <"$out/queries"
+grep -o '^{"[a-z]*"' "$out/stdout" | tr -d '\n' >"$out/kinds"
+[ "$(cat "$out/kinds")" = '{"error"{"facts"{"error"' ] ||
+    fail "without a model: $(cat "$out/kinds")"
+expect 0 "$strata" facts ask "$out/vectors" --embed-model "$bert" <"$out/queries"
+[ "$(grep -o '"tier":[01]' "$out/stdout" | tr -d '\n')" = '"tier":1"tier":0"tier":1' ] ||
+    fail "tiers of lines: $(cat "$out/stdout")"
+expect 0 "$strata" facts ask "$out/vectors" --max-tier 0 <"$out/queries"
+expect 2 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital \
+    --embed-model "$tiny"
+says 'strata facts index'
+
 # The reference graph.
 if [ ! -r "$shared/facts/kg.nt.zst" ]; then
     echo "$shared/facts is absent: the reference graph is not tried" >&2
 else
-    expect 0 "$strata" facts import "$out/graph" "$shared/facts/kg.nt.zst"
+    expect 0 "$strata" facts import --no-vectors "$out/graph" "$shared/facts/kg.nt.zst"
     prints ': 1501493 statements, 1501493 triples added, 0 refused'
     grep '"kind":"exact"' "$shared/facts/dev-queries.jsonl" >"$out/exact.jsonl"
     python3 "$shared/facts/score.py" --inputs "$out/exact.jsonl" >"$out/inputs.jsonl"

@@ -41,7 +41,7 @@ _strata() {
     *:--imatrix)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
-    *:-m | *:--model | inspect:inspect | plan:plan | quantize:quantize)
+    *:-m | *:--model | facts:--embed-model | inspect:inspect | plan:plan | quantize:quantize)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word"; compgen -f -- "$word")
         ;;
     *:-f | *:--file | *:--config | *:--event-log)
@@ -57,9 +57,12 @@ _strata() {
         mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
         ;;
     facts:facts)
-        mapfile -t COMPREPLY < <(compgen -W "import ask export delete stats" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "import index ask export delete stats" -- "$word")
         ;;
     facts:--entity | facts:--predicate | facts:--object | facts:--limit | facts:--offset | facts:--deadline-ms) ;;
+    facts:--max-tier)
+        mapfile -t COMPREPLY < <(compgen -W "0 1" -- "$word")
+        ;;
     facts:*)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;

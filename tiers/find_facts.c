@@ -11,6 +11,7 @@
 #define ROWS_A_LOOK 256 /* rows between two looks at the clock */
 #define CHUNK ((size_t)2 << 10)
 #define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
+#define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
 #define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
 _Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
 
@@ -183,6 +184,8 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
     if (find->n_candidates && find->candidates[0].score < strata__tier1_least)
         return STRATA_OK; /* none of them is likely to be meant */
     for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++) {
+        if (find->candidates[i].score < SHARE_LEAST * find->candidates[0].score)
+            break;
         one.subject.ids = &find->candidates[i].id;
         STRATA_TRY(strata__pattern_walk(txn, &one, take_row, find));
     }

@@ -133,9 +133,10 @@ typedef struct strata_facts_result strata_facts_result;
  *
  * Where nothing is found exactly, and the subject is a name, the predicate is known and the object
  * any, tier 1 looks for entities that the name may mean (codes, spelling, other names, and after
- * strata_facts_use_model also descriptions) and gives the facts of the best ten, best first, unless
- * even the best is unlikely.  An entity of that very name that is of a kind that has the predicate
- * is meant, and has no such fact: nothing is given.
+ * strata_facts_use_model also descriptions) and gives the facts of the best ten that are at least a
+ * fiftieth as likely as the best, best first, unless even that one is unlikely.  An entity of that
+ * very name that is of a kind that has the predicate is meant, and has no such fact: nothing is
+ * given.
  *
  * No fact is no error.  E_INVALID: a term that cannot be read, named; E_IO, E_NOMEM. */
 STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,

@@ -15,7 +15,7 @@
 #define ALT "<http://www.w3.org/2004/02/skos/core#altLabel>"
 #define TYPE "<http://www.w3.org/1999/02/22-rdf-syntax-ns#type>"
 
-enum { CODE, SPELLED, WORDS, NAMESAKE }; /* strata_facts_evidence_name */
+enum { CODE, SPELLED, WORDS, ABBREVIATED, MENTIONED, NAMESAKE }; /* strata_facts_evidence_name */
 
 /* ---- Asking ---- */
 

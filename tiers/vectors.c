@@ -10,9 +10,10 @@
 #include "model.h"
 #include "pattern.h"
 
-#define WORDS_LEAST 4 /* of a description */
-#define WORDS_MOST 24 /* of it that are read */
-#define TEXTS 1024    /* that are embedded together */
+#define WORDS_LEAST 4             /* of a description */
+#define WORDS_MOST 24             /* of it that are read */
+#define BYTES_MOST ((size_t)8192) /* of a label, or a description: more than models read */
+#define TEXTS 1024                /* that are embedded together */
 #define TEXTS_A_SAVE 65536
 static const char probe[] = "a store of facts";
 
@@ -209,7 +210,12 @@ struct making {
     float *vectors; /* [TEXTS][width] */
 };
 
-/* Appends the text that a vector is of; false in *there where its terms have gone. */
+static size_t at_most(size_t size)
+{
+    return size < BYTES_MOST ? size : BYTES_MOST;
+}
+
+/* Appends the text that a vector is of. */
 static strata_status append_text(struct making *m, struct strata__txn *txn, uint64_t id)
 {
     const strata__id subject = (strata__id)(id >> 32), literal = (strata__id)id;
@@ -218,14 +224,15 @@ static strata_status append_text(struct making *m, struct strata__txn *txn, uint
     STRATA_TRY(strata__store_term(txn, literal, &bytes));
     if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
         return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a label");
-    size_t size = term.size;
+    size_t size = at_most(term.size);
     if (subject) {
         size_t words = 0, i = 0;
         for (; i < size && words < WORDS_MOST; i++)
             words += term.text[i] == ' ' && i && term.text[i - 1] != ' ';
         size = i;
         STRATA_TRY(strata__label_of(txn, subject, &label));
-        STRATA_TRY(strata__bytes_append(&m->texts, label.text ? label.text : "", label.size));
+        STRATA_TRY(
+            strata__bytes_append(&m->texts, label.text ? label.text : "", at_most(label.size)));
         STRATA_TRY(strata__bytes_append(&m->texts, ": ", 2));
     }
     return strata__bytes_append(&m->texts, term.text, size);

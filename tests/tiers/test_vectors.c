@@ -1,5 +1,4 @@
-/* Vectors of labels and descriptions: which are made, kept and used; files and memory that fail. */
-#include <errno.h>
+/* Vectors of labels and descriptions: which are made, kept and used. */
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -7,92 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "engine_fixture.h"
 #include "faults.h"
-#include "store_fixture.h"
-#include "strata_facts.h"
 #include "vectors.h"
+#include "vectors_fixture.h"
 
-#define TINY STRATA_TEST_DATA "/tiny/bert.gguf"
 #define WIDTH 64
-#define LABEL "<http://www.w3.org/2000/01/rdf-schema#label>"
-
-static struct engine engine; /* the model that makes them */
-static char other_model[128];
-
-/* The same model with other weights in its last layer. */
-static void make_other_model(void)
-{
-    static char bytes[1 << 20];
-    FILE *in = fopen(TINY, "rb");
-    assert_non_null(in);
-    const size_t size = fread(bytes, 1, sizeof bytes, in);
-    assert_int_equal(fclose(in), 0);
-    assert_true(size > 100000 && size < sizeof bytes);
-    for (size_t at = size - 60000 + 3; at < size; at += 8)
-        bytes[at] ^= (char)0x80; /* signs of every second float */
-    snprintf(other_model, sizeof other_model, "%s", rdf_file("other.gguf", bytes, size));
-}
-
-static int set_up(void **state)
-{
-    if (rdf_folder_make(state))
-        return -1;
-    make_other_model();
-    engine = engine_open(TINY, (struct engine_options){.threads = 1});
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    engine_close(&engine);
-    return rdf_folder_remove(state);
-}
-
-static strata_facts *small_store(const char *name)
-{
-    strata_facts *facts = store_open(name, true);
-    store_import(facts, "small.nt",
-                 "<u:a> " LABEL " \"the old cat\" .\n<u:a> <u:p> <u:b> .\n"
-                 "<u:b> " LABEL " \"a river\"@en .\n<u:c> " LABEL " \"the old cat\" .\n"
-                 "<u:a> <u:about> \"the cat sang by the river all night\" .\n"
-                 "<u:c> <u:about> \"too few words\" .\n");
-    return facts;
-}
-
-static const char *file_of(const char *store, const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s/%s.vectors", rdf_folder, store, name);
-    return path;
-}
-
-static void refused(strata_status status, strata_status wanted, const char *text)
-{
-    if (status != wanted || !strstr(strata_last_error(), text))
-        fail_msg("status %d, expected %d with \"%s\": %s", (int)status, (int)wanted, text,
-                 strata_last_error());
-}
-
-static void makes(strata_facts *facts, uint64_t wanted)
-{
-    uint64_t made = UINT64_MAX;
-    if (strata_facts_index(facts, engine.model, NULL, NULL, &made) != STRATA_OK)
-        fail_msg("%s", strata_last_error());
-    assert_int_equal(made, wanted);
-    assert_true(strata_facts_has_vectors(facts));
-}
 
 /* The index `name` of a closed or open store. */
 static strata_index *index_of(const char *store, const char *name)
 {
     strata_index *index;
-    if (strata_index_open(engine.runtime, file_of(store, name), &index) != STRATA_OK)
+    if (strata_index_open(vectors_engine.runtime, vectors_file(store, name), &index) != STRATA_OK)
         fail_msg("%s", strata_last_error());
     return index;
 }
@@ -129,7 +56,7 @@ static void is_of(strata_index *index, uint64_t id, const char *text)
     float vector[WIDTH], wanted[WIDTH];
     double dot = 0, aa = 0;
     assert_int_equal(strata_index_vector(index, id, vector), STRATA_OK);
-    assert_int_equal(strata_embed(engine.model, &texts, 1, NULL, wanted, NULL), STRATA_OK);
+    assert_int_equal(strata_embed(vectors_engine.model, &texts, 1, NULL, wanted, NULL), STRATA_OK);
     for (int i = 0; i < WIDTH; i++) {
         dot += (double)vector[i] * (double)wanted[i];
         aa += (double)vector[i] * (double)vector[i];
@@ -160,7 +87,7 @@ static void descriptions(void **state)
     strata_facts *facts = store_open("chosen", true);
     store_import(facts, "chosen.nt", text);
     assert_false(strata_facts_has_vectors(facts));
-    makes(facts, 3 + 2);
+    vectors_makes(facts, 3 + 2);
     strata_index *labels = index_of("chosen", "labels"),
                  *about = index_of("chosen", "descriptions");
     assert_int_equal(strata_index_info_get(labels).count, 3 + 1); /* and the known text */
@@ -184,16 +111,16 @@ static void later_imports(void **state)
 {
     uint64_t s, o;
     (void)state;
-    strata_facts *facts = small_store("later");
-    makes(facts, 2 + 1);
-    makes(facts, 0);
+    strata_facts *facts = vectors_small_store("later");
+    vectors_makes(facts, 2 + 1);
+    vectors_makes(facts, 0);
     store_import(facts, "l1.nt", "<u:d> <u:p> \"the river\" .\n");
-    makes(facts, 0);
+    vectors_makes(facts, 0);
     store_import(facts, "l2.ttl", "<u:d> " LABEL " \"the green tree\", \"a river\"@en .\n");
-    makes(facts, 1);
+    vectors_makes(facts, 1);
     store_import(facts, "l3.nt",
                  "<u:a> <u:more> \"the cat sang by the river all day and night\" .\n");
-    makes(facts, 1);
+    vectors_makes(facts, 1);
     ids_of_fact(facts, "u:a", "u:more", &s, &o);
     strata_index *about = index_of("later", "descriptions");
     is_of(about, strata__description_id((strata__id)s, (strata__id)o),
@@ -206,14 +133,54 @@ static void empty_stores(void **state)
 {
     (void)state;
     strata_facts *facts = store_open("nothing", true);
-    makes(facts, 0);
-    assert_int_equal(strata_facts_use_model(facts, engine.model), STRATA_OK);
+    vectors_makes(facts, 0);
+    assert_int_equal(strata_facts_use_model(facts, vectors_engine.model), STRATA_OK);
     strata_facts_close(&facts);
     facts = store_open("empty label", true);
     store_import(facts, "e.nt", "<u:a> " LABEL " \"\" .\n<u:a> <u:p> \"1\" .\n");
-    makes(facts, 1);
-    makes(facts, 0);
+    vectors_makes(facts, 1);
+    vectors_makes(facts, 0);
     strata_facts_close(&facts);
+}
+
+/* Labels of megabytes are cut: what is made takes bounded memory. */
+static void long_texts(void **state)
+{
+    enum { SIZE = 4 << 20 };
+    struct strata__bytes text = {0};
+    uint64_t s, o;
+    char *words = malloc(SIZE);
+    (void)state;
+    assert_non_null(words);
+    strata_facts *facts = vectors_small_store("short");
+    fault_reset();
+    vectors_makes(facts, 3);
+    const size_t short_bytes = fault_bytes();
+    strata_facts_close(&facts);
+    for (size_t i = 0; i < SIZE; i++)
+        words[i] = "\u00e9\u00e8 cat "[i % 9];
+    for (int i = 0; i < 4; i++) {
+        char begin[64];
+        int n = snprintf(begin, sizeof begin, "<u:a> %s \"%d ", i & 1 ? "<u:p>" : LABEL, i);
+        assert_int_equal(strata__bytes_append(&text, begin, (size_t)n), STRATA_OK);
+        assert_int_equal(strata__bytes_append(&text, words, SIZE / 9 * 9), STRATA_OK);
+        assert_int_equal(strata__bytes_append(&text, "\" .\n", 4), STRATA_OK);
+    }
+    assert_int_equal(strata__bytes_append(&text, "<u:b> " LABEL " \"cat\" .\n", strlen(LABEL) + 15),
+                     STRATA_OK);
+    assert_int_equal(strata__bytes_append(&text, "", 1), STRATA_OK);
+    facts = store_open("long", true);
+    assert_int_equal(store_import(facts, "long.nt", text.data).changed, 5);
+    fault_reset();
+    vectors_makes(facts, 3 + 1);
+    assert_true(fault_bytes() < short_bytes + SIZE);
+    ids_of_fact(facts, "u:b", LABEL, &s, &o);
+    strata_index *labels = index_of("long", "labels");
+    is_of(labels, o, "cat");
+    strata_index_close(&labels);
+    strata_facts_close(&facts);
+    strata__bytes_free(&text);
+    free(words);
 }
 
 /* ---- Interruptions ---- */
@@ -281,7 +248,7 @@ static void interruptions(void **state)
     (void)state;
     struct stop whole = {0};
     strata_facts *facts = many_store("whole");
-    assert_int_equal(strata_facts_index(facts, engine.model, on_progress, &whole, &made),
+    assert_int_equal(strata_facts_index(facts, vectors_engine.model, on_progress, &whole, &made),
                      STRATA_OK);
     assert_true(made == 2 * MANY && whole.done == made && whole.total == made);
     assert_true(whole.calls >= 4);
@@ -289,7 +256,8 @@ static void interruptions(void **state)
     facts = many_store("parts");
     for (int i = 0; i < 20; i++) {
         struct stop stop = {.at = i ? 2 : 1};
-        strata_status status = strata_facts_index(facts, engine.model, on_progress, &stop, &made);
+        strata_status status =
+            strata_facts_index(facts, vectors_engine.model, on_progress, &stop, &made);
         sum += made;
         assert_true(i > 0 || made == 0);
         if (i == 2) { /* in another process, so to say */
@@ -298,10 +266,11 @@ static void interruptions(void **state)
         }
         if (status == STRATA_OK)
             break;
-        refused(status, STRATA_E_CANCELLED, "interrupted");
+        vectors_refused(status, STRATA_E_CANCELLED, "interrupted");
         assert_true(i < 19);
         if (i < 2)
-            refused(strata_facts_use_model(facts, engine.model), STRATA_E_INVALID, "no vectors");
+            vectors_refused(strata_facts_use_model(facts, vectors_engine.model), STRATA_E_INVALID,
+                            "no vectors");
     }
     assert_int_equal(sum, 2 * MANY);
     strata_facts_close(&facts);
@@ -314,78 +283,31 @@ static void interruptions(void **state)
 static void models(void **state)
 {
     (void)state;
-    struct engine other = engine_open(other_model, (struct engine_options){0});
+    struct engine other = engine_open(vectors_other_model, (struct engine_options){0});
     struct engine decoder = engine_open_tiny();
-    strata_facts *facts = small_store("models");
-    refused(strata_facts_index(facts, decoder.model, NULL, NULL, NULL), STRATA_E_INVALID,
-            "makes no sentence vectors");
-    refused(strata_facts_use_model(facts, engine.model), STRATA_E_INVALID, "strata facts index");
+    strata_facts *facts = vectors_small_store("models");
+    vectors_refused(strata_facts_index(facts, decoder.model, NULL, NULL, NULL), STRATA_E_INVALID,
+                    "makes no sentence vectors");
+    vectors_refused(strata_facts_use_model(facts, vectors_engine.model), STRATA_E_INVALID,
+                    "strata facts index");
     assert_false(strata_facts_has_vectors(facts));
-    makes(facts, 3);
-    refused(strata_facts_use_model(facts, decoder.model), STRATA_E_INVALID, "64 elements");
-    refused(strata_facts_use_model(facts, other.model), STRATA_E_INVALID, "another model");
-    assert_int_equal(strata_facts_use_model(facts, engine.model), STRATA_OK);
-    refused(strata_facts_use_model(facts, engine.model), STRATA_E_BUSY, "in use");
+    vectors_makes(facts, 3);
+    vectors_refused(strata_facts_use_model(facts, decoder.model), STRATA_E_INVALID, "64 elements");
+    vectors_refused(strata_facts_use_model(facts, other.model), STRATA_E_INVALID, "another model");
+    assert_int_equal(strata_facts_use_model(facts, vectors_engine.model), STRATA_OK);
+    vectors_refused(strata_facts_use_model(facts, vectors_engine.model), STRATA_E_BUSY, "in use");
     strata_facts_close(&facts);
     facts = store_open("models", false);
     uint64_t made;
     assert_int_equal(strata_facts_index(facts, other.model, NULL, NULL, &made), STRATA_OK);
     assert_int_equal(made, 3);
-    refused(strata_facts_use_model(facts, engine.model), STRATA_E_INVALID, "another model");
+    vectors_refused(strata_facts_use_model(facts, vectors_engine.model), STRATA_E_INVALID,
+                    "another model");
     assert_int_equal(strata_facts_use_model(facts, other.model), STRATA_OK);
-    makes(facts, 3); /* beside the one that is in use */
+    vectors_makes(facts, 3); /* beside the one that is in use */
     strata_facts_close(&facts);
     engine_close(&decoder);
     engine_close(&other);
-}
-
-/* Changes one byte, or cuts the file there. */
-static void damage(const char *path, long at, bool cut)
-{
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, at, at < 0 ? SEEK_END : SEEK_SET), 0);
-    if (cut) {
-        assert_int_equal(ftruncate(fileno(file), ftell(file)), 0);
-    } else {
-        const int c = fgetc(file);
-        assert_int_equal(fseek(file, -1, SEEK_CUR), 0);
-        assert_true(fputc(c ^ 0x10, file) != EOF);
-    }
-    assert_int_equal(fclose(file), 0);
-}
-
-static void damaged_files(void **state)
-{
-    static const char *const names[] = {"labels", "descriptions"};
-    static const long places[] = {0, 9, 100, -1, -100};
-    (void)state;
-    strata_facts *facts = small_store("damaged");
-    makes(facts, 3);
-    for (size_t i = 0; i < 2 * 2 * 5; i++) {
-        char path[256];
-        const char *name = names[i & 1];
-        snprintf(path, sizeof path, "%s", file_of("damaged", name));
-        damage(path, places[i / 4], i & 2);
-        refused(strata_facts_use_model(facts, engine.model), STRATA_E_FORMAT, name);
-        makes(facts, i & 1 ? 1 : 2);
-        makes(facts, 0);
-    }
-    /* Without one of them there are none. */
-    char path[256];
-    snprintf(path, sizeof path, "%s", file_of("damaged", "labels"));
-    assert_int_equal(unlink(path), 0);
-    refused(strata_facts_use_model(facts, engine.model), STRATA_E_INVALID, "no vectors");
-    makes(facts, 2);
-    /* What is no file stays. */
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(mkdir(path, 0700), 0);
-    refused(strata_facts_index(facts, engine.model, NULL, NULL, NULL), STRATA_E_IO, "labels");
-    refused(strata_facts_use_model(facts, engine.model), STRATA_E_IO, "labels");
-    assert_int_equal(rmdir(path), 0);
-    makes(facts, 2);
-    assert_int_equal(strata_facts_use_model(facts, engine.model), STRATA_OK);
-    strata_facts_close(&facts);
 }
 
 /* ---- Use ---- */
@@ -425,9 +347,9 @@ static void mentions(void **state)
         words[i] = "cat "[i % 4];
         invalid[i] = (char)(i % 255 + 1);
     }
-    strata_facts *facts = small_store("mentions");
-    makes(facts, 3);
-    assert_int_equal(strata_facts_use_model(facts, engine.model), STRATA_OK);
+    strata_facts *facts = vectors_small_store("mentions");
+    vectors_makes(facts, 3);
+    assert_int_equal(strata_facts_use_model(facts, vectors_engine.model), STRATA_OK);
     assert_true(ask(facts, "the old cat: the cat sang by the river all night", 0, &described) > 0);
     assert_true(described);
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++)
@@ -449,9 +371,9 @@ static void together(void **state)
 {
     pthread_t threads[3];
     (void)state;
-    strata_facts *facts = small_store("together");
-    makes(facts, 3);
-    assert_int_equal(strata_facts_use_model(facts, engine.model), STRATA_OK);
+    strata_facts *facts = vectors_small_store("together");
+    vectors_makes(facts, 3);
+    assert_int_equal(strata_facts_use_model(facts, vectors_engine.model), STRATA_OK);
     for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_much, facts), 0);
     for (int i = 0; i < 10; i++) {
@@ -460,122 +382,20 @@ static void together(void **state)
         snprintf(line, sizeof line, "<u:t%d> " LABEL " \"dog %d\" .\n<u:t%d> <u:p> <u:x> .\n", i, i,
                  i);
         store_import(facts, file, line);
-        makes(facts, 1);
+        vectors_makes(facts, 1);
     }
     for (int i = 0; i < 3; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     strata_facts_close(&facts);
 }
 
-/* ---- Failing calls ---- */
-
-static void remove_vectors(const char *store)
-{
-    unlink(file_of(store, "labels"));
-    unlink(file_of(store, "descriptions"));
-}
-
-typedef strata_status action_fn(strata_facts *facts);
-
-static strata_status act_index(strata_facts *facts)
-{
-    return strata_facts_index(facts, engine.model, NULL, NULL, NULL);
-}
-
-/* In a store that was opened anew: a model is used once. */
-static strata_status act_use(strata_facts *facts)
-{
-    return strata_facts_use_model(facts, engine.model);
-}
-
-static strata_status act_ask(strata_facts *facts)
-{
-    strata_facts_query query;
-    strata_facts_result *result;
-    strata_facts_query_default(&query);
-    query.subject = "the old dog";
-    query.predicate = "u:p";
-    query.explain = true;
-    strata_status status = strata_facts_find(facts, &query, &result);
-    assert_true((status == STRATA_OK) == (result != NULL));
-    strata_facts_result_free(&result);
-    return status;
-}
-
-/* Each call of a kind fails once, alone and with all later ones, until the action needs no more. */
-static void check_faults(enum fault_call call, int error, action_fn *act, size_t least)
-{
-    for (int later = 0; later < 2; later++) {
-        size_t failures = 0;
-        for (size_t n = 1;; n++) {
-            strata_facts *facts = small_store("faults");
-            if (act != act_index)
-                assert_int_equal(act_index(facts), STRATA_OK);
-            if (act == act_ask)
-                assert_int_equal(act_use(facts), STRATA_OK);
-            fault_arm(call, n, later, error);
-            const strata_status status = act(facts);
-            const size_t calls = fault_count(call);
-            fault_reset();
-            if (status != STRATA_OK)
-                assert_int_equal(status, call == FAULT_MEMORY ? STRATA_E_NOMEM : STRATA_E_IO);
-            failures += status != STRATA_OK;
-            if (act != act_ask) /* it works afterwards */
-                assert_int_equal(act_index(facts), STRATA_OK);
-            if (act == act_use && status != STRATA_OK)
-                assert_int_equal(act_use(facts), STRATA_OK);
-            assert_int_equal(act_ask(facts), STRATA_OK);
-            strata_facts_close(&facts);
-            if (status == STRATA_OK && calls < n)
-                break;
-        }
-        assert_true(failures >= least);
-    }
-}
-
-static void all_to_disk(void)
-{
-    for (size_t i = 0; i < strata_model_layers(engine.model); i++)
-        assert_int_equal(strata_model_move(engine.model, i, STRATA_ON_DISK, NULL), STRATA_OK);
-}
-
-static void failing_memory(void **state)
-{
-    (void)state;
-    all_to_disk(); /* nothing can make room */
-    check_faults(FAULT_MEMORY, ENOMEM, act_index, 10);
-    check_faults(FAULT_MEMORY, ENOMEM, act_use, 3);
-    check_faults(FAULT_MEMORY, ENOMEM, act_ask, 5);
-}
-
-static void failing_files(void **state)
-{
-    static const enum fault_call calls[] = {FAULT_OPEN, FAULT_PWRITE, FAULT_RENAME, FAULT_FSYNC};
-    (void)state;
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        check_faults(calls[i], ENOSPC, act_index, 1);
-    /* An older file stays. */
-    strata_facts *facts = small_store("kept");
-    makes(facts, 3);
-    store_import(facts, "kept.nt", "<u:d> " LABEL " \"the green tree\" .\n");
-    fault_arm(FAULT_RENAME, 1, true, EIO);
-    const strata_status status = act_index(facts);
-    fault_reset();
-    assert_int_equal(status, STRATA_E_IO);
-    makes(facts, 1);
-    remove_vectors("kept");
-    makes(facts, 4);
-    strata_facts_close(&facts);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(descriptions),   cmocka_unit_test(later_imports),
-        cmocka_unit_test(empty_stores),   cmocka_unit_test(interruptions),
-        cmocka_unit_test(models),         cmocka_unit_test(damaged_files),
-        cmocka_unit_test(mentions),       cmocka_unit_test(together),
-        cmocka_unit_test(failing_memory), cmocka_unit_test(failing_files),
+        cmocka_unit_test(descriptions),  cmocka_unit_test(later_imports),
+        cmocka_unit_test(empty_stores),  cmocka_unit_test(long_texts),
+        cmocka_unit_test(interruptions), cmocka_unit_test(models),
+        cmocka_unit_test(mentions),      cmocka_unit_test(together),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);
 }

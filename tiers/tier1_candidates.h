@@ -22,7 +22,7 @@ struct strata__link {
     size_t n, capacity;
     uint32_t *slots; /* index + 1, by id */
     size_t n_slots;
-    struct strata__bytes scratch, value;
+    struct strata__bytes value;
 };
 
 /* True when the deadline has come: evidence that is left out is noted in l->whole. */

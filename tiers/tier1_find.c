@@ -133,7 +133,7 @@ static strata_status best_spelled(struct strata__link *l, struct spelled *out, s
     STRATA_TRY(strata__meta_get(l->txn, "next id", &next));
     STRATA_TRY(strata__calloc(&counts, (size_t)next, 1, "counts of pieces"));
     STRATA_TRY_DONE(count_grams(l, counts, (strata__id)next));
-    for (strata__id id = 1; id < next; id++)
+    for (uint64_t id = 1; id < next; id++)
         histogram[counts[id]]++;
     for (size_t c = UINT8_MAX; c >= 2 && (!sum || sum + histogram[c] <= 8 * SPELLINGS); c--) {
         sum += histogram[c];
@@ -144,14 +144,15 @@ static strata_status best_spelled(struct strata__link *l, struct spelled *out, s
     struct spelled *all;
     STRATA_TRY_DONE(strata__calloc(&all, sum, sizeof *all, "labels"));
     size_t found = 0;
-    for (strata__id id = 1; id < next && found < sum && status == STRATA_OK; id++) {
+    for (uint64_t id = 1; id < next && found < sum && status == STRATA_OK; id++) {
         struct strata__term term;
         if (counts[id] < least)
             continue;
-        status = strata__link_text(l, id, &term);
+        status = strata__link_text(l, (strata__id)id, &term);
         /* A name of n ASCII characters has about 2n + 1 pieces; marks make it look longer. */
         all[found++] = (struct spelled){
-            id, status ? 0 : 2.0 * counts[id] / ((double)n_grams + 2.0 * (double)term.size + 1)};
+            (strata__id)id,
+            status ? 0 : 2.0 * counts[id] / ((double)n_grams + 2.0 * (double)term.size + 1)};
     }
     if (status == STRATA_OK && found)
         qsort(all, found, sizeof *all, more_alike);

@@ -52,15 +52,22 @@ static strata_status is_known(struct strata__link *l, const struct strata__choic
     return STRATA_OK;
 }
 
+/* What a kind of evidence adds to the score's sum. */
+static double weight_of(const struct strata__candidate *c, int kind)
+{
+    const double evidence = (double)c->evidence[kind];
+    double sum = strata__tier1_weights[kind] * evidence;
+    for (size_t i = 0; i < sizeof strata__tier1_kinks / sizeof *strata__tier1_kinks; i++)
+        if ((int)strata__tier1_kinks[i].evidence == kind)
+            sum += strata__tier1_kinks[i].weight * fmax(0, evidence - strata__tier1_kinks[i].from);
+    return sum;
+}
+
 static void score(struct strata__candidate *c)
 {
     double sum = strata__tier1_bias;
     for (int i = 0; i < STRATA__EVIDENCE; i++)
-        sum += strata__tier1_weights[i] * (double)c->evidence[i];
-    for (size_t i = 0; i < sizeof strata__tier1_kinks / sizeof *strata__tier1_kinks; i++)
-        sum += strata__tier1_kinks[i].weight *
-               fmax(0, (double)c->evidence[strata__tier1_kinks[i].evidence] -
-                           strata__tier1_kinks[i].from);
+        sum += weight_of(c, i);
     c->score = 1 / (1 + exp(-sum));
 }
 
@@ -119,7 +126,6 @@ strata_status strata__tier1_link(struct strata__txn *txn, const char *mention,
     if (l.n)
         qsort(l.items, l.n, sizeof *l.items, better);
     strata__free(l.slots);
-    strata__bytes_free(&l.scratch);
     strata__bytes_free(&l.value);
     if (status != STRATA_OK) {
         strata__free(l.items);
@@ -135,14 +141,9 @@ strata_status strata__tier1_link(struct strata__txn *txn, const char *mention,
 const char *strata__candidate_why(const struct strata__candidate *candidate)
 {
     int best = 0;
-    double most = -1;
-    for (int i = 0; i < STRATA__EVIDENCE; i++) {
-        const double weight = strata__tier1_weights[i] * (double)candidate->evidence[i];
-        if (weight > most) {
-            most = weight;
+    for (int i = 1; i < STRATA__EVIDENCE; i++)
+        if (weight_of(candidate, i) > weight_of(candidate, best))
             best = i;
-        }
-    }
     return strata__evidence_names[best];
 }
 

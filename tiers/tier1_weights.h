@@ -3,17 +3,17 @@
 #define STRATA_TIER1_WEIGHTS_H
 
 // clang-format off
-static const double strata__tier1_bias = -7.8384;
+static const double strata__tier1_bias = -7.8866;
 static const double strata__tier1_weights[STRATA__EVIDENCE] = {
-    7.8987, /* code */
-    0.6724, /* spelling */
-    0.0925, /* words */
-    5.4186, /* abbreviation */
-    3.6560, /* mention */
-    4.9438, /* namesake */
-    1.0415, /* description */
-    1.3095, /* namesake's description */
-    4.1147, /* meaning */
+    7.9632, /* code */
+    0.5242, /* spelling */
+    0.2265, /* words */
+    5.3318, /* abbreviation */
+    3.6533, /* mention */
+    5.3126, /* namesake */
+    1.1750, /* description */
+    1.4572, /* namesake's description */
+    4.2841, /* meaning */
 };
 
 /* Beyond `from`, evidence weighs so much more. */
@@ -21,18 +21,18 @@ static const struct {
     enum strata__evidence evidence;
     double from, weight;
 } strata__tier1_kinks[] = {
-    {STRATA__SPELLED, 0.6, 20.5112},
-    {STRATA__SPELLED, 0.8, 5.6715},
-    {STRATA__WORDS, 0.7, 1.8289},
-    {STRATA__NAMESAKE, 0.6, 21.7528},
-    {STRATA__NAMESAKE, 0.9, -49.9307},
-    {STRATA__MEANING, 0.5, 2.7803},
-    {STRATA__DESCRIBED, 0.5, 22.7815},
-    {STRATA__NAMESAKE_DESCRIBED, 0.5, 8.6153},
+    {STRATA__SPELLED, 0.6, 19.9455},
+    {STRATA__SPELLED, 0.8, 7.1177},
+    {STRATA__WORDS, 0.7, 0.9658},
+    {STRATA__NAMESAKE, 0.6, 19.8860},
+    {STRATA__NAMESAKE, 0.9, -51.0918},
+    {STRATA__MEANING, 0.5, 1.8263},
+    {STRATA__DESCRIBED, 0.5, 22.8331},
+    {STRATA__NAMESAKE_DESCRIBED, 0.5, 7.9466},
 };
 
 /* Where the best candidate has a lower score, nothing is given. */
-const double strata__tier1_least = 0.02428;
+const double strata__tier1_least = 0.012943;
 // clang-format on
 
 #endif

@@ -144,7 +144,7 @@ for entity in '<u:pt' '<pt>' '_:' '"x'; do
     says "subject '$entity': "
 done
 expect 2 "$strata" facts ask "$store" 'What is the capital?'
-says 'this version finds exact facts only'
+says 'this version reads no'
 
 # JSON lines: an answer for each line, in order; refused ones in their place.
 printf '%s\n' '{"entity":"portugal","predicate":"capital","id":"a"}' 'bad' '{"entity":1}' \
@@ -228,7 +228,7 @@ data[at + 1] ^= 1
 open(path, "wb").write(data)
 END
 expect 1 "$strata" facts stats "$out/damaged" --check
-says "$out/damaged: (ids|terms|values): "
+says "$out/damaged: (ids|terms|values|grams): "
 
 # Progress only on a terminal.
 if command -v script >/dev/null; then
@@ -260,27 +260,28 @@ wait $reader || fail 'ask failed beside an import'
 expect 1 "$strata" facts stats "$out/"$'\033[1m'
 grep -q $'\033' "$out/stderr" && fail 'control characters of a name reach the terminal'
 
-# Ctrl-C: what was committed stays, the next import goes on.
-awk 'BEGIN { for (i = 0; i < 1400000; i++)
+# Ctrl-C: what was committed stays, the next import goes on.  The file is more than a batch
+# (store_batch.h); on a busy host its end may come before the interruption: then once more.
+awk 'BEGIN { for (i = 0; i < 2400000; i++)
     printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
-"$strata" facts import --no-vectors "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
-import=$!
-for _ in $(seq 600); do # until the first batch is there
-    "$strata" facts stats "$out/long" --json 2>/dev/null | grep -q '"triples":[1-9]' && break
-    sleep 0.02
+for _ in 1 2 3; do
+    rm -rf "$out/long"
+    "$strata" facts import --no-vectors "$out/long" "$out/long.nt" >"$out/stdout" 2>"$out/stderr" &
+    import=$!
+    for _ in $(seq 3000); do # until the first batch is there
+        "$strata" facts stats "$out/long" --json 2>/dev/null | grep -q '"triples":[1-9]' && break
+        sleep 0.02
+    done
+    kill -INT $import 2>/dev/null
+    wait $import
+    status=$?
+    [ $status = 0 ] || break
 done
-kill -INT $import 2>/dev/null
-wait $import
-status=$?
-if [ $status = 130 ]; then
-    expect 0 "$strata" facts import --no-vectors "$out/long" "$out/long.nt"
-    prints ', 1048576 read before,'
-else
-    [ $status = 0 ] || fail "interrupted import: status $status"
-    echo 'the import ended before it could be interrupted' >&2
-fi
+[ $status = 130 ] || fail "interrupted import: status $status"
+expect 0 "$strata" facts import --no-vectors "$out/long" "$out/long.nt"
+prints ', 2097152 read before,'
 expect 0 "$strata" facts stats "$out/long" --check
-prints '^triples +1400000$'
+prints '^triples +2400000$'
 
 # A model that is not there, or makes no vectors: the triples are there all the same.
 expect 1 "$strata" facts import "$out/absent" "$out/small.nt"
@@ -300,7 +301,7 @@ grep -q 'no-vectors' "$out/stderr" && fail 'index says what is for import'
 
 # Other names, by spelling: exact ones come first, and --max-tier 0 is for these alone.
 expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital
-prints '^Portugal \| capital \| Lisbon   \(0\.[0-9]{2}, spelling\)$'
+prints '^Portugal \| capital \| Lisbon   \(0\.[0-9]{3}, spelling\)$'
 prints '^1 fact by another name, '
 says 'the store has no vectors: .*strata facts index makes them'
 expect 0 "$strata" facts ask "$out/absent" --entity Portugall --predicate capital -q --json

@@ -9,3 +9,10 @@ endforeach()
 foreach(name IN ITEMS test_tier1_link test_vectors test_vectors_faults) # what store_fixture.h needs
   target_link_options(${name} PRIVATE -Wl,--wrap=strata__store_hash -Wl,--wrap=strata__batch_full)
 endforeach()
+if(NOT STRATA_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # Python does not load a library that needs a sanitizer's
+  find_package(Python3 COMPONENTS Interpreter REQUIRED)
+  add_test(NAME test_fit_tier1 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/test_fit_tier1.py
+                                       ${PROJECT_SOURCE_DIR}/tiers/fit_tier1 $<TARGET_FILE:strata_shared>
+                                       ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/tiers)
+  set_tests_properties(test_fit_tier1 PROPERTIES SKIP_RETURN_CODE 77)
+endif()

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "pattern.h"
+#include "spelling.h"
 
 #define ROWS_A_REPORT 65536
 
@@ -22,7 +23,7 @@ strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out)
 {
     struct strata__txn txn;
     MDB_envinfo env = {0};
-    MDB_stat terms, free_list;
+    MDB_stat terms;
     uint64_t pages = 0;
     *out = (strata_facts_info){0};
     STRATA_TRY(strata__txn_begin(facts, false, &txn));
@@ -35,12 +36,10 @@ strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out)
         error = count_keys(&txn, STRATA__POS, &out->predicates);
     if (error == 0)
         error = count_keys(&txn, STRATA__OSP, &out->objects);
-    if (error == 0)
-        error = mdb_stat(txn.txn, 0, &free_list); /* LMDB's table of free pages */
     MDB_cursor *cursor = NULL;
     MDB_val key, data;
     if (error == 0)
-        error = mdb_cursor_open(txn.txn, 0, &cursor);
+        error = mdb_cursor_open(txn.txn, 0, &cursor); /* of LMDB's table of free pages */
     for (int e = error; e == 0;) {
         e = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
         size_t n = 0;
@@ -66,6 +65,7 @@ strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out)
 
 struct check {
     struct strata__txn *txn;
+    strata__id names[STRATA__NAME_PREDICATES];
     strata_progress_fn *on_progress;
     void *user;
     uint64_t done, total;
@@ -91,6 +91,27 @@ static strata_status has_row(struct check *check, enum strata__table table, cons
     return STRATA_OK;
 }
 
+/* A label is found by its pieces: by that of the whole name, which was put with the others. */
+static strata_status check_label(struct check *check, strata__id label)
+{
+    MDB_val bytes;
+    struct strata__term term;
+    struct strata__spelling name;
+    STRATA_TRY(strata__store_term(check->txn, label, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__fail(STRATA_E_FORMAT, "%s: terms: %u is no term", check->txn->facts->shown,
+                            label);
+    strata__spelling_of(term.text, term.size, &name);
+    uint32_t piece = strata__spelling_whole(&name);
+    MDB_val key = {sizeof piece, &piece}, data = {sizeof label, &label};
+    int error = mdb_cursor_get(check->txn->cursors[STRATA__GRAMS], &key, &data, MDB_GET_BOTH);
+    if (error == MDB_NOTFOUND)
+        return strata__fail(STRATA_E_FORMAT, "%s: grams: the label %u is missing",
+                            check->txn->facts->shown, label);
+    return error ? strata__store_fail(check->txn->facts, error, "reading pieces of names")
+                 : STRATA_OK;
+}
+
 static strata_status check_triple(void *user, const struct strata__row *row, bool *stop)
 {
     struct check *check = user;
@@ -101,6 +122,8 @@ static strata_status check_triple(void *user, const struct strata__row *row, boo
         has_row(check, STRATA__POS, "pos", (struct strata__row){row->b, row->c, row->a}, row));
     STRATA_TRY(
         has_row(check, STRATA__OSP, "osp", (struct strata__row){row->c, row->a, row->b}, row));
+    if (strata__name_rank(check->names, row->b) < STRATA__NAME_PREDICATES)
+        STRATA_TRY(check_label(check, row->c));
     STRATA_TRY(strata__store_term(check->txn, row->a, &bytes));
     STRATA_TRY(strata__store_term(check->txn, row->b, &bytes));
     return strata__store_term(check->txn, row->c, &bytes);
@@ -180,6 +203,7 @@ static strata_status check_all(struct check *check)
 {
     const struct strata__pattern all = {{.any = true}, {.any = true}, {.any = true}};
     uint64_t triples, next, terms = 0;
+    STRATA_TRY(strata__store_names(check->txn, check->names));
     STRATA_TRY(strata__meta_get(check->txn, "triples", &triples));
     STRATA_TRY(strata__meta_get(check->txn, "next id", &next));
     check->total = triples + (next ? next - 1 : 0);

@@ -218,8 +218,9 @@ typedef struct strata_facts_info {
 STRATA_API strata_status strata_facts_info_get(strata_facts *facts, strata_facts_info *out);
 
 /* Reads the whole store and compares its indices: each triple is in all three orders, each term is
- * found by its text and has a text.  E_FORMAT: they disagree, with the first such place; E_IO,
- * E_NOMEM, E_CANCELLED.  on_progress (may be NULL) counts triples and terms. */
+ * found by its text, each literal by its value, each label by its spelling.  E_FORMAT: they
+ * disagree, with the first such place; E_IO, E_NOMEM, E_CANCELLED.  on_progress (may be NULL)
+ * counts triples and terms. */
 STRATA_API strata_status strata_facts_check(strata_facts *facts, strata_progress_fn *on_progress,
                                             void *user);
 

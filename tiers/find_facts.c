@@ -1,8 +1,8 @@
-/* Exact find_facts: a pattern's triples with their texts and labels. */
+/* find_facts: a pattern's triples, exactly or by tier 1, with their texts and labels. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "deadline.h"
 #include "memory.h"
 #include "pattern.h"
 #include "store_batch.h"
@@ -33,13 +33,6 @@ struct strata_facts_result {
 void strata_facts_query_default(strata_facts_query *query)
 {
     *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 1};
-}
-
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
 /* ---- Texts ---- */
@@ -105,7 +98,7 @@ static strata_status take_row(void *user, const struct strata__row *row, bool *s
     struct find *find = user;
     const strata_facts_query *query = find->query;
     const uint64_t n = find->seen++;
-    if (n % ROWS_A_LOOK == 0 && now_ms() > find->deadline) {
+    if (n % ROWS_A_LOOK == 0 && strata__now_ms() > find->deadline) {
         find->answer.timed_out = true;
         *stop = true;
         return STRATA_OK;
@@ -140,7 +133,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
     for (size_t i = 0; i < n; i++) {
         strata_fact *fact = &result->facts[i];
         const strata_fact *before = i ? fact - 1 : NULL;
-        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && now_ms() > find->deadline) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
             find->answer.timed_out = true;
             break;
         }
@@ -256,7 +249,7 @@ static strata_status check_query(const strata_facts_query *query)
 strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
                                 strata_facts_result **out)
 {
-    const double start = now_ms();
+    const double start = strata__now_ms();
     *out = NULL;
     STRATA_TRY(check_query(query));
     struct strata__scope before = strata__scope_set(facts->scope);
@@ -273,7 +266,7 @@ strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *q
         work.answer.complete = work.answer.complete && !work.answer.timed_out;
         if (work.answer.n_facts == 0)
             work.answer.tier = -1;
-        work.answer.latency_ms = now_ms() - start;
+        work.answer.latency_ms = strata__now_ms() - start;
         result->answer = work.answer;
     } else {
         strata_facts_result_free(&result);

@@ -41,9 +41,9 @@ static strata_status add_bearers(struct finding *f, strata__id literal)
     STRATA_TRY(
         strata__store_seek(f->txn, STRATA__OSP, (struct strata__row){.a = literal}, &row, &found));
     while (found) {
-        for (unsigned i = 0; i < NAMES; i++)
-            if (row.c == f->names[i])
-                STRATA_TRY(add(f, row.b, i));
+        const unsigned rank = strata__name_rank(f->names, row.c);
+        if (rank < NAMES)
+            STRATA_TRY(add(f, row.b, rank));
         STRATA_TRY(strata__store_next(f->txn, STRATA__OSP, &row, &found));
     }
     return STRATA_OK;

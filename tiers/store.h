@@ -130,6 +130,16 @@ strata_status strata__store_literals(struct strata__txn *txn, const struct strat
 strata_status strata__store_names(struct strata__txn *txn,
                                   strata__id names[STRATA__NAME_PREDICATES]);
 
+/* The rank of a predicate that gives names; STRATA__NAME_PREDICATES: it gives none. */
+static inline unsigned strata__name_rank(const strata__id names[STRATA__NAME_PREDICATES],
+                                         strata__id predicate)
+{
+    unsigned rank = 0;
+    while (rank < STRATA__NAME_PREDICATES && names[rank] != predicate)
+        rank++;
+    return rank;
+}
+
 /* ---- Triples ---- */
 
 /* A row of spo, pos or osp: the key and the pair. */

@@ -394,10 +394,7 @@ static strata_status put_grams(struct strata__txn *txn, const struct strata__row
     strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
     for (size_t i = 0; i < n && status == STRATA_OK && *error == 0; i++) {
-        bool is_name = false;
-        for (size_t k = 0; k < STRATA__NAME_PREDICATES; k++)
-            is_name |= rows[i].b == names[k];
-        if (is_name)
+        if (strata__name_rank(names, rows[i].b) < STRATA__NAME_PREDICATES)
             status = add_grams(txn, rows[i].c, &found);
         if (status == STRATA_OK && found.size >= PIECES_MOST * sizeof(uint64_t))
             status = put_entries(txn, &found, error);

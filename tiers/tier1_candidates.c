@@ -3,17 +3,15 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "deadline.h"
 #include "memory.h"
 
 #define LITERALS_MOST 32 /* of one spelling */
 
 bool strata__link_late(struct strata__link *l)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if ((double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6 <= l->deadline)
+    if (strata__now_ms() <= l->deadline)
         return false;
     l->whole = false;
     return true;
@@ -86,14 +84,6 @@ strata_status strata__link_note(struct strata__link *l, strata__id entity,
 
 /* ---- Walking along names ---- */
 
-bool strata__link_is_name(const struct strata__link *l, strata__id predicate)
-{
-    bool is = false;
-    for (size_t i = 0; i < STRATA__NAME_PREDICATES; i++)
-        is |= predicate == l->names[i];
-    return is;
-}
-
 /* Calls for up to STRATA__BEARERS_MOST entities that have a literal as a label. */
 strata_status strata__link_each_bearer(struct strata__link *l, strata__id literal,
                                        strata__entity_fn *call, void *user)
@@ -105,7 +95,7 @@ strata_status strata__link_each_bearer(struct strata__link *l, strata__id litera
     STRATA_TRY(
         strata__store_seek(l->txn, STRATA__OSP, (struct strata__row){.a = literal}, &row, &found));
     while (found && n < STRATA__BEARERS_MOST) {
-        if (strata__link_is_name(l, row.c))
+        if (strata__name_rank(l->names, row.c) < STRATA__NAME_PREDICATES)
             bearers[n++] = row.b;
         STRATA_TRY(strata__store_next(l->txn, STRATA__OSP, &row, &found));
     }

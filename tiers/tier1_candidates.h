@@ -40,8 +40,6 @@ const struct strata__candidate *strata__link_candidate(const struct strata__link
 
 typedef strata_status strata__entity_fn(struct strata__link *l, strata__id entity, void *user);
 
-bool strata__link_is_name(const struct strata__link *l, strata__id predicate);
-
 /* Calls for up to STRATA__BEARERS_MOST entities that have a literal as a label. */
 strata_status strata__link_each_bearer(struct strata__link *l, strata__id literal,
                                        strata__entity_fn *call, void *user);

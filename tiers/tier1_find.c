@@ -44,7 +44,7 @@ strata_status strata__find_codes(struct strata__link *l)
         STRATA_TRY(strata__store_seek(l->txn, STRATA__OSP, (struct strata__row){.a = literals[i]},
                                       &row, &found));
         while (found && n_rows < STRATA__BEARERS_MOST) {
-            if (!strata__link_is_name(l, row.c))
+            if (strata__name_rank(l->names, row.c) == STRATA__NAME_PREDICATES)
                 rows[n_rows++] = row;
             STRATA_TRY(strata__store_next(l->txn, STRATA__OSP, &row, &found));
         }
@@ -86,14 +86,10 @@ static strata_status note_spelling(struct strata__link *l, strata__id entity, st
                              strata__spelling_words_alike(&l->spelling, &name));
 }
 
-struct bearer {
-    strata__id label;
-};
-
 static strata_status note_bearer(struct strata__link *l, strata__id entity, void *user)
 {
-    const struct bearer *bearer = user;
-    return note_spelling(l, entity, bearer->label);
+    const strata__id *label = user;
+    return note_spelling(l, entity, *label);
 }
 
 /* Counts of the mention's pieces in labels, by the labels' ids. */
@@ -171,8 +167,7 @@ strata_status strata__find_spelled(struct strata__link *l)
     STRATA_TRY(best_spelled(l, labels, &n));
     for (size_t i = 0; i < n; i++) {
         const size_t before = l->n;
-        struct bearer bearer = {labels[i].label};
-        STRATA_TRY(strata__link_each_bearer(l, labels[i].label, note_bearer, &bearer));
+        STRATA_TRY(strata__link_each_bearer(l, labels[i].label, note_bearer, &labels[i].label));
         if (before >= SPELLINGS_KEPT || (i % 64 == 63 && strata__link_late(l)))
             break;
     }
@@ -180,14 +175,6 @@ strata_status strata__find_spelled(struct strata__link *l)
 }
 
 /* ---- Predicates with few facts ---- */
-
-static float dot(const float *a, const float *b, size_t n)
-{
-    float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
 
 /* Compares spelling and meaning with all labels of an entity; query NULL: no meaning. */
 static strata_status compare_labels(struct strata__link *l, strata__id entity, const float *query,
@@ -200,7 +187,7 @@ static strata_status compare_labels(struct strata__link *l, strata__id entity, c
         STRATA_TRY(note_spelling(l, entity, labels[i]));
         if (query && strata_index_vector(l->linker->vectors.labels, labels[i], vector) == STRATA_OK)
             STRATA_TRY(strata__link_note(l, entity, STRATA__MEANING,
-                                         dot(query, vector, l->linker->width)));
+                                         strata__cosine(query, vector, l->linker->width)));
     }
     return STRATA_OK;
 }
@@ -280,9 +267,9 @@ static strata_status note_mentioned(struct strata__link *l, strata__id entity)
     strata__id description = 0;
     STRATA_TRY(
         strata__store_seek(l->txn, STRATA__SPO, (struct strata__row){.a = entity}, &row, &found));
-    for (size_t n = 0; found && n < FACTS_MOST; n++) { /* its longest literal */
+    for (size_t n = 0; found && n < FACTS_MOST; n++) {
         STRATA_TRY(strata__link_text(l, row.c, &term));
-        if (strata__term_is_literal(&term) && term.size > size) {
+        if (strata__describes(l->names, &row, &term) && term.size > size) {
             size = term.size;
             description = row.c;
         }

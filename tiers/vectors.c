@@ -37,7 +37,7 @@ static strata_status check_model(strata_facts *facts, strata_model *model, strat
 {
     const size_t width = strata_model_info_get(model).embedding_length;
     const strata_text text = {probe, sizeof probe - 1};
-    float *vectors, dot = 0;
+    float *vectors;
     if (strata_index_info_get(index).dimension != width)
         return strata__fail(STRATA_E_INVALID,
                             "%s: its vectors have %zu elements, the model's %zu: make them anew "
@@ -47,9 +47,7 @@ static strata_status check_model(strata_facts *facts, strata_model *model, strat
     strata_status status = embed(model, &text, 1, vectors);
     if (status == STRATA_OK)
         status = strata_index_vector(index, STRATA__VECTORS_PROBE, vectors + width);
-    for (size_t i = 0; i < width && status == STRATA_OK; i++)
-        dot += vectors[i] * vectors[width + i];
-    if (status == STRATA_OK && dot < 0.98F)
+    if (status == STRATA_OK && strata__cosine(vectors, vectors + width, width) < 0.98F)
         status = strata__fail(STRATA_E_INVALID,
                               "%s: its vectors were made by another model: make them anew with "
                               "strata facts index",
@@ -113,6 +111,14 @@ static size_t count_words(const char *text, size_t size)
     return n;
 }
 
+bool strata__describes(const strata__id names[STRATA__NAME_PREDICATES],
+                       const struct strata__row *row, const struct strata__term *object)
+{
+    return strata__term_is_literal(object) && object->kind != 'T' &&
+           strata__name_rank(names, row->b) == STRATA__NAME_PREDICATES &&
+           count_words(object->text, object->size) >= WORDS_LEAST;
+}
+
 static strata_status end_subject(struct gather *g)
 {
     const uint64_t id = strata__description_id(g->subject, g->description);
@@ -134,16 +140,14 @@ static strata_status gather_row(void *user, const struct strata__row *row, bool 
         g->description_size = 0;
         g->named = false;
     }
-    for (size_t i = 0; i < STRATA__NAME_PREDICATES; i++)
-        if (row->b == g->names[i]) {
-            const uint64_t id = row->c;
-            g->named = true;
-            return strata__bytes_append(&g->labels, &id, sizeof id);
-        }
+    if (strata__name_rank(g->names, row->b) < STRATA__NAME_PREDICATES) {
+        const uint64_t id = row->c;
+        g->named = true;
+        return strata__bytes_append(&g->labels, &id, sizeof id);
+    }
     STRATA_TRY(strata__store_term(g->txn, row->c, &bytes));
-    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term) || term.kind == 'T' ||
-        !strata__term_is_literal(&term) || term.size <= g->description_size ||
-        count_words(term.text, term.size) < WORDS_LEAST)
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term) ||
+        !strata__describes(g->names, row, &term) || term.size <= g->description_size)
         return STRATA_OK;
     g->description = row->c;
     g->description_size = term.size;

@@ -3,9 +3,9 @@
  *
  * A label's vector has the id of its literal; a description's that of its subject (upper 32 bits)
  * and of its literal, so that what has changed since is known by its id.  A subject's description
- * is its longest literal of four words or more that is no label; its text is "label: " and the
- * first words of it.  Each index also holds the vector of a known text, by which the model is
- * known again. */
+ * is its longest literal, without a type, of four words or more, that is no label; its text is
+ * "label: " and the first words of it.  Each index also holds the vector of a known text, by which
+ * the model is known again. */
 #ifndef STRATA_VECTORS_H
 #define STRATA_VECTORS_H
 
@@ -24,6 +24,19 @@ struct strata__vectors {
 strata_status strata__vectors_open(strata_facts *facts, strata_model *model,
                                    struct strata__vectors *out, bool *found);
 void strata__vectors_close(struct strata__vectors *vectors);
+
+/* Whether a triple's object may be its subject's description: of those the longest is. */
+bool strata__describes(const strata__id names[STRATA__NAME_PREDICATES],
+                       const struct strata__row *row, const struct strata__term *object);
+
+/* The cosine of vectors of length 1. */
+static inline float strata__cosine(const float *a, const float *b, size_t width)
+{
+    float sum = 0;
+    for (size_t i = 0; i < width; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
 
 static inline uint64_t strata__description_id(strata__id subject, strata__id literal)
 {

@@ -284,7 +284,7 @@ static json_t *answer_line(void *user, const json_t *line, struct json_lines_err
     const json_t *id = json_object_get(line, "id");
     if (json_object_get(line, "question"))
         return json_lines_refuse(error, STRATA_E_UNSUPPORTED,
-                                 "question: this version finds exact facts only; ask by entity, "
+                                 "question: this version reads no questions; ask by entity, "
                                  "predicate and object");
     if (!field(line, "entity", &query.subject, error) ||
         !field(line, "predicate", &query.predicate, error) ||
@@ -313,8 +313,8 @@ static int run_ask(struct job *job)
     const strata_facts_query query = query_of(options);
     strata_facts_result *result;
     if (options->common.n_arguments > 2)
-        return cli_usage(job->command, "questions: this version finds exact facts only; ask with "
-                                       "--entity, --predicate and --object");
+        return cli_usage(job->command, "questions: this version reads none; ask with --entity, "
+                                       "--predicate and --object");
     if (!query.subject && !query.predicate && !query.object)
         return json_lines_run(answer_line, job);
     strata_status status;

@@ -117,7 +117,7 @@ void facts_print(const strata_facts_result *result)
         fputs(" | ", stdout);
         print_term(&fact->object);
         if (fact->why)
-            printf("   (%.2f, %s)", fact->score, fact->why);
+            printf("   (%.3f, %s)", fact->score, fact->why);
         putchar('\n');
     }
     printf("%zu fact%s%s, %.2f ms%s\n", answer.n_facts, answer.n_facts == 1 ? "" : "s",

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every command has help, a section of the manual page, and completion; every option of the help
-# is in the page.
+# is in that page, or in the command's own (strata-COMMAND.1).
 source "$(dirname "$0")/cli_checks.sh"
+pages=("$source_dir"/tools/man/*.1)
 page=$source_dir/tools/man/strata.1
 
 commands=$("$strata" help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
@@ -16,12 +17,17 @@ for command in $commands; do
     expect 0 "$strata" "$command" --help
     cmp -s "$out/help" "$out/stdout" || fail "$command --help differs from help $command"
     for option in $(sed -n '/^Options:/,/^$/s/^  .\{3\} \(--[a-z-]*\).*/\1/p' "$out/help"); do
-        grep -qF -- "${option//-/\\-}" "$page" || fail "$command $option is not in the manual page"
+        own=$source_dir/tools/man/strata-$command.1
+        [ -e "$own" ] || own=
+        grep -qF -- "${option//-/\\-}" "$page" ${own:+"$own"} ||
+            fail "$command $option is not in the manual page"
     done
 done
 if command -v man >/dev/null; then
-    LC_ALL=C.UTF-8 MANROFFSEQ= man --warnings -l "$page" >/dev/null 2>"$out/stderr"
-    [ -s "$out/stderr" ] && fail "man: $(head -3 "$out/stderr")"
+    for file in "${pages[@]}"; do
+        LC_ALL=C.UTF-8 MANROFFSEQ= man --warnings -l "$file" >/dev/null 2>"$out/stderr"
+        [ -s "$out/stderr" ] && fail "man: $(head -3 "$out/stderr")"
+    done
 fi
 
 source "$source_dir/tools/completion/strata.bash"

@@ -28,6 +28,7 @@ struct job {
     struct cli_engine engine;       /* which is here when it is in use */
     bool model_tried;
     int model_status; /* then: what came of it */
+    bool question_seen;
     const char *file; /* that is imported */
     uint64_t problems;
 };
@@ -276,16 +277,34 @@ static bool field(const json_t *line, const char *name, const char **text,
     return false;
 }
 
-static json_t *answer_line(void *user, const json_t *line, struct json_lines_error *error)
+/* An object with the id of a line, where it has one; NULL after freeing it: no memory. */
+static json_t *with_id(json_t *object, const json_t *id)
 {
-    struct job *job = user;
+    if (!object || !id || json_object_set(object, "id", (json_t *)(uintptr_t)id) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+/* Questions are for tier 3: below it nothing is found for them, which is said once. */
+static json_t *answer_question(struct job *job, const json_t *id)
+{
+    if (!job->question_seen && !job->options->common.quiet)
+        cli_message(
+            "this version finds nothing for questions; ask by entity, predicate and object");
+    job->question_seen = true;
+    return with_id(
+        json_pack("{s:[], s:i, s:f, s:b}", "facts", "tier", -1, "latency_ms", 0.0, "complete", 0),
+        id);
+}
+
+/* The facts of a line's names. */
+static json_t *answer_names(struct job *job, const json_t *line, const json_t *id,
+                            struct json_lines_error *error)
+{
     strata_facts_query query = query_of(job->options);
     strata_facts_result *result;
-    const json_t *id = json_object_get(line, "id");
-    if (json_object_get(line, "question"))
-        return json_lines_refuse(error, STRATA_E_UNSUPPORTED,
-                                 "question: this version reads no questions; ask by entity, "
-                                 "predicate and object");
+    strata_status status;
     if (!field(line, "entity", &query.subject, error) ||
         !field(line, "predicate", &query.predicate, error) ||
         !field(line, "object", &query.object, error))
@@ -293,17 +312,25 @@ static json_t *answer_line(void *user, const json_t *line, struct json_lines_err
     if (!query.subject && !query.predicate && !query.object)
         return json_lines_refuse(error, STRATA_E_INVALID,
                                  "entity, predicate and object are missing: one is needed");
-    strata_status status;
     if (find(job, query, &status, &result) != CLI_DONE)
         return json_lines_refuse(error, STRATA_E_IO, "the model of vectors cannot be used");
     if (status != STRATA_OK)
         return json_lines_fail(error, status);
-    json_t *object = facts_json(result, job->options->explain);
+    json_t *object = with_id(facts_json(result, job->options->explain), id);
     strata_facts_result_free(&result);
-    if (object && id && json_object_set(object, "id", (json_t *)(uintptr_t)id) != 0) {
-        json_decref(object);
-        object = NULL;
-    }
+    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
+}
+
+static json_t *answer_line(void *user, const json_t *line, struct json_lines_error *error)
+{
+    struct job *job = user;
+    const json_t *id = json_object_get(line, "id");
+    const char *question;
+    if (!field(line, "question", &question, error))
+        return NULL;
+    if (!question)
+        return answer_names(job, line, id, error);
+    json_t *object = answer_question(job, id);
     return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
 }
 

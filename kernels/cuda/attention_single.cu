@@ -4,8 +4,12 @@
  * A block has the query heads of a key/value head, up to eight, and a part of the positions that a
  * token sees, which it takes in tiles: all scores of a tile, the softmax over them, then the values
  * (Dao et al. 2023, flash-decoding).  Lanes read rows of the cache 16 bytes at a time, several rows
- * a warp.  The newest position's rows are in shared memory: what other blocks store is not read.
- * The last block of a token's heads to end puts the parts together. */
+ * a warp.  The rows of the first tile that earlier runs have stored are on their way to shared
+ * memory before the kernel in front of this has ended.  The newest position's rows are in shared
+ * memory too: what other blocks store is not read.  The last block of a token's heads to end puts
+ * the parts together, which costs as much as some hundred positions more. */
+#include STRATA_CUDA_MMA
+
 #include "cache.cuh"
 
 using namespace strata;
@@ -13,9 +17,12 @@ using namespace strata;
 namespace
 {
 
-const uint32_t WARPS = 4, THREADS = WARPS * WARP;
+const uint32_t WARPS = 8, THREADS = WARPS * WARP;
 const uint32_t MOST_DIM = 256;
-const uint32_t TILE = 64; /* positions; also the most parts */
+const uint32_t TILE = 128, PART = 256; /* positions: of a tile, and of a part at least */
+const uint32_t MOST_PARTS = 64;        /* no more than TILE */
+const uint32_t AT_ONCE = 8;            /* parts that a thread reads before it adds the first */
+const size_t USUAL_SHARED = 72 << 10;  /* bytes of a block: beside those of the kernels around it */
 
 /* Shared memory of a block of G heads, whose vectors take `width` floats. */
 template <int G> struct Shared {
@@ -42,16 +49,26 @@ template <int G> struct Shared {
     }
 };
 
+/* A head's keys or values: where the cache has its rows, and those that are in shared memory. */
+struct Rows {
+    unsigned char *stored;
+    const unsigned char *newest;
+    unsigned char *staged;
+};
+
 /* A block's work. */
 template <int G> struct Job {
     const Attention &a;
-    const TokenKv &kv;
+    const TokenKv kv;
+    const Range range;
     uint32_t token, first_head, kv_head, dim, width, lanes; /* of a row: a power of two */
     bool q8_0;
     Shared<G> s;
+    Rows keys, values;
+    uint32_t staged; /* rows in shared memory, from range.from on */
 
-    __device__ explicit Job(const Attention &a_)
-        : a(a_), kv(a_.tokens[blockIdx.x]), s((a_.head_dim + 7) / 8 * 8)
+    __device__ Job(const Attention &a_, uint32_t room)
+        : a(a_), kv(a_.tokens[blockIdx.x]), range(a_, kv, blockIdx.z), s((a_.head_dim + 7) / 8 * 8)
     {
         token = blockIdx.x;
         first_head = blockIdx.y * G;
@@ -62,12 +79,25 @@ template <int G> struct Job {
         while (8 * lanes < dim)
             lanes *= 2;
         q8_0 = kv.q8_0 != 0;
+        const size_t bytes = row_bytes(dim, q8_0);
+        unsigned char *stage = shared_bytes + Shared<G>::bytes(width);
+        keys = {row_at(kv.keys, kv, kv_head, 0, bytes), s.key, stage};
+        values = {row_at(kv.values, kv, kv_head, 0, bytes), s.value, stage + room * bytes};
+        const uint64_t stored = kv.position < range.to ? kv.position : range.to;
+        const bool aligned = (reinterpret_cast<uintptr_t>(keys.stored) |
+                              reinterpret_cast<uintptr_t>(values.stored) | bytes) %
+                                 16 ==
+                             0;
+        staged = !aligned || stored <= range.from ? 0
+                 : stored - range.from < room     ? static_cast<uint32_t>(stored - range.from)
+                                                  : room;
     }
-    __device__ const unsigned char *row(unsigned char *base, const unsigned char *newest,
-                                        uint64_t position) const
+    __device__ const unsigned char *row(const Rows &rows, uint64_t position) const
     {
-        return position == kv.position ? newest
-                                       : row_at(base, kv, kv_head, position, row_bytes(dim, q8_0));
+        const size_t bytes = row_bytes(dim, q8_0);
+        return position == kv.position          ? rows.newest
+               : position - range.from < staged ? rows.staged + (position - range.from) * bytes
+                                                : rows.stored + position * bytes;
     }
     /* The lane's place in rows: its elements, and the row of those that the block reads at once. */
     __device__ uint32_t element() const
@@ -80,7 +110,18 @@ template <int G> struct Job {
     }
 };
 
-/* Brings the queries, rotated and scaled, and the newest rows to shared memory. */
+/* Begins to copy the rows that are staged. */
+template <int G> __device__ void stage(const Job<G> &job)
+{
+    const size_t bytes = row_bytes(job.dim, job.q8_0), from = job.range.from * bytes;
+    for (size_t i = 16 * threadIdx.x; i < job.staged * bytes; i += 16 * THREADS) {
+        copy_async(job.keys.staged + i, job.keys.stored + from + i, true);
+        copy_async(job.values.staged + i, job.values.stored + from + i, true);
+    }
+}
+
+/* Brings the queries, rotated and scaled, and the newest rows to shared memory, where those that
+ * are staged have then arrived. */
 template <int G> __device__ void bring(const Job<G> &job, bool has_newest)
 {
     const Attention &a = job.a;
@@ -94,7 +135,9 @@ template <int G> __device__ void bring(const Job<G> &job, bool has_newest)
         bool there = at < job.dim;
         job.s.q[i] = there ? rotated(q + head * job.dim, cs, at, a.rope_pairs, neox) * scale : 0;
     }
-    for (uint32_t i = threadIdx.x; has_newest && i < (job.dim + 31) / 32 * 32; i += THREADS) {
+    /* By other warps than the first queries, where there are as many. */
+    const uint32_t turned = (threadIdx.x + THREADS / 2) % THREADS;
+    for (uint32_t i = turned; has_newest && i < (job.dim + 31) / 32 * 32; i += THREADS) {
         bool there = i < job.dim;
         float key = there ? rotated(a.k + kv_at, cs, i, a.rope_pairs, neox) : 0;
         float value = there ? a.v[kv_at + i] : 0;
@@ -107,6 +150,7 @@ template <int G> __device__ void bring(const Job<G> &job, bool has_newest)
         job.s.largest[threadIdx.x] = -INFINITY;
         job.s.denominator[threadIdx.x] = 0;
     }
+    wait_copies();
     __syncthreads();
 }
 
@@ -116,10 +160,8 @@ template <int G> __device__ void store_newest(const Job<G> &job)
     size_t bytes = row_bytes(job.dim, job.q8_0);
     if (job.first_head % (job.a.heads / job.a.kv_heads) != 0)
         return;
-    uint16_t *key = reinterpret_cast<uint16_t *>(
-        row_at(job.kv.keys, job.kv, job.kv_head, job.kv.position, bytes));
-    uint16_t *value = reinterpret_cast<uint16_t *>(
-        row_at(job.kv.values, job.kv, job.kv_head, job.kv.position, bytes));
+    uint16_t *key = reinterpret_cast<uint16_t *>(job.keys.stored + job.kv.position * bytes);
+    uint16_t *value = reinterpret_cast<uint16_t *>(job.values.stored + job.kv.position * bytes);
     for (uint32_t i = threadIdx.x; i < bytes / 2; i += THREADS) {
         key[i] = reinterpret_cast<const uint16_t *>(job.s.key)[i];
         value[i] = reinterpret_cast<const uint16_t *>(job.s.value)[i];
@@ -135,8 +177,7 @@ template <int G> __device__ void score(const Job<G> &job, uint64_t from, uint32_
         float k[8] = {};
         bool there = p < n && job.element() < job.dim;
         if (there)
-            decode_eight(k, job.row(job.kv.keys, job.s.key, from + p), job.element(), job.dim,
-                         job.q8_0);
+            decode_eight(k, job.row(job.keys, from + p), job.element(), job.dim, job.q8_0);
         UNROLL
         for (int g = 0; g < G; g++) {
             float sum = 0;
@@ -176,7 +217,8 @@ template <int G> __device__ void soften(const Job<G> &job, uint32_t n)
     __syncthreads();
 }
 
-/* A score is written and read by the lanes of the same row: no barrier before the next tile. */
+/* A score is written and read by the lanes of the same row, which the shuffles of score() keep
+ * together: no barrier before the next tile. */
 template <int G>
 __device__ void add_values(float (&sums)[G][8], const Job<G> &job, uint64_t from, uint32_t n)
 {
@@ -188,8 +230,7 @@ __device__ void add_values(float (&sums)[G][8], const Job<G> &job, uint64_t from
         sums[g][j] *= job.s.keep[g];
     for (uint32_t p = job.row_of_lane(); p < n && job.element() < job.dim; p += rows) {
         float v[8];
-        decode_eight(v, job.row(job.kv.values, job.s.value, from + p), job.element(), job.dim,
-                     job.q8_0);
+        decode_eight(v, job.row(job.values, from + p), job.element(), job.dim, job.q8_0);
         UNROLL
         for (int g = 0; g < G; g++)
             UNROLL
@@ -274,18 +315,28 @@ template <int G> __device__ void merge_parts(const Job<G> &job)
     for (uint32_t i = threadIdx.x; i < G * job.dim; i += THREADS) {
         uint32_t g = i / job.dim, at = i % job.dim;
         float sum = 0;
-        for (uint32_t part = 0; part < parts; part++)
-            sum += job.s.scores[g * TILE + part] * partial_at(job, g, part)[2 + at];
+        for (uint32_t first = 0; first < parts; first += AT_ONCE) {
+            float of_part[AT_ONCE]; /* all on their way before one is used */
+            UNROLL
+            for (uint32_t i = 0; i < AT_ONCE; i++)
+                of_part[i] = first + i < parts ? partial_at(job, g, first + i)[2 + at] : 0;
+            UNROLL
+            for (uint32_t i = 0; i < AT_ONCE; i++)
+                if (first + i < parts)
+                    sum += job.s.scores[g * TILE + first + i] * of_part[i];
+        }
         job.s.sums[g * job.width + at] = sum;
     }
 }
 
-template <int G> __global__ void __launch_bounds__(THREADS) single_kernel(Attention a)
+template <int G>
+__global__ void __launch_bounds__(THREADS) single_kernel(Attention a, uint32_t room)
 {
+    const Job<G> job(a, room);
+    const Range &range = job.range;
+    stage(job);
     let_next_start();
     wait_for_inputs();
-    const Job<G> job(a);
-    const Range range(a, job.kv, blockIdx.z);
     const bool has_newest = range.from <= job.kv.position && job.kv.position < range.to;
     bring(job, has_newest);
     if (has_newest)
@@ -314,9 +365,16 @@ template <int G> __global__ void __launch_bounds__(THREADS) single_kernel(Attent
 
 template <int G> cudaError_t run(cudaStream_t stream, const Attention &a)
 {
-    size_t shared = Shared<G>::bytes((a.head_dim + 7) / 8 * 8);
+    const size_t fixed = Shared<G>::bytes((a.head_dim + 7) / 8 * 8), row = 2 * a.head_dim;
+    size_t room = fixed < USUAL_SHARED ? (USUAL_SHARED - fixed) / (2 * row) : 0;
+    room = room < TILE ? room : TILE;
+    const size_t shared = fixed + room * 2 * row;
+    cudaError_t error = cudaFuncSetAttribute(
+        single_kernel<G>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    if (error != cudaSuccess)
+        return error;
     return launch_chained(single_kernel<G>, dim3(a.n_tokens, a.heads / G, a.parts), THREADS, shared,
-                          stream, a);
+                          stream, a, static_cast<uint32_t>(room));
 }
 
 } // namespace
@@ -332,14 +390,14 @@ uint64_t attention_floats(const Attention &a)
 
 uint32_t attention_parts(uint64_t longest)
 {
-    uint64_t parts = (longest + TILE - 1) / TILE;
-    return static_cast<uint32_t>(parts < TILE ? parts : TILE);
+    uint64_t parts = (longest + PART - 1) / PART;
+    return static_cast<uint32_t>(parts < MOST_PARTS ? parts : MOST_PARTS);
 }
 
 cudaError_t attend_single(cudaStream_t stream, const Attention &a)
 {
     uint32_t share = a.heads / a.kv_heads, group = 8;
-    if (a.head_dim > MOST_DIM || a.parts > TILE)
+    if (a.head_dim > MOST_DIM || a.parts > MOST_PARTS)
         return cudaErrorNotSupported;
     while (share % group != 0)
         group--;

@@ -438,8 +438,7 @@ cudaError_t run_tile(cudaStream_t stream, const Product *products, uint32_t coun
     const uint32_t slices = T::WARPS / w.each, least = (w.k / 32 + slices - 1) / slices;
     w.slice = (least + T::RECORDS - 1) / T::RECORDS * T::RECORDS;
     if (shared > USUAL_SHARED)
-        error = cudaFuncSetAttribute(gemm_kernel<F, T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     most);
+        error = allow_shared(gemm_kernel<F, T>, shared);
     if (error != cudaSuccess)
         return error;
     dim3 grid((units + w.each - 1) / w.each, groups);

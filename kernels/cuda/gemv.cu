@@ -1,14 +1,18 @@
-/* Products of few tokens: panels of 16 packed rows are read once, as fast as memory gives them.
+/* Products of single tokens: panels of 16 packed rows are read once, as fast as memory gives them.
  *
  * A record of 32 columns of a panel is vectors of 64 bytes (packed.h), four lanes of 16: lane
  * 4 * i + j of a warp takes the rows 4 * j .. 4 * j + 3 of all vectors of record i, of eight that
  * follow each other (an octet).  So every lane has whole dot products of 32 columns, exact integers
  * (dp4a), and scales them once; lanes and warps are summed at the end of a panel.
  *
- * A multiprocessor keeps its block, which takes panels in turn: a warp has loaded the octets to
- * come, of this panel or the next, when it multiplies the one at hand, and the first one before the
- * kernel in front of this has ended.  A single token's activations are prepared by each block for
- * itself, in shared memory. */
+ * A multiprocessor keeps its block, whose warps share as many panels as there are for it, or take
+ * as many at a time.  Each lane copies its parts of the octets to come into shared memory, which
+ * nobody else reads, so that it waits for nothing but its own copies; the first ones are under way
+ * before the kernel in front of this has ended.  Registers would not do: a warp that waits for one
+ * load waits for the later ones that share its scoreboard.  A block leaves room for one of the next
+ * kernel beside it.  The token's activations are prepared by each block for itself. */
+#include STRATA_CUDA_MMA
+
 #include "formats.cuh"
 #include "prepare.cuh"
 #include "product.cuh"
@@ -20,15 +24,11 @@ namespace
 
 const uint32_t OCTET = 8;
 
-/* How a kernel for T tokens works. */
-template <class F, int T, bool q8> struct Way {
-    /* Warps of a block, at most.  Of one token, a block has a multiprocessor for itself, as its
-     * activations are prepared once then: 0.93 ms a token of 1.7 B parameters in Q4_0 on an H200,
-     * where two blocks of 8 take 1.15. */
-    static const uint32_t MOST_WARPS = T == 1 && q8 ? 16 : 8;
-    /* Octets that a warp has loaded before it multiplies one, so that enough bytes are under way:
-     * memory is 90 % busy where a lane waits for 128 of them, which an octet of 8 bits is. */
-    static const int AHEAD = T > 1 || !q8 ? 2 : F::bits == 2 ? 4 : F::bits < 5 ? 3 : 2;
+/* Warps of a block, at most, and octets that each has under way: 24 to 43 KB of weights when a warp
+ * works and the others wait, where an H200 needs some 32. */
+template <class F> struct Way {
+    static const uint32_t MOST_WARPS = F::bits == 8 ? 8 : 16;
+    static const int AHEAD = F::bits < 4 || F::bits == 8 ? 3 : 2;
 };
 
 __device__ uint32_t part(const uint4 &words, int i)
@@ -46,35 +46,58 @@ __device__ uint32_t byte_of(uint32_t word, int i)
     return word >> 8 * i & 255;
 }
 
-/* A lane's part of a record as it lies in memory: quants and scales of four rows. */
+/* A lane's part of a record: quants and scales of four rows. */
 template <class F> struct Record {
     static const int HIGH = F::bits == 6 ? 2 : F::bits == 5 || F::bits == 3 ? 1 : 0;
     static const int HALVES = F::sub == 16 ? 2 : 1; /* with scales of their own */
+    static const int VECTORS = F::vectors + HIGH, FACTORS = F::factor_bytes / 16;
+    /* Of a warp's octet in shared memory: vector by vector, the lanes side by side; then d, m and
+     * factors likewise. */
+    static const int D = VECTORS * 16 * WARP, M = D + 8 * WARP,
+                     FACTOR = M + (F::offset ? 8 * WARP : 0);
+    static const int BYTES = FACTOR + FACTORS * 4 * WARP;
 
     uint4 low[F::vectors], high[HIGH + 1];
     uint2 d, m;
     uint32_t factor[2];
 
-    __device__ void load(const unsigned char *panel, size_t area, uint32_t record, uint32_t quad)
+    /* Copies the lane's part of a record of a panel. */
+    static __device__ void copy(unsigned char *octet, const unsigned char *panel, size_t area,
+                                uint32_t record)
     {
-        const unsigned char *at =
+        const uint32_t lane = lane_of(), quad = lane % 4, records = F::block_elems / 32;
+        const unsigned char *quants =
             panel + area + static_cast<size_t>(record) * F::quant_bytes + 16 * quad;
         UNROLL
-        for (int i = 0; i < F::vectors; i++)
-            low[i] = *reinterpret_cast<const uint4 *>(at + 64 * i);
-        UNROLL
-        for (int i = 0; i < HIGH; i++)
-            high[i] = *reinterpret_cast<const uint4 *>(at + 64 * (F::vectors + i));
-        const uint32_t records = F::block_elems / 32;
+        for (int i = 0; i < VECTORS; i++)
+            copy_async(octet + 16 * (WARP * i + lane), quants + 64 * i, true);
         const unsigned char *block = panel + record / records * F::scale_bytes;
         const unsigned char *factors =
             block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + 4 * quad;
-        d = *reinterpret_cast<const uint2 *>(block + 8 * quad);
+        copy_small<8>(octet + D + 8 * lane, block + 8 * quad);
         if (F::offset)
-            m = *reinterpret_cast<const uint2 *>(block + 32 + 8 * quad);
+            copy_small<8>(octet + M + 8 * lane, block + 32 + 8 * quad);
         UNROLL
-        for (int i = 0; i < F::factor_bytes / 16; i++)
-            factor[i] = *reinterpret_cast<const uint32_t *>(factors + 16 * i);
+        for (int i = 0; i < FACTORS; i++)
+            copy_small<4>(octet + FACTOR + 4 * (WARP * i + lane), factors + 16 * i);
+    }
+
+    __device__ explicit Record(const unsigned char *octet)
+    {
+        const uint32_t lane = lane_of();
+        UNROLL
+        for (int i = 0; i < F::vectors; i++)
+            low[i] = *reinterpret_cast<const uint4 *>(octet + 16 * (WARP * i + lane));
+        UNROLL
+        for (int i = 0; i < HIGH; i++)
+            high[i] =
+                *reinterpret_cast<const uint4 *>(octet + 16 * (WARP * (F::vectors + i) + lane));
+        d = *reinterpret_cast<const uint2 *>(octet + D + 8 * lane);
+        if (F::offset)
+            m = *reinterpret_cast<const uint2 *>(octet + M + 8 * lane);
+        UNROLL
+        for (int i = 0; i < FACTORS; i++)
+            factor[i] = *reinterpret_cast<const uint32_t *>(octet + FACTOR + 4 * (WARP * i + lane));
     }
 
     /* Four columns of a row, of group g. */
@@ -104,33 +127,23 @@ template <class F> struct Record {
 
 struct Work {
     Group group; /* of panels */
-    uint32_t k, m;
-    uint32_t share; /* warps of a panel: a power of two */
+    uint32_t k;
+    uint32_t slots, share; /* panels that a block takes at a time, and warps of each */
     Prepared in;
     Prelude prelude; /* x: the block prepares its token's activations in shared memory */
 };
 
-/* Octets of a panel for each of the warps that share it. */
-__host__ __device__ uint32_t steps_of(uint32_t k, uint32_t share)
-{
-    return (k / 32 + OCTET * share - 1) / (OCTET * share);
-}
-
 /* ---- A record's products ---- */
 
 /* Adds the products of 16 columns. */
-template <class F, int T>
-__device__ void dot_half(int (&dot)[T][4], const Record<F> &record, int half, const uint4 (&x)[T])
+template <class F>
+__device__ void dot_half(int (&dot)[4], const Record<F> &record, int half, const uint4 &x)
 {
     UNROLL
     for (int i = 0; i < 4; i++)
         UNROLL
-    for (int r = 0; r < 4; r++) {
-        uint32_t columns = record.columns(r, 4 * half + i);
-        UNROLL
-        for (int t = 0; t < T; t++)
-            dot[t][r] = dot4(columns, part(x[t], i), dot[t][r]);
-    }
+    for (int r = 0; r < 4; r++)
+        dot[r] = dot4(record.columns(r, 4 * half + i), part(x, i), dot[r]);
 }
 
 /* Scales what has been added up, of (half of) a record, whose quants of the token sum to `all`. */
@@ -150,32 +163,24 @@ __device__ void scale_dots(float (&sums)[4], int (&dot)[4], const Record<F> &rec
     }
 }
 
-template <class F, int T>
-__device__ void multiply_q8(float (&sums)[T][4], const Record<F> &record, const Work &w,
-                            const Prepared &in, uint32_t first, uint32_t index)
+template <class F>
+__device__ void multiply_q8(float (&sums)[4], const Record<F> &record, const Prepared &in,
+                            uint32_t index)
 {
-    int dot[T][4] = {};
+    const bool whole = Record<F>::HALVES == 1;
+    const float step = in.scale[index];
+    const int first = in.sum[2 * index], second = in.sum[2 * index + 1];
+    int dot[4] = {};
     UNROLL
     for (int half = 0; half < 2; half++) {
-        uint4 x[T] = {};
-        UNROLL
-        for (int t = 0; t < T; t++)
-            if (first + t < w.m)
-                x[t] = *reinterpret_cast<const uint4 *>(
-                    in.q + static_cast<size_t>(first + t) * w.k + 32 * index + 16 * half);
-        dot_half<F, T>(dot, record, half, x);
-        if (half + 1 < 2 && Record<F>::HALVES == 1)
+        dot_half<F>(dot, record, half,
+                    *reinterpret_cast<const uint4 *>(in.q + 32 * index + 16 * half));
+        if (whole && half == 0)
             continue;
-        UNROLL
-        for (int t = 0; t < T; t++)
-            if (first + t < w.m) {
-                size_t at = static_cast<size_t>(first + t) * (w.k / 32) + index;
-                int all = in.sum[2 * at + half];
-                if (Record<F>::HALVES == 1)
-                    all += in.sum[2 * at];
-                scale_dots<F>(sums[t], dot[t], record, Record<F>::HALVES == 1 ? 0 : half,
-                              in.scale[at], all);
-            }
+        scale_dots<F>(sums, dot, record, whole ? 0 : half, step,
+                      whole       ? first + second
+                      : half == 0 ? first
+                                  : second);
     }
 }
 
@@ -218,163 +223,230 @@ __device__ void multiply_f32(float (&sums)[4], const Record<F> &record, const fl
 
 /* ---- A block ---- */
 
-/* What a warp reads: its octets of each panel that its block takes, in `steps` steps a panel, in
- * the last of which there may be none for it. */
-template <class F> struct Reader {
-    const Work &w;
-    size_t area;
-    uint32_t panel, step, steps, stride; /* of the next octet; from panel to panel */
+/* Shared memory of a block: sums of two passes in turn, so that one barrier a pass is enough; the
+ * activations of its token, in 8 bits; the weights of its norm; and the octets under way. */
+struct Shared {
+    size_t own, norm, octets;
 
-    __device__ explicit Reader(const Work &w_) : w(w_), step(0)
+    __host__ __device__ Shared(uint32_t warps, uint32_t k, const Prelude &prelude)
     {
-        const uint32_t slots = blockDim.x / WARP / w.share;
+        own = 2 * warps * 16 * sizeof(float);
+        norm = own + (prelude.x ? (k + k / 4 + 15) / 16 * 16 : 0);
+        octets = norm + (prelude.x && prelude.norm ? k * sizeof(float) : 0);
+    }
+};
+
+/* What a warp reads: its octets of each panel that its block takes.  All of the block have as many
+ * steps, in the last of which there may be none for some. */
+template <class F> struct Reader {
+    static const int AHEAD = Way<F>::AHEAD;
+    const Work &w;
+    unsigned char *octets;
+    size_t area;
+    uint32_t slot, part, steps;
+    uint32_t panel, step, place; /* of the next octet to copy: and where it goes */
+
+    __device__ Reader(const Work &w_, unsigned char *octets_)
+        : w(w_), octets(octets_ + warp_of() * (AHEAD * Record<F>::BYTES)), step(0), place(0)
+    {
+        slot = warp_of() / w.share;
+        part = warp_of() % w.share;
+        steps = (w.k / 32 + OCTET * w.share - 1) / (OCTET * w.share);
         area = scale_area<F>(w.k);
-        steps = steps_of(w.k, w.share);
-        stride = gridDim.x * slots;
-        panel = blockIdx.x * slots + warp_of() / w.share;
+        panel = blockIdx.x * w.slots + slot;
     }
     /* The lane's record in a step. */
     __device__ uint32_t record_in(uint32_t of) const
     {
-        return (of * w.share + warp_of() % w.share) * OCTET + lane_of() / 4;
+        return (of * w.share + part) * OCTET + lane_of() / 4;
     }
-    __device__ void load(Record<F> &next)
+    __device__ unsigned char *octet(uint32_t of) const
+    {
+        return octets + of * Record<F>::BYTES;
+    }
+    /* Begins to copy the next octet. */
+    __device__ void copy_next()
     {
         const uint32_t record = record_in(step);
         if (panel < w.group.units && record < w.k / 32) {
             const size_t bytes = area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
-            const unsigned char *at =
-                w.group.of(panel).panels + (panel - w.group.before(panel)) * bytes;
-            next.load(at, area, record, lane_of() % 4);
+            Record<F>::copy(octet(place),
+                            w.group.of(panel).panels + (panel - w.group.before(panel)) * bytes,
+                            area, record);
         }
+        commit_copies();
+        place = place + 1 == AHEAD ? 0 : place + 1;
         if (++step == steps) {
             step = 0;
-            panel += stride;
+            panel += gridDim.x * w.slots;
         }
     }
 };
 
-/* Shared memory of a block: sums of two panels in turn, so that one barrier a panel is enough; and
- * the activations of its token. */
-template <int T> __device__ uint32_t sums_floats()
+/* Begins to copy the weights of the norm, which the prelude has from there on. */
+__device__ void copy_norm(Prelude *prelude, float *to, uint32_t k)
 {
-    return blockDim.x / WARP * T * 16;
+    for (uint32_t i = 4 * threadIdx.x; i < k; i += 4 * blockDim.x)
+        copy_async(to + i, prelude->norm + i, true);
+    prelude->norm = to;
 }
 
-__device__ Prepared prepare_own(const Work &w, unsigned char *shared)
+/* What a thread's sum of a pass is of, if it has one. */
+struct Target {
+    bool there;
+    uint32_t row;
+    Group::Matrix matrix;
+
+    __device__ Target(const Work &w, uint32_t first_panel)
+    {
+        const uint32_t panel = first_panel + threadIdx.x / 16;
+        matrix = w.group.of(panel);
+        row = (panel - w.group.before(panel)) * 16 + threadIdx.x % 16;
+        there = threadIdx.x < w.slots * 16 && panel < w.group.units && row < matrix.out.rows;
+    }
+};
+
+/* What it is added to. */
+__device__ float start_of(const Work &w, uint32_t first_panel)
 {
-    Prepared own = {};
-    own.q = reinterpret_cast<int8_t *>(shared);
-    own.scale = reinterpret_cast<float *>(shared + w.k);
-    own.sum = reinterpret_cast<int16_t *>(shared + w.k + w.k / 8);
-    prepare_row<false>(w.prelude, 0, w.k, own, shared_floats());
-    __syncthreads();
-    return own;
+    const Target target(w, first_panel);
+    return target.there ? target.matrix.out.start(blockIdx.y, target.row) : 0;
 }
 
 /* Adds the lanes' sums of the same rows, and the warps' of a panel, stores them, and begins anew.
  */
-template <int T>
-__device__ void store_sums(float (&sums)[T][4], const Work &w, uint32_t first_panel, uint32_t first,
+__device__ void store_sums(float (&sums)[4], const Work &w, uint32_t first_panel, float start,
                            float *shared)
 {
     UNROLL
-    for (int t = 0; t < T; t++)
-        UNROLL
     for (int r = 0; r < 4; r++) {
-        float sum = sums[t][r];
+        float sum = sums[r];
         for (int step = 4; step < WARP; step *= 2)
             sum += __shfl_xor_sync(ALL_LANES, sum, step);
         if (lane_of() < 4)
-            shared[(warp_of() * T + t) * 16 + 4 * lane_of() + r] = sum;
-        sums[t][r] = 0;
+            shared[warp_of() * 16 + 4 * lane_of() + static_cast<uint32_t>(r)] = sum;
+        sums[r] = 0;
     }
     __syncthreads();
-    uint32_t slots = blockDim.x / WARP / w.share;
-    for (uint32_t i = threadIdx.x; i < slots * T * 16; i += blockDim.x) {
-        uint32_t slot = i / (T * 16), panel = first_panel + slot, token = first + i / 16 % T;
-        if (panel >= w.group.units)
-            return;
-        const Group::Matrix matrix = w.group.of(panel);
-        uint32_t row = (panel - w.group.before(panel)) * 16 + i % 16;
-        float sum = 0;
-        for (uint32_t warp = 0; warp < w.share; warp++)
-            sum += shared[(slot * w.share + warp) * T * 16 + i % (T * 16)];
-        bool there = row < matrix.out.rows && token < w.m;
-        if (there)
-            matrix.out.store(token, row, sum);
-    }
+    const Target target(w, first_panel);
+    if (!target.there)
+        return;
+    const float *of_panel = shared + threadIdx.x / 16 * w.share * 16 + threadIdx.x % 16;
+    float sum = 0;
+    for (uint32_t warp = 0; warp < w.share; warp++)
+        sum += of_panel[warp * 16];
+    *target.matrix.out.at(blockIdx.y, target.row) = start + sum;
 }
 
-template <class F, int T, bool q8>
-__global__ void __launch_bounds__(Way<F, T, q8>::MOST_WARPS *WARP) packed_kernel(Work w)
+/* The token's activations, which the block prepares or finds; all copies but those of AHEAD octets
+ * have arrived. */
+template <class F> __device__ Prepared inputs_of(const Work &w, const Prelude &prelude, size_t own)
 {
-    const int AHEAD = Way<F, T, q8>::AHEAD;
-    const uint32_t first = blockIdx.y * T, slots = blockDim.x / WARP / w.share;
-    float *shared = shared_floats(), sums[T][4] = {};
-    Reader<F> reader(w);
-    Record<F> record[AHEAD];
-    UNROLL
-    for (int i = 0; i < AHEAD; i++)
-        reader.load(record[i]);
-    if (T == 1) /* blocks of several tokens need the room themselves */
-        let_next_start();
+    Prepared in = w.in;
+    if (prelude.x) {
+        in.q = reinterpret_cast<int8_t *>(shared_bytes + own);
+        in.scale = reinterpret_cast<float *>(shared_bytes + own + w.k);
+        in.sum = reinterpret_cast<int16_t *>(shared_bytes + own + w.k + w.k / 8);
+        wait_copies_but<Way<F>::AHEAD>();
+        prepare_row<false>(prelude, 0, w.k, in,
+                           shared_floats()); /* its barrier is behind the norm */
+        __syncthreads();
+    } else if (in.q) {
+        in.q += static_cast<size_t>(blockIdx.y) * w.k;
+        in.scale += static_cast<size_t>(blockIdx.y) * (w.k / 32);
+        in.sum += static_cast<size_t>(blockIdx.y) * (w.k / 16);
+    } else {
+        in.x += static_cast<size_t>(blockIdx.y) * w.k;
+    }
+    return in;
+}
+
+template <class F, bool q8>
+__global__ void __launch_bounds__(Way<F>::MOST_WARPS *WARP, 2) packed_kernel(Work w)
+{
+    const Shared shared(blockDim.x / WARP, w.k, w.prelude);
+    Prelude prelude = w.prelude;
+    Reader<F> reader(w, shared_bytes + shared.octets);
+    if (prelude.x && prelude.norm)
+        copy_norm(&prelude, reinterpret_cast<float *>(shared_bytes + shared.norm), w.k);
+    commit_copies();
+    for (int i = 0; i < Way<F>::AHEAD; i++)
+        reader.copy_next();
+    let_next_start();
     wait_for_inputs();
-    const Prepared in =
-        w.prelude.x ? prepare_own(w, shared_bytes + 2 * sums_floats<T>() * sizeof(float)) : w.in;
-    uint32_t panel = blockIdx.x * slots, step = 0; /* of the block */
-    for (bool odd = false; panel < w.group.units;) {
-        UNROLL
-        for (int i = 0; i < AHEAD; i++) {
+    const Prepared in = inputs_of<F>(w, prelude, shared.own);
+    const uint32_t stride = gridDim.x * w.slots, block_sums = blockDim.x / WARP * 16;
+    uint32_t place = 0, odd = 0;
+    float sums[4] = {};
+    for (uint32_t first = blockIdx.x * w.slots; first < w.group.units; first += stride) {
+        const float start = start_of(w, first);
+        for (uint32_t step = 0; step < reader.steps; step++) {
             const uint32_t index = reader.record_in(step);
-            if (panel + warp_of() / w.share < w.group.units && index < w.k / 32) {
+            wait_copies_but<Way<F>::AHEAD - 1>();
+            if (first + reader.slot < w.group.units && index < w.k / 32) {
+                const Record<F> record(reader.octet(place));
                 if (q8)
-                    multiply_q8<F, T>(sums, record[i], w, in, first, index);
+                    multiply_q8<F>(sums, record, in, index);
                 else
-                    multiply_f32<F>(sums[0], record[i],
-                                    in.x + static_cast<size_t>(first) * w.k + 32 * index);
+                    multiply_f32<F>(sums, record, in.x + 32 * index);
             }
-            reader.load(record[i]);
-            if (++step < reader.steps || panel >= w.group.units)
-                continue;
-            store_sums<T>(sums, w, panel, first, shared + (odd ? sums_floats<T>() : 0));
-            odd = !odd;
-            step = 0;
-            panel += reader.stride;
+            place = place + 1 == Way<F>::AHEAD ? 0 : place + 1;
+            reader.copy_next();
         }
+        store_sums(sums, w, first, start, shared_floats() + odd * block_sums);
+        odd = 1 - odd;
     }
 }
 
 /* ---- Launches ---- */
 
-template <class F, int T, bool q8> cudaError_t run_tokens(cudaStream_t stream, Work w)
+/* A launch: blocks of so many threads and bytes. */
+struct Grid {
+    uint32_t blocks, threads;
+    size_t shared;
+};
+
+/* Shares the panels out among blocks, one a multiprocessor: as evenly as may be, then as many warps
+ * a panel as a block has room for. */
+template <class F> cudaError_t share_out(Work *w, Grid *grid)
 {
-    int multiprocessors;
+    const size_t of_warp = Way<F>::AHEAD * Record<F>::BYTES;
+    int multiprocessors, room;
     cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &multiprocessors);
+    if (error == cudaSuccess)
+        error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &room);
     if (error != cudaSuccess)
         return error;
-    const uint32_t room = static_cast<uint32_t>(multiprocessors), most = Way<F, T, q8>::MOST_WARPS;
-    w.share = 1;
-    while (w.share < most && steps_of(w.k, w.share) > 1)
-        w.share *= 2;
-    uint32_t slots = 1; /* panels that a block takes at a time */
-    while (slots * w.share < most && w.group.units > slots * room)
-        slots *= 2;
-    const uint32_t blocks = (w.group.units + slots - 1) / slots, warps = slots * w.share;
-    dim3 grid(blocks < room ? blocks : room, (w.m + T - 1) / T);
-    size_t shared = 2 * warps * T * 16 * sizeof(float);
-    if (w.prelude.x)
-        shared += w.k + w.k / 32 * sizeof(float) + w.k / 16 * sizeof(int16_t);
-    return launch_chained(packed_kernel<F, T, q8>, grid, warps * WARP, shared, stream, w);
+    const size_t others = Shared(Way<F>::MOST_WARPS, w->k, w->prelude).octets;
+    const uint32_t fit = static_cast<uint32_t>((static_cast<size_t>(room) - others) / of_warp);
+    const uint32_t most = fit < Way<F>::MOST_WARPS ? fit : Way<F>::MOST_WARPS;
+    if (static_cast<size_t>(room) < others + of_warp)
+        return cudaErrorNotSupported;
+    const uint32_t apart = static_cast<uint32_t>(multiprocessors);
+    const uint32_t each = (w->group.units + apart - 1) / apart, passes = (each + most - 1) / most;
+    const uint32_t octets = (w->k / 32 + OCTET - 1) / OCTET;
+    w->slots = (each + passes - 1) / passes;
+    w->share = most / w->slots < octets ? most / w->slots : octets;
+    grid->blocks = (w->group.units + w->slots - 1) / w->slots;
+    grid->blocks = grid->blocks < apart ? grid->blocks : apart;
+    const uint32_t warps = w->slots * w->share;
+    grid->threads = warps * WARP;
+    grid->shared = Shared(warps, w->k, w->prelude).octets + warps * of_warp;
+    return cudaSuccess;
 }
 
-template <class F> cudaError_t run(cudaStream_t stream, const Work &w)
+template <class F, bool q8> cudaError_t run(cudaStream_t stream, Work w, uint32_t tokens)
 {
-    if (!w.in.q && !w.prelude.x)
-        return run_tokens<F, 1, false>(stream, w);
-    if (w.m == 1)
-        return run_tokens<F, 1, true>(stream, w);
-    return w.m <= 4 ? run_tokens<F, 4, true>(stream, w) : run_tokens<F, 8, true>(stream, w);
+    Grid grid;
+    cudaError_t error = share_out<F>(&w, &grid);
+    if (error == cudaSuccess)
+        error =
+            cudaFuncSetAttribute(packed_kernel<F, q8>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(grid.shared));
+    if (error != cudaSuccess)
+        return error;
+    return launch_chained(packed_kernel<F, q8>, dim3(grid.blocks, tokens), grid.threads,
+                          grid.shared, stream, w);
 }
 
 } // namespace
@@ -389,13 +461,14 @@ cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t c
         return cudaErrorNotSupported;
     w.group = Group(products, count, 1);
     w.k = products->k;
-    w.m = products->m;
     w.in = products->in;
     w.prelude = products->prelude;
+    const bool q8 = w.in.q || w.prelude.x;
     switch (products->type) {
-#define X(id, ...) \
-    case id:       \
-        return run<Format<__VA_ARGS__>>(stream, w);
+#define X(id, ...)                                                         \
+    case id:                                                               \
+        return q8 ? run<Format<__VA_ARGS__>, true>(stream, w, products->m) \
+                  : run<Format<__VA_ARGS__>, false>(stream, w, products->m);
         STRATA_CUDA_FORMATS(X)
 #undef X
     default:

@@ -53,6 +53,14 @@ __device__ static inline void copy_async(void *shared, const void *from, bool th
                    "r"(there ? 16 : 0)
                  : "memory");
 }
+/* The same for 8 or 4 bytes, at multiples of as many. */
+template <int bytes> __device__ static inline void copy_small(void *shared, const void *from)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+                 :
+                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(from)), "n"(bytes)
+                 : "memory");
+}
 __device__ static inline void wait_copies()
 {
     asm volatile("cp.async.wait_all;" : : : "memory");

@@ -90,6 +90,9 @@ __device__ inline float gelu(float x)
     return x * (0.5f * erfcf(x * -0.707106781f));
 }
 
+/* Fours of a row that a thread loads before it uses the first: each is a way to memory and back. */
+const uint32_t AT_ONCE = 4;
+
 /* A row of n elements at work.  Three block sums, at most, are made in shared memory of three
  * floats a warp. */
 template <bool encoder> struct PreparedRow {
@@ -113,12 +116,19 @@ template <bool encoder> struct PreparedRow {
             }
             mean = block_sum(sum, shared + blockDim.x / WARP) / width;
         }
-        for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
-            float4 v = added(i);
-            const float all[4] = {v.x, v.y, v.z, v.w};
-            for (uint32_t j = 0; j < 4; j++)
-                if (i + j < n)
-                    squares += (all[j] - mean) * (all[j] - mean);
+        for (uint32_t first = 4 * threadIdx.x; first < n; first += AT_ONCE * 4 * blockDim.x) {
+            float4 four[AT_ONCE];
+            UNROLL
+            for (uint32_t i = 0; i < AT_ONCE; i++)
+                four[i] = added(first + i * 4 * blockDim.x);
+            UNROLL
+            for (uint32_t i = 0; i < AT_ONCE; i++) {
+                const float4 v = four[i];
+                const float all[4] = {v.x, v.y, v.z, v.w};
+                for (uint32_t j = 0; j < 4; j++)
+                    if (first + i * 4 * blockDim.x + j < n)
+                        squares += (all[j] - mean) * (all[j] - mean);
+            }
         }
         factor = 1 / sqrtf(block_sum(squares, shared) / width + p.eps);
     }
@@ -176,6 +186,27 @@ __device__ float halves_factor(const PreparedRow<encoder> &row, float *token_sca
     return __uint_as_float(static_cast<uint32_t>(13 - exponent + 127) << 23);
 }
 
+/* Four elements from i on of a row of n, which ends within them or before; all of a warp call;
+ * factor: of halves. */
+__device__ inline void put_four(const float4 &v, uint32_t i, uint32_t n, float factor,
+                                const Prepared &out)
+{
+    const float all[4] = {v.x, v.y, v.z, v.w};
+    for (uint32_t j = 0; j < 4 && out.x; j++)
+        if (i + j < n)
+            out.x[i + j] = all[j];
+    if (out.q)
+        quantize_four(v, i, i < n, out);
+    if (out.halves && i < n) {
+        uint16_t halves[4];
+        for (int j = 0; j < 4; j++)
+            halves[j] = factor == 0 ? 0 : to_half(all[j] * factor);
+        const uint2 words = {halves[0] | static_cast<uint32_t>(halves[1]) << 16,
+                             halves[2] | static_cast<uint32_t>(halves[3]) << 16};
+        *reinterpret_cast<uint2 *>(out.halves + i) = words;
+    }
+}
+
 /* A row of n elements by a block, which waits for nothing after it has written; `shared` holds
  * three floats a warp.  out.q: n is a multiple of 32; out.halves: of 4. */
 template <bool encoder>
@@ -186,23 +217,15 @@ __device__ void prepare_row(const Prelude &p, size_t row, uint32_t n, const Prep
     float factor = 0;
     if (out.halves)
         factor = halves_factor(at, out.token_scale, shared + 2 * (blockDim.x / WARP));
-    for (uint32_t first = 4 * WARP * warp_of(); first < n; first += 4 * blockDim.x) {
-        const uint32_t i = first + 4 * lane_of();
-        const float4 v = at.four(i);
-        const float all[4] = {v.x, v.y, v.z, v.w};
-        for (uint32_t j = 0; j < 4 && out.x; j++)
-            if (i + j < n)
-                out.x[i + j] = all[j];
-        if (out.q)
-            quantize_four(v, i, i < n, out);
-        if (out.halves && i < n) {
-            uint16_t halves[4];
-            for (int j = 0; j < 4; j++)
-                halves[j] = factor == 0 ? 0 : to_half(all[j] * factor);
-            const uint2 words = {halves[0] | static_cast<uint32_t>(halves[1]) << 16,
-                                 halves[2] | static_cast<uint32_t>(halves[3]) << 16};
-            *reinterpret_cast<uint2 *>(out.halves + i) = words;
-        }
+    const uint32_t stride = 4 * blockDim.x;
+    for (uint32_t first = 4 * WARP * warp_of(); first < n; first += AT_ONCE * stride) {
+        float4 four[AT_ONCE];
+        UNROLL
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            four[i] = at.four(first + i * stride + 4 * lane_of());
+        UNROLL
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            put_four(four[i], first + i * stride + 4 * lane_of(), n, factor, out);
     }
 }
 

@@ -70,7 +70,9 @@ __device__ static inline int dot4(uint32_t a, uint32_t b, int sum)
 
 /* A kernel that is launched by launch_chained may begin while the one before it ends (programmatic
  * dependent launch).  Each of its threads calls wait_for_inputs() once, before it reads what other
- * kernels write or writes anything; what it reads before that are weights.  let_next_start(): the
+ * kernels of the run write or writes anything; what it reads before that are weights, what the host
+ * has sent, and keys and values of earlier runs, which all end before the first kernel begins.
+ * let_next_start(): the
  * kernel behind may come as soon as every block of this one has called it. */
 __device__ static inline void wait_for_inputs()
 {
@@ -91,6 +93,19 @@ static inline cudaError_t device_attribute(cudaDeviceAttr attribute, int *value)
     int device = 0;
     cudaError_t error = cudaGetDevice(&device);
     return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
+}
+
+/* Lets a block of a kernel have so many bytes of shared memory, and asks for all that there are for
+ * its blocks: multiprocessors then do not have to run dry to share memory out anew between kernels
+ * that follow each other. */
+template <class... Parameters> cudaError_t allow_shared(void (*kernel)(Parameters...), size_t bytes)
+{
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             static_cast<int>(bytes));
+    return error != cudaSuccess
+               ? error
+               : cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                      cudaSharedmemCarveoutMaxShared);
 }
 
 /* Launches a kernel; the status is that of the launch alone. */

@@ -19,12 +19,18 @@ struct Output {
     }
     Output() = default;
 
+    __device__ float *at(uint32_t token, uint32_t row) const
+    {
+        return y + static_cast<size_t>(token) * ldy + row;
+    }
+    /* What an element's value is added to. */
+    __device__ float start(uint32_t token, uint32_t row) const
+    {
+        return (bias ? bias[row] : 0) + (accumulate ? *at(token, row) : 0);
+    }
     __device__ void store(uint32_t token, uint32_t row, float value) const
     {
-        float *at = y + static_cast<size_t>(token) * ldy + row;
-        if (bias)
-            value += bias[row];
-        *at = accumulate ? *at + value : value;
+        *at(token, row) = value + start(token, row);
     }
 };
 

@@ -122,12 +122,14 @@ std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigne
 namespace
 {
 
-/* A packed matrix and tokens for it; those of another one, perhaps. */
+/* A packed matrix and tokens for it; those of another one, perhaps.  Some tokens are rows to be
+ * normalised, of small integers: their squares have the same sum in any order. */
 struct Case {
     strata_type type;
     Shape s;
     const char *name;
     std::vector<float> weights, x;
+    std::vector<float> raw, norm; /* x = rms_norm(raw, norm), if there are any */
     std::vector<unsigned char> panels;
 
     explicit Case(strata_type type_, const Case *like = nullptr)
@@ -140,6 +142,8 @@ struct Case {
         }
         weights.resize(static_cast<size_t>(s.rows) * s.k);
         x = like ? like->x : floats(static_cast<size_t>(s.m) * s.k);
+        if (!like && below(2))
+            normalise();
         const struct strata_block_format *format = strata_block_format(type);
         std::vector<float> source = floats(weights.size());
         std::vector<unsigned char> blocks(weights.size() / format->block_elems *
@@ -148,6 +152,17 @@ struct Case {
                                source.size());
         reference.dequantize[type](weights.data(), blocks.data(), weights.size());
         panels = panels_of(type, blocks, s.rows, s.k);
+    }
+
+    void normalise()
+    {
+        norm = floats(s.k);
+        for (float &weight : norm)
+            weight = fabsf(weight) <= 1e6f ? weight : 1;
+        for (size_t i = 0; i < x.size(); i++)
+            raw.push_back(static_cast<float>(below(9)) - 4);
+        for (unsigned token = 0; token < s.m; token++)
+            reference.rms_norm(&x[token * s.k], &raw[token * s.k], norm.data(), s.k, 1e-5f);
     }
 
     /* What the reference computes, with activations in 8 bits or as they are. */
@@ -213,7 +228,7 @@ struct Part {
 
 /* Up to GROUP products of the same input at once: of those of one type that follow each other
  * packed_products makes one launch.  HALVES: by a tile, or as the plug-in chooses. */
-void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelude &plain,
+void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelude &own,
                const Prepared &input, const Device<unsigned char> *panels,
                const strata_cuda_tile *tile = nullptr)
 {
@@ -233,7 +248,7 @@ void check_way(const Case *const *cases, unsigned n_cases, Way way, const Prelud
         products[i] = parts[i].product(panels[chosen[i]].data);
         products[i].tile = tile ? tile->tokens : 0;
         if (way == OWN)
-            products[i].prelude = plain;
+            products[i].prelude = own;
         else
             products[i].in = input;
     }
@@ -262,6 +277,14 @@ void check_packed(strata_type type)
     Device<uint16_t> halves(c.x.size());
     Prelude plain = {};
     plain.x = x.data;
+    const bool normed = !c.raw.empty();
+    Device<float> raw(normed ? c.raw : c.x), norm(normed ? c.norm : c.x);
+    Prelude own = plain;
+    if (normed) {
+        own.x = raw.data;
+        own.norm = norm.data;
+        own.eps = 1e-5f;
+    }
     Prepared all = {nullptr, q.data, scale.data, sum.data, halves.data, token_scale.data};
     must(prepare_rows(stream, all, plain, c.s.m, c.s.k), "prepare_rows");
     for (int way = 0; way < WAYS; way++) {
@@ -274,9 +297,9 @@ void check_packed(strata_type type)
         }
         bool serves = way != OWN || c.s.m == 1;
         if (serves)
-            check_way(cases, 2, static_cast<Way>(way), plain, input, panels);
+            check_way(cases, 2, static_cast<Way>(way), own, input, panels);
         for (uint32_t i = 0; i < TILE_COUNT && way == HALVES; i++)
-            check_way(cases, 2, HALVES, plain, input, panels, &TILES[i]);
+            check_way(cases, 2, HALVES, own, input, panels, &TILES[i]);
     }
 }
 

@@ -157,7 +157,11 @@ enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor = 75,
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaFuncAttribute {
+    cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+    cudaFuncAttributePreferredSharedMemoryCarveout = 9
+};
+enum { cudaSharedmemCarveoutMaxShared = 100 };
 
 struct cudaDeviceProp {
     char name[256];
@@ -230,9 +234,12 @@ cudaError_t emu_allow_shared(const void *kernel, int bytes);
 bool emu_allows_shared(const void *kernel, size_t bytes);
 
 template <class... Parameters>
-cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int value)
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute,
+                                 int value)
 {
-    return emu_allow_shared(reinterpret_cast<const void *>(kernel), value);
+    return attribute == cudaFuncAttributePreferredSharedMemoryCarveout
+               ? cudaSuccess
+               : emu_allow_shared(reinterpret_cast<const void *>(kernel), value);
 }
 
 template <class F> struct EmuClosure : EmuBody {

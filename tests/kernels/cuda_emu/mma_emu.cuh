@@ -98,30 +98,38 @@ static inline void load_transposed(uint32_t (&m)[4], const void *row)
 /* A copy is made at once in some blocks, and as late as allowed in others. */
 struct EmuCopy {
     void *to;
-    const void *from;
-    bool there;
+    const void *from; /* NULL: zeros */
+    size_t bytes;
     unsigned long group;
 
     void make() const
     {
-        if (there)
-            memcpy(to, from, 16);
+        if (from)
+            memcpy(to, from, bytes);
         else
-            memset(to, 0, 16);
+            memset(to, 0, bytes);
     }
 };
 inline std::vector<EmuCopy> emu_copies[1024]; /* of each thread */
 inline unsigned long emu_groups[1024];        /* that each has ended */
 
-static inline void copy_async(void *shared, const void *from, bool there)
+static inline void emu_copy(void *shared, const void *from, size_t bytes)
 {
-    EmuCopy copy = {shared, from, there, emu_groups[threadIdx.x]};
-    emu_aligned(shared, 16);
-    emu_aligned(from, 16);
+    EmuCopy copy = {shared, from, bytes, emu_groups[threadIdx.x]};
+    emu_aligned(shared, bytes);
+    emu_aligned(from, bytes);
     if ((blockIdx.x + blockIdx.y) % 2)
         copy.make();
     else
         emu_copies[threadIdx.x].push_back(copy);
+}
+static inline void copy_async(void *shared, const void *from, bool there)
+{
+    emu_copy(shared, there ? from : nullptr, 16);
+}
+template <int bytes> static inline void copy_small(void *shared, const void *from)
+{
+    emu_copy(shared, from, bytes);
 }
 static inline void wait_copies()
 {

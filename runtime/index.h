@@ -42,6 +42,14 @@ struct strata_index {
     struct strata__entry *mapped; /* which the ledger has as far as there is room for it */
 };
 
+/* strata_index_open with the scope that sketches, which are in memory, are charged to. */
+strata_status strata__index_open(strata_runtime *runtime, const char *path,
+                                 struct strata__scope sketches, strata_index **out);
+
+/* From now on few vectors of the mapped file are read, one here, one there: those that opening it
+ * read leave the process, and no neighbours are read with others. */
+void strata__index_read_singly(const strata_index *index);
+
 /* An index without vectors; options are checked. */
 strata_status strata__index_new(strata_runtime *runtime, const strata_index_options *options,
                                 strata_index **out);

@@ -38,7 +38,7 @@ struct strata_index {
     unsigned char *sketches;      /* of all rows, in the codes of similarity_q4; NULL: not in use */
     float *sketch_scales;         /* scale and offset of each */
     double sketch_recall;         /* measured; 0: not, or the index changed since */
-    struct strata__extent extent; /* of the map, */
+    struct strata__extent extent; /* of the map, without sketches that were read to memory, */
     struct strata__entry *mapped; /* which the ledger has as far as there is room for it */
 };
 

@@ -323,6 +323,8 @@ static strata_status take_file(strata_index *index, const struct header *h,
         if (status != STRATA_OK && status != STRATA_E_BUDGET)
             return status;
     }
+    index->extent = (struct strata__extent){
+        index->map.data, index->sketches ? l.offset[SKETCH_SCALES] : index->map.size};
     STRATA_TRY(check_parts(index, &l, h, s, shown));
     if (index->sketches)
         index->sketch_recall = s->recall;
@@ -334,10 +336,9 @@ static strata_status take_file(strata_index *index, const struct header *h,
 static strata_status charge_map(strata_index *index)
 {
     uint64_t room = strata__account_available(index->runtime->indices.account, STRATA__HOST_MEMORY);
-    uint64_t bytes = index->map.size < room ? index->map.size : room;
+    uint64_t bytes = index->extent.bytes < room ? index->extent.bytes : room;
     STRATA_TRY(strata__entry_open(&index->mapped, bytes, STRATA__COLLECT_NOTHING,
                                   "vectors in a file", NULL));
-    index->extent = (struct strata__extent){index->map.data, index->map.size};
     index->mapped->extents = &index->extent;
     index->mapped->n_extents = 1;
     strata__entry_add(index->mapped, index);

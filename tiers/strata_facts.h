@@ -39,7 +39,8 @@ typedef struct strata_facts_options {
 STRATA_API void strata_facts_options_default(strata_facts_options *options);
 
 /* Opens the store in the folder `path`; makes both where there is none.  What it allocates is
- * charged to the runtime's indices (NULL: to nothing); the runtime must outlive it.  E_IO: the
+ * charged to the runtime's base_indices (strata_memory.h; NULL: to nothing, until a model is used),
+ * and the runtime must outlive it.  E_IO: the
  * folder or its files cannot be used, with the reason; E_FORMAT: the store has another layout than
  * this version's, or is damaged; E_BUSY: this process has it open already; E_NOMEM. */
 STRATA_API strata_status strata_facts_open(strata_runtime *runtime, const char *path,
@@ -188,7 +189,14 @@ STRATA_API strata_status strata_facts_index(strata_facts *facts, strata_model *m
 STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
 
 /* Uses vectors, and the model that made them, in queries from then on; the model must outlive the
- * store.  Once, and beside no other call.  E_INVALID: the store has none, or of another model;
+ * store.  Once, and beside no other call.
+ *
+ * Vectors stay in their files, mapped, as part of base_indices: of labels those are read that are
+ * asked for.  Descriptions are searched by 4-bit sketches in memory, charged to
+ * tier1_linker/embedding_cache(entities), and of their vectors those are read that sketches say are
+ * near; where there are fewer than 4,120 of them, or no room for sketches (a warning is logged), all
+ * are read.  A model that is loaded with the component "tier1_linker" is charged to that tier.
+ * E_INVALID: the store has none, or of another model;
  * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
 STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
 

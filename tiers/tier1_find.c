@@ -339,8 +339,8 @@ strata_status strata__find_described(struct strata__link *l, const float *query)
     uint64_t ids[DESCRIPTIONS];
     float scores[DESCRIPTIONS];
     size_t n;
-    STRATA_TRY(strata_index_search(l->linker->vectors.descriptions, query, 1, DESCRIPTIONS, ids,
-                                   scores, &n));
+    STRATA_TRY(strata_index_search_sketched(l->linker->vectors.descriptions, query, 1, DESCRIPTIONS,
+                                            ids, scores, &n));
     for (size_t i = 0; i < n; i++) {
         const strata__id subject = (strata__id)(ids[i] >> 32);
         if (ids[i] == STRATA__VECTORS_PROBE || scores[i] <= 0)

@@ -165,7 +165,8 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
     bool found;
     if (facts->linker)
         return strata__fail(STRATA_E_BUSY, "%s: a model is in use", facts->shown);
-    struct strata__scope before = strata__scope_set(facts->scope);
+    struct strata__scope scope = strata__facts_scope(facts, model);
+    struct strata__scope before = strata__scope_set(scope);
     strata_status status = strata__calloc(&linker, 1, sizeof *linker, "a linker");
     if (status == STRATA_OK)
         status = strata__vectors_open(facts, model, &linker->vectors, &found);
@@ -175,6 +176,7 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
                               "index",
                               facts->shown);
     if (status == STRATA_OK) {
+        facts->scope = scope;
         linker->model = model;
         linker->width = strata_model_info_get(model).embedding_length;
         facts->linker = linker;

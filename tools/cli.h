@@ -188,8 +188,9 @@ int cli_read_all(const char *path, char **text, size_t *size);
 
 /* ---- Models (cli_engine.c) ---- */
 
-/* What a command that computes holds; zeroed before. */
+/* What a command that computes holds; zeroed before, but for `component`. */
 struct cli_engine {
+    const char *component; /* that its model is charged to (strata_model_options), or NULL */
     strata_runtime *runtime;
     strata_model *model;
     strata_session *session;

@@ -65,6 +65,7 @@ static int load_model(struct cli_engine *engine, const struct cli_common *common
     strata_model_options_default(&options);
     options.compute = cli_compute(common);
     options.no_pack_cache = common->no_pack_cache;
+    options.component = engine->component;
     int status = open_runtime(engine, common);
     if (status != CLI_DONE)
         return status;

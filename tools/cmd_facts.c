@@ -105,6 +105,7 @@ static int open_vectors(struct job *job)
                         "strata facts index makes them");
         return CLI_DONE;
     }
+    job->engine.component = "tier1_linker";
     int status = open_model(job);
     if (status != CLI_DONE)
         return status;

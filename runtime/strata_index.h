@@ -56,9 +56,9 @@ STRATA_API strata_status strata_index_create(strata_runtime *runtime,
 /* Opens a file of strata_index_save: vectors stay memory-mapped and what changes later is copied
  * to memory, block by block; the file itself never changes, and must not be changed by others
  * while it is open.  Sketches are read to memory, unless the budget has no room for them (a warning
- * is logged; searches then do without).  Everything is read once, for the checksums.  E_IO: cannot be read, or is no
- * plain file (symbolic links are followed); E_FORMAT: `file:offset: field: found, expected`;
- * E_NOMEM. */
+ * is logged; searches then do without).  Everything is read once, for the checksums.  E_IO: cannot
+ * be read, or is no plain file (symbolic links are followed); E_FORMAT: `file:offset: field: found,
+ * expected`; E_NOMEM. */
 STRATA_API strata_status strata_index_open(strata_runtime *runtime, const char *path,
                                            strata_index **out);
 STRATA_API void strata_index_close(strata_index **index);

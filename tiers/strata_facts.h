@@ -32,8 +32,10 @@ extern "C" {
 typedef struct strata_facts strata_facts;
 
 typedef struct strata_facts_options {
-    size_t size;     /* sizeof(strata_facts_options) */
-    bool must_exist; /* a folder without a store is refused, not made into one (default false) */
+    size_t size;        /* sizeof(strata_facts_options) */
+    bool must_exist;    /* a folder without a store is refused, not made into one (default false) */
+    size_t cache_bytes; /* that tier 1 keeps of what it found out about mentions, at most (default
+                         * 20,000,000; 0: nothing is kept) */
 } strata_facts_options;
 
 STRATA_API void strata_facts_options_default(strata_facts_options *options);
@@ -194,11 +196,30 @@ STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
  * Vectors stay in their files, mapped, as part of base_indices: of labels those are read that are
  * asked for.  Descriptions are searched by 4-bit sketches in memory, charged to
  * tier1_linker/embedding_cache(entities), and of their vectors those are read that sketches say are
- * near; where there are fewer than 4,120 of them, or no room for sketches (a warning is logged), all
- * are read.  A model that is loaded with the component "tier1_linker" is charged to that tier.
+ * near; where there are fewer than 4,120 of them, or no room for sketches (a warning is logged),
+ * all are read.  A model that is loaded with the component "tier1_linker" is charged to that tier.
  * E_INVALID: the store has none, or of another model;
  * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
 STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
+
+/* What tier 1 has in memory, and what its cache was good for.
+ *
+ * Of the mentions that were looked up last, tier 1 keeps what does not depend on the predicate: the
+ * vector, the nearest descriptions, the labels that are spelled alike.  A mention is known by its
+ * text (spaces at its ends do not count) as long as the store does not change: any change of it, by
+ * whichever process, ends what was kept.  The cache is charged to
+ * tier1_linker/result_cache(entities), whose limit holds as well as cache_bytes, and gives memory
+ * back where it is short. */
+typedef struct strata_facts_tier1_info {
+    uint64_t vectors;        /* in use: of labels and descriptions */
+    uint64_t mapped_bytes;   /* of their files, */
+    uint64_t resident_bytes; /* of which so many are in memory, as the system says */
+    uint64_t sketch_bytes;   /* in memory; 0: searches read all vectors of descriptions */
+    uint64_t cache_bytes, cache_limit_bytes, cache_mentions;
+    uint64_t cache_hits, cache_misses; /* since the store was opened */
+} strata_facts_tier1_info;
+
+STRATA_API void strata_facts_tier1_info_get(strata_facts *facts, strata_facts_tier1_info *out);
 
 /* ---- Change, look, take out ---- */
 

@@ -1,10 +1,12 @@
 /* Searching an index by sketches: recall, refusal, changes, failing calls. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -249,9 +251,22 @@ static void opened_without_room(void **state)
     free(x);
 }
 
-/* Read singly, the vectors of a file answer as before. */
+/* Drops the pages of the index' file, which nobody else has, from memory. */
+static void evict(void)
+{
+    int file = open(path, O_RDONLY);
+    assert_true(file >= 0);
+    assert_int_equal(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    assert_int_equal(close(file), 0);
+}
+
+/* Read singly, the vectors of a file answer as before, and a search by sketches brings few of them
+ * to memory. */
 static void read_singly(void **state)
 {
+    static uint64_t ids[10];
+    static float scores[10];
+    size_t found;
     float *x = content_vectors(UNIFORM, N + Q);
     strata_index *index = filled(x, STRATA_INDEX_INT8, STRATA_INDEX_COSINE);
     (void)state;
@@ -261,6 +276,17 @@ static void read_singly(void **state)
     strata_index_close(&index);
     assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
     strata__index_read_singly(index);
+    evict();
+    const char *data = index->blocks[0].vectors;
+    const uint64_t bytes = (uint64_t)N * D;
+    const uint64_t before = strata__resident_bytes(data, bytes);
+    assert_int_equal(strata_index_search_sketched(index, x, 1, 10, ids, scores, &found), STRATA_OK);
+    const uint64_t after = strata__resident_bytes(data, bytes);
+    /* Some file systems are memory. */
+    if (before < bytes / 20 && after > bytes / 2)
+        fail_msg("%llu of %llu bytes came to memory", (unsigned long long)after,
+                 (unsigned long long)bytes);
+    assert_true(after > 0);
     expect_sketched(index, true, x + (size_t)N * D);
     strata_index_close(&index);
     free(x);

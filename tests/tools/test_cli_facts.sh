@@ -35,7 +35,7 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'stats --restart' 'import --max-tier 0' 'import --explain' 'index --entity x' \
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
-    'delete --embed-model x' 'stats --embed-model x'; do
+    'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -341,6 +341,18 @@ expect 0 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capit
     --embed-model "$bert" --json
 prints '"evidence":\{"spelling":[0-9.]+,"meaning":[0-9.]+\}'
 [ ! -s "$out/stderr" ] || fail "ask with vectors says: $(cat "$out/stderr")"
+# What tier 1 has in memory.
+expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert"
+prints '^triples '
+prints '^MEMORY OF TIER 1 +USED +LIMIT$'
+prints '^tier1_linker/embedding_cache\(entities\) +0 bytes +40\.0 MB$'
+prints '^tier1_linker/result_cache\(entities\) +0 bytes +20\.0 MB$'
+prints '^[0-9.]+ (bytes|kB) of vectors are mapped \(base_indices\), of which '
+expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert" --json
+prints '"memory":\{"vectors":5,"mapped_bytes":[1-9][0-9]*,"resident_bytes":[0-9]+,"sketch_bytes":0,' \
+    '"cache_limit_bytes":20000000,"components":\[\{"name":"base_indices",'
+expect 1 "$strata" facts stats "$store" --memory
+says 'strata facts index makes them'
 # Without the model all questions that need it fail, the others do not.
 expect 1 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital
 says 'minilm'

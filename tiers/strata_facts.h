@@ -146,6 +146,17 @@ STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_fac
                                            strata_facts_result **out);
 STRATA_API void strata_facts_result_free(strata_facts_result **result);
 
+/* Finds n queries one after the other, each as strata_facts_find does, with the same results but
+ * for the rounding of floats; results[i] is that of queries[i].  Where a model is in use, up to 32
+ * mentions, of 256 tokens together, pass through it at once, and through the descriptions, which
+ * takes less time than one by one; they are passed on in the cache (cache_bytes).  A query's
+ * latency_ms, and its deadline, count from its own turn on, and with its share of what was done
+ * together.  The first error is returned: the results before it are there, those from it on are
+ * NULL. */
+STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
+                                                const strata_facts_query *queries, size_t n,
+                                                strata_facts_result **results);
+
 typedef struct strata_facts_answer {
     size_t n_facts;
     int tier;       /* 0: found exactly; -1: nothing was found */

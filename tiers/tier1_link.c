@@ -22,33 +22,31 @@ const char *const strata__evidence_names[STRATA__EVIDENCE] = {
 
 /* ---- The whole ---- */
 
-/* True when an entity of the mention's name is of a kind (rdf:type) that has the predicates. */
-static strata_status is_known(struct strata__link *l, const struct strata__choices *exact,
-                              bool *known)
+strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strata__choices *exact,
+                                     const struct strata__choices *predicates, bool *known)
 {
     static const char type_term[] = "I" STRATA__RDF "type";
     strata__id type;
     *known = false;
-    STRATA_TRY(strata__store_id(l->txn, type_term, sizeof type_term - 1,
-                                strata__store_hash(l->txn->facts, type_term, sizeof type_term - 1),
+    STRATA_TRY(strata__store_id(txn, type_term, sizeof type_term - 1,
+                                strata__store_hash(txn->facts, type_term, sizeof type_term - 1),
                                 &type, NULL));
     for (size_t e = 0; e < exact->n && e < STRATA__BEARERS_MOST && type && !*known; e++) {
         struct strata__row kind, row, other;
         bool found, more, same;
-        STRATA_TRY(strata__store_seek(l->txn, STRATA__SPO,
+        STRATA_TRY(strata__store_seek(txn, STRATA__SPO,
                                       (struct strata__row){exact->ids[e], type, 0}, &kind, &found));
         if (!found || kind.b != type)
             continue;
-        for (size_t i = 0; i < l->predicates->n && !*known; i++) {
+        for (size_t i = 0; i < predicates->n && !*known; i++) {
             size_t rows = 0;
-            STRATA_TRY(strata__store_seek(l->txn, STRATA__POS,
-                                          (struct strata__row){.a = l->predicates->ids[i]}, &row,
-                                          &more));
+            STRATA_TRY(strata__store_seek(
+                txn, STRATA__POS, (struct strata__row){.a = predicates->ids[i]}, &row, &more));
             for (; more && rows < ROWS_FOR_KINDS && !*known; rows++) {
                 STRATA_TRY(strata__store_seek(
-                    l->txn, STRATA__SPO, (struct strata__row){row.c, type, kind.c}, &other, &same));
+                    txn, STRATA__SPO, (struct strata__row){row.c, type, kind.c}, &other, &same));
                 *known = same && other.b == type && other.c == kind.c;
-                STRATA_TRY(strata__store_next(l->txn, STRATA__POS, &row, &more));
+                STRATA_TRY(strata__store_next(txn, STRATA__POS, &row, &more));
             }
         }
     }
@@ -110,7 +108,7 @@ static strata_status link_all(struct strata__link *l, const struct strata__choic
     const strata_text text = strata__mention_text(l->mention);
     bool known;
     STRATA_TRY(strata__store_names(l->txn, l->names));
-    STRATA_TRY(is_known(l, exact, &known));
+    STRATA_TRY(strata__tier1_is_known(l->txn, exact, l->predicates, &known));
     if (known)
         return STRATA_OK;
     l->known.width = l->linker ? l->linker->width : 0;

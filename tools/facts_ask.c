@@ -5,6 +5,9 @@
 #include "facts_json.h"
 #include "json_lines.h"
 
+#define LINES_TOGETHER 32
+#define LIMIT_TOGETHER 1000 /* facts of each, as all are held */
+
 strata_facts_query facts_query_of(const struct facts_options *options)
 {
     strata_facts_query query;
@@ -42,6 +45,8 @@ static int find(struct facts_job *job, strata_facts_query query, strata_status *
     return CLI_DONE;
 }
 
+/* ---- Lines ---- */
+
 /* A field of a line that is a text without NUL, or missing (NULL); false after filling *error. */
 static bool field(const json_t *line, const char *name, const char **text,
                   struct json_lines_error *error)
@@ -68,51 +73,115 @@ static json_t *with_id(json_t *object, const json_t *id)
 }
 
 /* Questions are for tier 3: below it nothing is found for them, which is said once. */
-static json_t *answer_question(struct facts_job *job, const json_t *id)
+static json_t *answer_question(struct facts_job *job)
 {
     if (!job->question_seen && !job->options->common.quiet)
         cli_message(
             "this version finds nothing for questions; ask by entity, predicate and object");
     job->question_seen = true;
-    return with_id(
-        json_pack("{s:[], s:i, s:f, s:b}", "facts", "tier", -1, "latency_ms", 0.0, "complete", 0),
-        id);
+    return json_pack("{s:[], s:i, s:f, s:b}", "facts", "tier", -1, "latency_ms", 0.0, "complete",
+                     0);
 }
 
-/* The facts of a line's names. */
-static json_t *answer_names(struct facts_job *job, const json_t *line, const json_t *id,
-                            struct json_lines_error *error)
-{
-    strata_facts_query query = facts_query_of(job->options);
+/* A line that asks by names. */
+struct asked {
+    struct json_line *line;
+    strata_facts_query query;
     strata_facts_result *result;
-    strata_status status;
-    if (!field(line, "entity", &query.subject, error) ||
-        !field(line, "predicate", &query.predicate, error) ||
-        !field(line, "object", &query.object, error))
-        return NULL;
-    if (!query.subject && !query.predicate && !query.object)
-        return json_lines_refuse(error, STRATA_E_INVALID,
-                                 "entity, predicate and object are missing: one is needed");
-    if (find(job, query, &status, &result) != CLI_DONE)
-        return json_lines_refuse(error, STRATA_E_IO, "the model of vectors cannot be used");
-    if (status != STRATA_OK)
-        return json_lines_fail(error, status);
-    json_t *object = with_id(facts_json(result, job->options->explain), id);
-    strata_facts_result_free(&result);
-    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
+};
+
+/* The query of a line; false after filling its error. */
+static bool read_query(const struct facts_job *job, struct json_line *line,
+                       strata_facts_query *query)
+{
+    *query = facts_query_of(job->options);
+    if (!field(line->parsed, "entity", &query->subject, &line->error) ||
+        !field(line->parsed, "predicate", &query->predicate, &line->error) ||
+        !field(line->parsed, "object", &query->object, &line->error))
+        return false;
+    if (query->subject || query->predicate || query->object)
+        return true;
+    json_lines_refuse(&line->error, STRATA_E_INVALID,
+                      "entity, predicate and object are missing: one is needed");
+    return false;
 }
 
-static json_t *answer_line(void *user, const json_t *line, struct json_lines_error *error)
+static void set_result(struct json_line *line, json_t *object)
+{
+    line->result = with_id(object, json_object_get(line->parsed, "id"));
+    if (!line->result)
+        json_lines_refuse(&line->error, STRATA_E_NOMEM, "out of memory");
+}
+
+/* What was found for a line, or the library's error. */
+static void answer(const struct facts_job *job, struct asked *asked, strata_status status)
+{
+    if (status == STRATA_OK)
+        set_result(asked->line, facts_json(asked->result, job->options->explain));
+    else
+        json_lines_fail(&asked->line->error, status);
+    strata_facts_result_free(&asked->result);
+}
+
+/* Answers one line, and opens the vectors when it needs them. */
+static void answer_single(struct facts_job *job, struct asked *asked)
+{
+    strata_status status;
+    if (find(job, asked->query, &status, &asked->result) == CLI_DONE)
+        answer(job, asked, status);
+    else
+        json_lines_refuse(&asked->line->error, STRATA_E_IO, "the model of vectors cannot be used");
+}
+
+/* Answers lines together; all of them, or those up to the first that fails.  Returns how many. */
+static size_t answer_many(struct facts_job *job, struct asked *asked, size_t n)
+{
+    strata_facts_query queries[LINES_TOGETHER];
+    strata_facts_result *results[LINES_TOGETHER];
+    for (size_t i = 0; i < n; i++)
+        queries[i] = asked[i].query;
+    const strata_status status = strata_facts_find_many(job->facts, queries, n, results);
+    size_t done = 0;
+    for (; done < n && results[done]; done++) {
+        asked[done].result = results[done];
+        answer(job, &asked[done], STRATA_OK);
+    }
+    if (status != STRATA_OK)
+        answer(job, &asked[done++], status);
+    return done;
+}
+
+static void answer_lines(void *user, struct json_line *lines, size_t n)
 {
     struct facts_job *job = user;
-    const json_t *id = json_object_get(line, "id");
-    const char *question;
-    if (!field(line, "question", &question, error))
-        return NULL;
-    if (!question)
-        return answer_names(job, line, id, error);
-    json_t *object = answer_question(job, id);
-    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
+    struct asked asked[LINES_TOGETHER];
+    size_t n_asked = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *question;
+        if (!lines[i].parsed || !field(lines[i].parsed, "question", &question, &lines[i].error))
+            continue;
+        asked[n_asked].line = &lines[i];
+        asked[n_asked].result = NULL;
+        if (question)
+            set_result(&lines[i], answer_question(job));
+        else if (read_query(job, &lines[i], &asked[n_asked].query))
+            n_asked++;
+    }
+    for (size_t i = 0; i < n_asked;) {
+        if (job->model_tried && job->model_status == CLI_DONE)
+            i += answer_many(job, asked + i, n_asked - i);
+        else
+            answer_single(job, &asked[i++]);
+    }
+}
+
+/* Lines are answered together unless each has its deadline, or may have very many facts. */
+static int ask_lines(struct facts_job *job)
+{
+    const struct facts_options *options = job->options;
+    const bool together =
+        options->deadline_ms <= 0 && options->limit > 0 && options->limit <= LIMIT_TOGETHER;
+    return json_lines_run_batches(answer_lines, job, together ? LINES_TOGETHER : 1);
 }
 
 int facts_ask(struct facts_job *job)
@@ -124,7 +193,7 @@ int facts_ask(struct facts_job *job)
         return cli_usage(job->command, "questions: this version reads none; ask with --entity, "
                                        "--predicate and --object");
     if (!query.subject && !query.predicate && !query.object)
-        return json_lines_run(answer_line, job);
+        return ask_lines(job);
     strata_status status;
     int done = find(job, query, &status, &result);
     if (done != CLI_DONE)

@@ -349,7 +349,8 @@ prints '^tier1_linker/embedding_cache\(entities\) +0 bytes +40\.0 MB$'
 prints '^tier1_linker/result_cache\(entities\) +0 bytes +20\.0 MB$'
 prints '^[0-9.]+ (bytes|kB) of vectors are mapped \(base_indices\), of which '
 expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert" --json
-prints '"memory":\{"vectors":5,"mapped_bytes":[1-9][0-9]*,"resident_bytes":[0-9]+,"sketch_bytes":0,' \
+prints '"memory":\{"vectors":5,"mapped_bytes":[1-9][0-9]*,"resident_bytes":[0-9]+,' \
+    '"sketch_bytes":0,' \
     '"cache_limit_bytes":20000000,"components":\[\{"name":"base_indices",'
 expect 1 "$strata" facts stats "$store" --memory
 says 'strata facts index makes them'

@@ -209,6 +209,8 @@ STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
  * tier1_linker/embedding_cache(entities), and of their vectors those are read that sketches say are
  * near; where there are fewer than 4,120 of them, or no room for sketches (a warning is logged),
  * all are read.  A model that is loaded with the component "tier1_linker" is charged to that tier.
+ * Its runtime's threads are those of tier 1, for which half of the cores will do
+ * (STRATA_THREADS_HALF).
  * E_INVALID: the store has none, or of another model;
  * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
 STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);

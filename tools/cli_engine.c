@@ -46,6 +46,8 @@ static void log_event(void *user, const strata_event *event)
 static int open_runtime(struct cli_engine *engine, const struct cli_common *common)
 {
     strata_config config = cli_config(common);
+    if (config.threads == 0 && engine->half_the_cores)
+        config.threads = STRATA_THREADS_HALF;
     if (common->event_log) {
         engine->event_log = fopen(common->event_log, "ae");
         if (!engine->event_log) {

@@ -82,6 +82,7 @@ static int open_vectors(struct facts_job *job)
         return CLI_DONE;
     }
     job->engine.component = "tier1_linker";
+    job->engine.half_the_cores = true;
     int status = open_model(job);
     if (status != CLI_DONE)
         return status;
@@ -480,7 +481,9 @@ const struct cli_command cmd_facts = {
         "\"p\", \"o\", \"score\"}], \"tier\", \"latency_ms\", \"complete\", \"id\"} for each.  "
         "Names are\n"
         "compared without regard to case (Unicode NFKC, case folding), typed literals by value.\n"
-        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean.\n\n"
+        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean, by\n"
+        "half of the cores unless -t is given.  Lines that are there are answered together, 32 at\n"
+        "most, unless each has a deadline.\n\n"
         "export prints all triples as N-Triples.  delete removes the triples of files, or those "
         "of\n"
         "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree, "

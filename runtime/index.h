@@ -38,9 +38,17 @@ struct strata_index {
     unsigned char *sketches;      /* of all rows, in the codes of similarity_q4; NULL: not in use */
     float *sketch_scales;         /* scale and offset of each */
     double sketch_recall;         /* measured; 0: not, or the index changed since */
-    struct strata__extent extent; /* of the map, */
+    struct strata__extent extent; /* of the map, without sketches that were read to memory, */
     struct strata__entry *mapped; /* which the ledger has as far as there is room for it */
 };
+
+/* strata_index_open with the scope that sketches, which are in memory, are charged to. */
+strata_status strata__index_open(strata_runtime *runtime, const char *path,
+                                 struct strata__scope sketches, strata_index **out);
+
+/* From now on few vectors of the mapped file are read, one here, one there: those that opening it
+ * read leave the process, and no neighbours are read with others. */
+void strata__index_read_singly(const strata_index *index);
 
 /* An index without vectors; options are checked. */
 strata_status strata__index_new(strata_runtime *runtime, const strata_index_options *options,

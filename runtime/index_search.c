@@ -16,9 +16,9 @@
 #define SCORES (STRATA__INDEX_SLICE + 16)
 /* Below this many slices the calling thread is done before others are awake. */
 #define SLICES_ALONE 3
-/* Sketches are searched for so many vectors for each that is wanted, and for so many wanted. */
-#define CANDIDATES 16
-#define WANTED_AT_LEAST 10
+/* Sketches are searched for so many vectors for each that is wanted, and for so many more. */
+#define CANDIDATES 3
+#define CANDIDATES_MORE 130
 
 struct found {
     uint64_t id;
@@ -220,8 +220,10 @@ static void search_tile(struct search *s, const float *queries, size_t m, size_t
 
 uint64_t strata__index_candidates(const strata_index *index, size_t k)
 {
-    uint64_t wanted = k > WANTED_AT_LEAST ? k : WANTED_AT_LEAST;
-    return wanted <= index->count / (4 * CANDIDATES) ? wanted * CANDIDATES : index->count;
+    uint64_t most = index->count / 4;
+    if (k > most || k * CANDIDATES + CANDIDATES_MORE > most)
+        return index->count;
+    return k * CANDIDATES + CANDIDATES_MORE;
 }
 
 strata_status strata__index_search(strata_index *index, const float *queries, size_t n, size_t k,

@@ -164,16 +164,23 @@ static void choose_kernels(strata_runtime *runtime)
     strata__tuning_apply(&runtime->tuning, STRATA__DECODE, &runtime->decode);
 }
 
+static unsigned half_of(unsigned cores)
+{
+    return cores > 1 ? cores / 2 : 1;
+}
+
 static strata_status start_threads(strata_runtime *runtime, int wanted, const struct places *places)
 {
-    unsigned count = wanted ? (unsigned)wanted : runtime->tuning.threads;
+    unsigned count = wanted == STRATA_THREADS_HALF ? half_of(runtime->cores)
+                     : wanted                      ? (unsigned)wanted
+                                                   : runtime->tuning.threads;
     return strata__threads_open(&runtime->threads, count ? count : runtime->cores, places->pus,
                                 places->n_pus);
 }
 
 static strata_status check_threads(int wanted)
 {
-    if (wanted < 0 || wanted > MAX_THREADS)
+    if ((wanted < 0 && wanted != STRATA_THREADS_HALF) || wanted > MAX_THREADS)
         return strata__fail(STRATA_E_INVALID, "threads: %d, must be 0 (one a core) to %d", wanted,
                             MAX_THREADS);
     return STRATA_OK;

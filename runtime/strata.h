@@ -108,10 +108,13 @@ typedef void strata_log_fn(void *user, strata_log_level level, const char *line)
 struct strata_event;
 struct strata_budget;
 
+#define STRATA_THREADS_HALF (-2)
+
 typedef struct strata_config {
     size_t size;           /* sizeof(strata_config) */
     int threads;           /* compute threads; 0: as tuned, else one for each core that this
-                            * process may use, its cgroup's CPU quota included */
+                            * process may use, its cgroup's CPU quota included;
+                            * STRATA_THREADS_HALF: for half of those cores, at least one */
     const char *cpu_level; /* highest kernel level, "ref" ... "avx512bf16"; NULL: $STRATA_CPU, else
                               what the host has */
     const char *blas;      /* "auto", "on" or "off"; NULL: $STRATA_BLAS, else "auto".  Where it
@@ -147,7 +150,7 @@ STRATA_API void strata_config_default(strata_config *config);
  * calling thread is the other one).  Takes over what strata_tune kept for this host, unless
  * no_tuning is set or the kernel level is lowered; a file of choices that is damaged, or another
  * host's, is logged (info) and ignored.  config NULL means the defaults.  E_INVALID: unknown or
- * unavailable cpu_level, bad blas word, no such device, threads < 0 or above 1024, a
+ * unavailable cpu_level, bad blas word, no such device, threads out of their range, a
  * budget of a component that cannot be; E_DEVICE: device is "cuda" or "emu" and there is none, with
  * the reason; E_NOMEM; E_IO: a thread could not be started. */
 STRATA_API strata_status strata_runtime_open(strata_runtime **out, const strata_config *config);

@@ -55,9 +55,10 @@ STRATA_API strata_status strata_index_create(strata_runtime *runtime,
 
 /* Opens a file of strata_index_save: vectors stay memory-mapped and what changes later is copied
  * to memory, block by block; the file itself never changes, and must not be changed by others
- * while it is open.  Everything is read once, for the checksums.  E_IO: cannot be read, or is no
- * plain file (symbolic links are followed); E_FORMAT: `file:offset: field: found, expected`;
- * E_NOMEM. */
+ * while it is open.  Sketches are read to memory, unless the budget has no room for them (a warning
+ * is logged; searches then do without).  Everything is read once, for the checksums.  E_IO: cannot
+ * be read, or is no plain file (symbolic links are followed); E_FORMAT: `file:offset: field: found,
+ * expected`; E_NOMEM. */
 STRATA_API strata_status strata_index_open(strata_runtime *runtime, const char *path,
                                            strata_index **out);
 STRATA_API void strata_index_close(strata_index **index);
@@ -88,16 +89,18 @@ STRATA_API strata_status strata_index_search(strata_index *index, const float *q
  * are freed, and strata_index_info_get says so, with what was measured.  Fewer than 640 vectors get
  * none.  The same index always gives the same.
  *
- * Any change of the index frees the sketches; call again after the last one.  Files do not hold
- * them: call after opening.  Searches and changes wait meanwhile: it takes about as long as 256
- * searches.  E_NOMEM: the index then has no sketches.
+ * Any change of the index frees the sketches; call again after the last one.  Files that are saved
+ * while they are in use hold them, and they are in use where such a file is opened.  Searches and
+ * changes wait meanwhile: it takes about as long as 256 searches.  E_NOMEM, E_BUDGET: the index
+ * then has no sketches.
  *
  * They pay where reading vectors is what takes time: with F32 and F16.  INT8 gains little, as its
  * products cost as much as those of sketches. */
 STRATA_API strata_status strata_index_sketch(strata_index *index);
 
-/* strata_index_search by way of the sketches where they are in use: the best 16 * max(k, 10) of
- * them are found by their sketches, and scored and ordered exactly.  Scores and their order are
+/* strata_index_search by way of the sketches where they are in use: the best 3 * k + 130 of
+ * them are found by their sketches, and scored and ordered exactly; of a mapped file, only they and
+ * all ids are read.  Scores and their order are
  * right; a vector of the best k may be missing, as often as measured (for k = 10).  Where those
  * would be more than a quarter of all vectors, or no sketches are in use, it is
  * strata_index_search. Errors are the same. */

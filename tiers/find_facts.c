@@ -246,10 +246,11 @@ static strata_status check_query(const strata_facts_query *query)
     return STRATA_OK;
 }
 
-strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
-                                strata_facts_result **out)
+/* `before_ms`: what was done for it before, together with others. */
+static strata_status find_one(strata_facts *facts, const strata_facts_query *query,
+                              double before_ms, strata_facts_result **out)
 {
-    const double start = strata__now_ms();
+    const double start = strata__now_ms() - before_ms;
     *out = NULL;
     STRATA_TRY(check_query(query));
     struct strata__scope before = strata__scope_set(facts->scope);
@@ -273,6 +274,81 @@ strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *q
     }
     strata__scope_set(before);
     *out = result;
+    return status;
+}
+
+strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
+                                strata_facts_result **out)
+{
+    return find_one(facts, query, 0, out);
+}
+
+/* ---- Several ---- */
+
+/* The mention that tier 1 will be asked for, or NULL. */
+static strata_status mention_of(struct strata__txn *txn, const strata_facts_query *query,
+                                const char **mention)
+{
+    strata_facts_query any = *query;
+    struct find work = {.query = &any, .deadline = INFINITY};
+    struct strata__pattern pattern = {0};
+    bool known = false;
+    any.offset = 0;
+    any.limit = 1;
+    strata_status status = strata__pattern_read(txn, &any, &pattern);
+    if (status == STRATA_OK)
+        status = strata__pattern_walk(txn, &pattern, take_row, &work);
+    const bool links = status == STRATA_OK && may_link(&work, &pattern);
+    if (links)
+        status = strata__tier1_is_known(txn, &pattern.subject, &pattern.predicate, &known);
+    *mention = links && !known ? query->subject : NULL;
+    strata__bytes_free(&work.rows);
+    strata__pattern_free(&pattern);
+    return status;
+}
+
+/* Does together what the model is needed for, and says of which queries that was (`mentions`), and
+ * how long it took for each.  What fails here fails again, and is reported, when the query's turn
+ * comes. */
+static double prepare(strata_facts *facts, const strata_facts_query *queries, size_t n,
+                      const char *mentions[STRATA__MENTIONS_TOGETHER])
+{
+    const double start = strata__now_ms();
+    const char *together[STRATA__MENTIONS_TOGETHER];
+    struct strata__txn txn;
+    size_t found = 0;
+    memset(mentions, 0, n * sizeof *mentions);
+    if (!strata__tier1_prepares(facts) || n < 2 ||
+        strata__txn_begin(facts, false, &txn) != STRATA_OK)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (check_query(&queries[i]) == STRATA_OK &&
+            mention_of(&txn, &queries[i], &mentions[i]) == STRATA_OK && mentions[i])
+            together[found++] = mentions[i];
+    }
+    if (found > 1)
+        strata__tier1_prepare(&txn, together, found);
+    strata__txn_abort(&txn);
+    return found ? (strata__now_ms() - start) / (double)found : 0;
+}
+
+strata_status strata_facts_find_many(strata_facts *facts, const strata_facts_query *queries,
+                                     size_t n, strata_facts_result **results)
+{
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; i < n; i++)
+        results[i] = NULL;
+    for (size_t first = 0; first < n && status == STRATA_OK; first += STRATA__MENTIONS_TOGETHER) {
+        const char *mentions[STRATA__MENTIONS_TOGETHER];
+        const size_t left = n - first,
+                     count = left < STRATA__MENTIONS_TOGETHER ? left : STRATA__MENTIONS_TOGETHER;
+        struct strata__scope before = strata__scope_set(facts->scope);
+        const double ms = prepare(facts, queries + first, count, mentions);
+        strata__scope_set(before);
+        for (size_t i = 0; i < count && status == STRATA_OK; i++)
+            status =
+                find_one(facts, &queries[first + i], mentions[i] ? ms : 0, &results[first + i]);
+    }
     return status;
 }
 

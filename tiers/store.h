@@ -63,6 +63,7 @@ struct strata_facts {
     uint64_t seed;
     struct strata__scope scope;
     struct strata__linker *linker; /* of tier 1, or NULL */
+    struct strata__mention_cache *mentions;
     struct strata__predicate_names *predicates;
     char *path;
     char shown[512]; /* the path for messages */

@@ -7,17 +7,19 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "mention_cache.h"
 #include "predicate_names.h"
 #include "runtime.h"
 #include "store.h"
 #include "tier1_link.h"
 
+#define CACHE_BYTES 20000000
 #define FIRST_MAP ((size_t)1 << 30)
 #define LOCK_BYTES 8192
 
 void strata_facts_options_default(strata_facts_options *options)
 {
-    *options = (strata_facts_options){.size = sizeof *options};
+    *options = (strata_facts_options){.size = sizeof *options, .cache_bytes = CACHE_BYTES};
 }
 
 /* A transaction before the store is used: another process may just have raised the map's limit. */
@@ -314,6 +316,11 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK)
         status = strata__predicate_names_open(&facts->predicates);
     if (status == STRATA_OK)
+        status = strata__mention_cache_open(options ? options->cache_bytes : CACHE_BYTES,
+                                            &facts->mentions);
+    if (status == STRATA_OK && runtime)
+        status = strata__mention_cache_charge(facts->mentions, runtime);
+    if (status == STRATA_OK)
         status = make_folder(path, facts->shown, options && options->must_exist);
     if (status == STRATA_OK)
         status = open_store(facts, path, first_map);
@@ -336,6 +343,7 @@ void strata_facts_close(strata_facts **handle)
     if (!facts)
         return;
     strata__linker_close(&facts->linker);
+    strata__mention_cache_close(&facts->mentions);
     strata__predicate_names_close(&facts->predicates);
     if (facts->env)
         mdb_env_close(facts->env);

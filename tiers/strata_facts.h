@@ -32,14 +32,17 @@ extern "C" {
 typedef struct strata_facts strata_facts;
 
 typedef struct strata_facts_options {
-    size_t size;     /* sizeof(strata_facts_options) */
-    bool must_exist; /* a folder without a store is refused, not made into one (default false) */
+    size_t size;        /* sizeof(strata_facts_options) */
+    bool must_exist;    /* a folder without a store is refused, not made into one (default false) */
+    size_t cache_bytes; /* that tier 1 keeps of what it found out about mentions, at most (default
+                         * 20,000,000; 0: nothing is kept) */
 } strata_facts_options;
 
 STRATA_API void strata_facts_options_default(strata_facts_options *options);
 
 /* Opens the store in the folder `path`; makes both where there is none.  What it allocates is
- * charged to the runtime's indices (NULL: to nothing); the runtime must outlive it.  E_IO: the
+ * charged to the runtime's base_indices (strata_memory.h; NULL: to nothing, until a model is used),
+ * and the runtime must outlive it.  E_IO: the
  * folder or its files cannot be used, with the reason; E_FORMAT: the store has another layout than
  * this version's, or is damaged; E_BUSY: this process has it open already; E_NOMEM. */
 STRATA_API strata_status strata_facts_open(strata_runtime *runtime, const char *path,
@@ -143,6 +146,17 @@ STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_fac
                                            strata_facts_result **out);
 STRATA_API void strata_facts_result_free(strata_facts_result **result);
 
+/* Finds n queries one after the other, each as strata_facts_find does, with the same results but
+ * for the rounding of floats; results[i] is that of queries[i].  Where a model is in use, up to 32
+ * mentions, of 256 tokens together, pass through it at once, and through the descriptions, which
+ * takes less time than one by one; they are passed on in the cache (cache_bytes).  A query's
+ * latency_ms, and its deadline, count from its own turn on, and with its share of what was done
+ * together.  The first error is returned: the results before it are there, those from it on are
+ * NULL. */
+STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
+                                                const strata_facts_query *queries, size_t n,
+                                                strata_facts_result **results);
+
 typedef struct strata_facts_answer {
     size_t n_facts;
     int tier;       /* 0: found exactly; -1: nothing was found */
@@ -188,9 +202,37 @@ STRATA_API strata_status strata_facts_index(strata_facts *facts, strata_model *m
 STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
 
 /* Uses vectors, and the model that made them, in queries from then on; the model must outlive the
- * store.  Once, and beside no other call.  E_INVALID: the store has none, or of another model;
+ * store.  Once, and beside no other call.
+ *
+ * Vectors stay in their files, mapped, as part of base_indices: of labels those are read that are
+ * asked for.  Descriptions are searched by 4-bit sketches in memory, charged to
+ * tier1_linker/embedding_cache(entities), and of their vectors those are read that sketches say are
+ * near; where there are fewer than 4,120 of them, or no room for sketches (a warning is logged),
+ * all are read.  A model that is loaded with the component "tier1_linker" is charged to that tier.
+ * Its runtime's threads are those of tier 1, for which half of the cores will do
+ * (STRATA_THREADS_HALF).
+ * E_INVALID: the store has none, or of another model;
  * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
 STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
+
+/* What tier 1 has in memory, and what its cache was good for.
+ *
+ * Of the mentions that were looked up last, tier 1 keeps what does not depend on the predicate: the
+ * vector, the nearest descriptions, the labels that are spelled alike.  A mention is known by its
+ * text (spaces at its ends do not count) as long as the store does not change: any change of it, by
+ * whichever process, ends what was kept.  The cache is charged to
+ * tier1_linker/result_cache(entities), whose limit holds as well as cache_bytes, and gives memory
+ * back where it is short. */
+typedef struct strata_facts_tier1_info {
+    uint64_t vectors;        /* in use: of labels and descriptions */
+    uint64_t mapped_bytes;   /* of their files, */
+    uint64_t resident_bytes; /* of which so many are in memory, as the system says */
+    uint64_t sketch_bytes;   /* in memory; 0: searches read all vectors of descriptions */
+    uint64_t cache_bytes, cache_limit_bytes, cache_mentions;
+    uint64_t cache_hits, cache_misses; /* since the store was opened */
+} strata_facts_tier1_info;
+
+STRATA_API void strata_facts_tier1_info_get(strata_facts *facts, strata_facts_tier1_info *out);
 
 /* ---- Change, look, take out ---- */
 

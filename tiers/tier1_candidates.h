@@ -3,6 +3,7 @@
 #ifndef STRATA_TIER1_CANDIDATES_H
 #define STRATA_TIER1_CANDIDATES_H
 
+#include "mention_cache.h"
 #include "spelling.h"
 #include "tier1_link.h"
 
@@ -18,6 +19,8 @@ struct strata__link {
     bool whole;
     strata__id names[STRATA__NAME_PREDICATES];
     struct strata__spelling spelling;
+    struct strata__mention known; /* of the mention, whatever its predicates */
+    bool learned;                 /* more of it than was known before */
     struct strata__candidate *items;
     size_t n, capacity;
     uint32_t *slots; /* index + 1, by id */
@@ -76,7 +79,7 @@ strata_status strata__link_namesakes(struct strata__link *l, strata__id entity,
 /* Literals that are the mention, in its case, and no labels. */
 strata_status strata__find_codes(struct strata__link *l);
 
-/* Labels that are spelled like the mention, by their pieces. */
+/* Labels that are spelled like the mention, by their pieces; known or not. */
 strata_status strata__find_spelled(struct strata__link *l);
 
 /* Whether the predicates have so few facts that their subjects can be looked at one by one; and
@@ -88,7 +91,8 @@ strata_status strata__compare_subjects(struct strata__link *l, const float *quer
  * description, or have the mention as their initials. */
 strata_status strata__find_namesakes(struct strata__link *l);
 
-/* The nearest descriptions, and who shares a label with whom they describe. */
-strata_status strata__find_described(struct strata__link *l, const float *query);
+/* The nearest descriptions to the mention's vector, known or not, and who shares a label with whom
+ * they describe. */
+strata_status strata__find_described(struct strata__link *l);
 
 #endif

@@ -5,16 +5,15 @@
 #include "memory.h"
 #include "tier1_candidates.h"
 
-#define FEW_FACTS 3000       /* of a predicate: its subjects are looked at one by one */
-#define SPELLINGS 600        /* labels that are compared in full, */
-#define SPELLINGS_KEPT 100   /* and of them those whose bearers become candidates */
-#define DESCRIPTIONS 300     /* nearest ones */
-#define WORDS_TOGETHER 6     /* of a mention that may name something, */
-#define WORDS_MOST 16        /* and of all its words */
-#define DESCRIPTION_WORDS 32 /* in which names are looked for, */
-#define NAME_WORDS 4         /* of so many words */
-#define FACTS_MOST 256       /* of an entity, among which its description is */
-#define NAMED_MOST 64        /* entities that they name */
+#define FEW_FACTS 3000                   /* of a predicate: its subjects are looked at one by one */
+#define SPELLINGS STRATA__SPELLINGS_MOST /* labels that are compared in full, */
+#define SPELLINGS_KEPT 100               /* and of them those whose bearers become candidates */
+#define WORDS_TOGETHER 6                 /* of a mention that may name something, */
+#define WORDS_MOST 16                    /* and of all its words */
+#define DESCRIPTION_WORDS 32             /* in which names are looked for, */
+#define NAME_WORDS 4                     /* of so many words */
+#define FACTS_MOST 256                   /* of an entity, among which its description is */
+#define NAMED_MOST 64                    /* entities that they name */
 
 /* A part of a text. */
 struct piece {
@@ -117,7 +116,7 @@ static strata_status count_grams(struct strata__link *l, uint8_t *counts, strata
 }
 
 /* The SPELLINGS labels of most pieces in common, by Dice's measure of the length of the label. */
-static strata_status best_spelled(struct strata__link *l, struct spelled *out, size_t *n)
+static strata_status best_spelled(struct strata__link *l, strata__id *labels, size_t *n)
 {
     uint64_t next = 0;
     size_t histogram[UINT8_MAX + 1] = {0}, least = 2, sum = 0;
@@ -153,7 +152,8 @@ static strata_status best_spelled(struct strata__link *l, struct spelled *out, s
     if (status == STRATA_OK && found)
         qsort(all, found, sizeof *all, more_alike);
     *n = found < SPELLINGS ? found : SPELLINGS;
-    memcpy(out, all, *n * sizeof *out);
+    for (size_t i = 0; i < *n; i++)
+        labels[i] = all[i].label;
     strata__free(all);
 done:
     strata__free(counts);
@@ -162,12 +162,15 @@ done:
 
 strata_status strata__find_spelled(struct strata__link *l)
 {
-    struct spelled labels[SPELLINGS];
-    size_t n;
-    STRATA_TRY(best_spelled(l, labels, &n));
-    for (size_t i = 0; i < n; i++) {
+    struct strata__mention *known = &l->known;
+    if (!known->spelled) {
+        STRATA_TRY(best_spelled(l, known->spelled_labels, &known->n_spelled));
+        known->spelled = l->learned = true;
+    }
+    for (size_t i = 0; i < known->n_spelled; i++) {
         const size_t before = l->n;
-        STRATA_TRY(strata__link_each_bearer(l, labels[i].label, note_bearer, &labels[i].label));
+        strata__id label = known->spelled_labels[i];
+        STRATA_TRY(strata__link_each_bearer(l, label, note_bearer, &label));
         if (before >= SPELLINGS_KEPT || (i % 64 == 63 && strata__link_late(l)))
             break;
     }
@@ -334,14 +337,18 @@ strata_status strata__find_namesakes(struct strata__link *l)
 
 /* ---- Descriptions ---- */
 
-strata_status strata__find_described(struct strata__link *l, const float *query)
+strata_status strata__find_described(struct strata__link *l)
 {
-    uint64_t ids[DESCRIPTIONS];
-    float scores[DESCRIPTIONS];
-    size_t n;
-    STRATA_TRY(strata_index_search(l->linker->vectors.descriptions, query, 1, DESCRIPTIONS, ids,
-                                   scores, &n));
-    for (size_t i = 0; i < n; i++) {
+    struct strata__mention *known = &l->known;
+    const uint64_t *ids = known->described_ids;
+    const float *scores = known->described_scores;
+    if (!known->described) {
+        STRATA_TRY(strata_index_search_sketched(l->linker->vectors.descriptions, known->vector, 1,
+                                                STRATA__DESCRIPTIONS_MOST, known->described_ids,
+                                                known->described_scores, &known->n_described));
+        known->described = l->learned = true;
+    }
+    for (size_t i = 0; i < known->n_described; i++) {
         const strata__id subject = (strata__id)(ids[i] >> 32);
         if (ids[i] == STRATA__VECTORS_PROBE || scores[i] <= 0)
             continue;

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index.h"
 #include "memory.h"
+#include "mention_cache.h"
+#include "model.h"
 #include "tier1_candidates.h"
 #include "tier1_weights.h"
 
@@ -19,33 +22,31 @@ const char *const strata__evidence_names[STRATA__EVIDENCE] = {
 
 /* ---- The whole ---- */
 
-/* True when an entity of the mention's name is of a kind (rdf:type) that has the predicates. */
-static strata_status is_known(struct strata__link *l, const struct strata__choices *exact,
-                              bool *known)
+strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strata__choices *exact,
+                                     const struct strata__choices *predicates, bool *known)
 {
     static const char type_term[] = "I" STRATA__RDF "type";
     strata__id type;
     *known = false;
-    STRATA_TRY(strata__store_id(l->txn, type_term, sizeof type_term - 1,
-                                strata__store_hash(l->txn->facts, type_term, sizeof type_term - 1),
+    STRATA_TRY(strata__store_id(txn, type_term, sizeof type_term - 1,
+                                strata__store_hash(txn->facts, type_term, sizeof type_term - 1),
                                 &type, NULL));
     for (size_t e = 0; e < exact->n && e < STRATA__BEARERS_MOST && type && !*known; e++) {
         struct strata__row kind, row, other;
         bool found, more, same;
-        STRATA_TRY(strata__store_seek(l->txn, STRATA__SPO,
+        STRATA_TRY(strata__store_seek(txn, STRATA__SPO,
                                       (struct strata__row){exact->ids[e], type, 0}, &kind, &found));
         if (!found || kind.b != type)
             continue;
-        for (size_t i = 0; i < l->predicates->n && !*known; i++) {
+        for (size_t i = 0; i < predicates->n && !*known; i++) {
             size_t rows = 0;
-            STRATA_TRY(strata__store_seek(l->txn, STRATA__POS,
-                                          (struct strata__row){.a = l->predicates->ids[i]}, &row,
-                                          &more));
+            STRATA_TRY(strata__store_seek(
+                txn, STRATA__POS, (struct strata__row){.a = predicates->ids[i]}, &row, &more));
             for (; more && rows < ROWS_FOR_KINDS && !*known; rows++) {
                 STRATA_TRY(strata__store_seek(
-                    l->txn, STRATA__SPO, (struct strata__row){row.c, type, kind.c}, &other, &same));
+                    txn, STRATA__SPO, (struct strata__row){row.c, type, kind.c}, &other, &same));
                 *known = same && other.b == type && other.c == kind.c;
-                STRATA_TRY(strata__store_next(l->txn, STRATA__POS, &row, &more));
+                STRATA_TRY(strata__store_next(txn, STRATA__POS, &row, &more));
             }
         }
     }
@@ -79,33 +80,45 @@ static int better(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* All evidence, of what is known of the mention and what has to be found out. */
+static strata_status find_evidence(struct strata__link *l, const strata_text *text)
+{
+    struct strata__mention *known = &l->known;
+    bool few;
+    strata__spelling_of(l->mention, strlen(l->mention), &l->spelling);
+    STRATA_TRY(strata__find_codes(l));
+    if (l->linker && !known->embedded && !strata__link_late(l)) {
+        STRATA_TRY(strata_embed(l->linker->model, text, 1, NULL, known->vector, NULL));
+        known->embedded = l->learned = true;
+    }
+    STRATA_TRY(strata__have_few(l, &few));
+    if (few)
+        STRATA_TRY(strata__compare_subjects(l, known->embedded ? known->vector : NULL));
+    else if (!strata__link_late(l))
+        STRATA_TRY(strata__find_spelled(l));
+    if (!strata__link_late(l))
+        STRATA_TRY(strata__find_namesakes(l));
+    return known->embedded && !strata__link_late(l) ? strata__find_described(l) : STRATA_OK;
+}
+
 static strata_status link_all(struct strata__link *l, const struct strata__choices *exact)
 {
-    float *query = NULL;
-    bool known, few;
-    strata_status status;
+    struct strata__mention_cache *cache = l->txn->facts->mentions;
+    const uint64_t version = mdb_txn_id(l->txn->txn);
+    const strata_text text = strata__mention_text(l->mention);
+    bool known;
     STRATA_TRY(strata__store_names(l->txn, l->names));
-    STRATA_TRY(is_known(l, exact, &known));
+    STRATA_TRY(strata__tier1_is_known(l->txn, exact, l->predicates, &known));
     if (known)
         return STRATA_OK;
-    strata__spelling_of(l->mention, strlen(l->mention), &l->spelling);
-    STRATA_TRY_DONE(strata__find_codes(l));
-    if (l->linker && !strata__link_late(l)) {
-        const strata_text text = {l->mention, strlen(l->mention)};
-        STRATA_TRY_DONE(strata__calloc(&query, l->linker->width, sizeof *query, "a vector"));
-        STRATA_TRY_DONE(strata_embed(l->linker->model, &text, 1, NULL, query, NULL));
-    }
-    STRATA_TRY_DONE(strata__have_few(l, &few));
-    if (few)
-        STRATA_TRY_DONE(strata__compare_subjects(l, query));
-    else if (!strata__link_late(l))
-        STRATA_TRY_DONE(strata__find_spelled(l));
-    if (!strata__link_late(l))
-        STRATA_TRY_DONE(strata__find_namesakes(l));
-    if (query && !strata__link_late(l))
-        STRATA_TRY_DONE(strata__find_described(l, query));
-done:
-    strata__free(query);
+    l->known.width = l->linker ? l->linker->width : 0;
+    STRATA_TRY(
+        strata__calloc(&l->known.vector, l->known.width, sizeof *l->known.vector, "a vector"));
+    strata__mention_cache_get(cache, text.text, text.size, version, true, &l->known);
+    strata_status status = find_evidence(l, &text);
+    if (l->learned && status == STRATA_OK)
+        strata__mention_cache_put(cache, text.text, text.size, version, &l->known);
+    strata__free(l->known.vector);
     return status;
 }
 
@@ -165,8 +178,11 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
     bool found;
     if (facts->linker)
         return strata__fail(STRATA_E_BUSY, "%s: a model is in use", facts->shown);
-    struct strata__scope before = strata__scope_set(facts->scope);
+    struct strata__scope scope = strata__facts_scope(facts, model);
+    struct strata__scope before = strata__scope_set(scope);
     strata_status status = strata__calloc(&linker, 1, sizeof *linker, "a linker");
+    if (status == STRATA_OK)
+        status = strata__mention_cache_charge(facts->mentions, model->runtime);
     if (status == STRATA_OK)
         status = strata__vectors_open(facts, model, &linker->vectors, &found);
     if (status == STRATA_OK && !found)
@@ -175,6 +191,7 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
                               "index",
                               facts->shown);
     if (status == STRATA_OK) {
+        facts->scope = scope;
         linker->model = model;
         linker->width = strata_model_info_get(model).embedding_length;
         facts->linker = linker;
@@ -183,4 +200,28 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
     }
     strata__scope_set(before);
     return status;
+}
+
+static void add_vectors(strata_index *index, strata_facts_tier1_info *out)
+{
+    const strata_index_info info = strata_index_info_get(index);
+    out->vectors += info.count - 1; /* without the known text */
+    out->mapped_bytes += index->extent.bytes;
+    out->resident_bytes += strata__resident_bytes(index->extent.address, index->extent.bytes);
+    if (info.sketched)
+        out->sketch_bytes += info.count * (strata__index_sketch_bytes(index) + 2 * sizeof(float));
+}
+
+void strata_facts_tier1_info_get(strata_facts *facts, strata_facts_tier1_info *out)
+{
+    const struct strata__mention_cache_info cache = strata__mention_cache_info_get(facts->mentions);
+    *out = (strata_facts_tier1_info){.cache_bytes = cache.bytes,
+                                     .cache_limit_bytes = cache.limit,
+                                     .cache_mentions = cache.mentions,
+                                     .cache_hits = cache.hits,
+                                     .cache_misses = cache.misses};
+    if (!facts->linker)
+        return;
+    add_vectors(facts->linker->vectors.labels, out);
+    add_vectors(facts->linker->vectors.descriptions, out);
 }

@@ -50,6 +50,17 @@ strata_status strata__tier1_link(struct strata__txn *txn, const char *mention,
                                  const struct strata__choices *predicates, double deadline,
                                  struct strata__candidate **out, size_t *n, bool *whole);
 
+/* True when an entity of those `exact` ones is of a kind (rdf:type) that has the predicates. */
+strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strata__choices *exact,
+                                     const struct strata__choices *predicates, bool *known);
+
+#define STRATA__MENTIONS_TOGETHER 32
+
+/* Finds out together, and puts into the store's cache, what strata__tier1_link needs the model for
+ * of up to STRATA__MENTIONS_TOGETHER mentions (tier1_prepare.c). */
+bool strata__tier1_prepares(const strata_facts *facts); /* it has vectors, and room to keep these */
+strata_status strata__tier1_prepare(struct strata__txn *txn, const char *const *mentions, size_t n);
+
 /* Where the best candidate has a lower score, nothing is given. */
 extern const double strata__tier1_least;
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "budgets.h"
+#include "index.h"
 #include "memory.h"
 #include "model.h"
 #include "pattern.h"
@@ -57,27 +59,35 @@ static strata_status check_model(strata_facts *facts, strata_model *model, strat
 }
 
 static strata_status open_index(strata_facts *facts, strata_model *model, const char *name,
-                                strata_index **out, bool *found)
+                                struct strata__scope sketches, strata_index **out, bool *found)
 {
     char path[4096];
     STRATA_TRY(path_of(facts, name, path));
     *found = access(path, F_OK) == 0;
     if (!*found)
         return STRATA_OK;
-    STRATA_TRY(strata_index_open(model->runtime, path, out));
+    STRATA_TRY(strata__index_open(model->runtime, path, sketches, out));
     return check_model(facts, model, *out);
 }
 
 strata_status strata__vectors_open(strata_facts *facts, strata_model *model,
                                    struct strata__vectors *out, bool *found)
 {
+    struct strata__scope scope = {.model = model->name};
     *out = (struct strata__vectors){0};
-    strata_status status = open_index(facts, model, "labels.vectors", &out->labels, found);
+    STRATA_TRY(
+        strata__budget_account(model->runtime->ledger, STRATA__VECTORS_RESIDENT, &scope.account));
+    strata_status status = open_index(facts, model, "labels.vectors", scope, &out->labels, found);
     if (status == STRATA_OK && *found)
-        status = open_index(facts, model, "descriptions.vectors", &out->descriptions, found);
-    if (status != STRATA_OK || !*found)
+        status = open_index(facts, model, "descriptions.vectors", scope, &out->descriptions, found);
+    if (status != STRATA_OK || !*found) {
         strata__vectors_close(out);
-    return status;
+        return status;
+    }
+    strata__index_read_singly(out->labels);
+    if (strata_index_info_get(out->descriptions).sketched) /* else all of them are read */
+        strata__index_read_singly(out->descriptions);
+    return STRATA_OK;
 }
 
 void strata__vectors_close(struct strata__vectors *vectors)
@@ -90,6 +100,11 @@ bool strata_facts_has_vectors(const strata_facts *facts)
 {
     char path[4096];
     return path_of(facts, "descriptions.vectors", path) == STRATA_OK && access(path, F_OK) == 0;
+}
+
+struct strata__scope strata__facts_scope(const strata_facts *facts, const strata_model *model)
+{
+    return facts->scope.account ? facts->scope : model->runtime->indices;
 }
 
 /* ---- What is to be embedded ---- */
@@ -264,8 +279,9 @@ static strata_status make_some(struct making *m, strata_index *index, const uint
     return strata_index_add(index, ids, m->vectors, n);
 }
 
+/* Makes the vectors of a list; `sketch`: and sketches of all, where there are none of them yet. */
 static strata_status make_all(struct making *m, strata_index *index, const char *name,
-                              const struct strata__bytes *list)
+                              const struct strata__bytes *list, bool sketch)
 {
     char path[4096];
     const uint64_t *ids = (const uint64_t *)(const void *)list->data;
@@ -283,6 +299,8 @@ static strata_status make_all(struct making *m, strata_index *index, const char 
         if (i / TEXTS_A_SAVE != (i + some) / TEXTS_A_SAVE)
             STRATA_TRY(strata_index_save(index, path));
     }
+    if (sketch && !strata_index_info_get(index).sketched)
+        STRATA_TRY(strata_index_sketch(index));
     return strata_index_save(index, path);
 }
 
@@ -292,7 +310,7 @@ static strata_status open_or_create(strata_facts *facts, strata_model *model, co
 {
     bool found;
     strata_index_options options;
-    strata_status status = open_index(facts, model, name, out, &found);
+    strata_status status = open_index(facts, model, name, model->runtime->indices, out, &found);
     if (status == STRATA_OK && found)
         return STRATA_OK;
     if (status != STRATA_OK && status != STRATA_E_INVALID && status != STRATA_E_FORMAT)
@@ -325,8 +343,9 @@ static strata_status make(strata_facts *facts, strata_model *model, strata_progr
     STRATA_TRY_DONE(gather(facts, &vectors, &g));
     m.total = (g.labels.size + g.descriptions.size) / sizeof(uint64_t);
     STRATA_TRY_DONE(strata__calloc(&m.vectors, TEXTS * width, sizeof *m.vectors, "vectors"));
-    STRATA_TRY_DONE(make_all(&m, vectors.labels, "labels.vectors", &g.labels));
-    STRATA_TRY_DONE(make_all(&m, vectors.descriptions, "descriptions.vectors", &g.descriptions));
+    STRATA_TRY_DONE(make_all(&m, vectors.labels, "labels.vectors", &g.labels, false));
+    STRATA_TRY_DONE(
+        make_all(&m, vectors.descriptions, "descriptions.vectors", &g.descriptions, true));
     if (on_progress)
         on_progress(user, "vectors", m.total, m.total);
 done:
@@ -346,7 +365,7 @@ strata_status strata_facts_index(strata_facts *facts, strata_model *model,
     if (!strata_model_embeds(model))
         return strata__fail(STRATA_E_INVALID, "the model makes no sentence vectors: use one like "
                                               "minilm");
-    struct strata__scope before = strata__scope_set(facts->scope);
+    struct strata__scope before = strata__scope_set(strata__facts_scope(facts, model));
     strata_status status = make(facts, model, on_progress, user, &n);
     strata__scope_set(before);
     if (made)

@@ -188,8 +188,10 @@ int cli_read_all(const char *path, char **text, size_t *size);
 
 /* ---- Models (cli_engine.c) ---- */
 
-/* What a command that computes holds; zeroed before. */
+/* What a command that computes holds; zeroed before, but for the first two. */
 struct cli_engine {
+    const char *component; /* that its model is charged to (strata_model_options), or NULL */
+    bool half_the_cores;   /* are used where no number of threads is given */
     strata_runtime *runtime;
     strata_model *model;
     strata_session *session;

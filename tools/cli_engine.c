@@ -46,6 +46,8 @@ static void log_event(void *user, const strata_event *event)
 static int open_runtime(struct cli_engine *engine, const struct cli_common *common)
 {
     strata_config config = cli_config(common);
+    if (config.threads == 0 && engine->half_the_cores)
+        config.threads = STRATA_THREADS_HALF;
     if (common->event_log) {
         engine->event_log = fopen(common->event_log, "ae");
         if (!engine->event_log) {
@@ -65,6 +67,7 @@ static int load_model(struct cli_engine *engine, const struct cli_common *common
     strata_model_options_default(&options);
     options.compute = cli_compute(common);
     options.no_pack_cache = common->no_pack_cache;
+    options.component = engine->component;
     int status = open_runtime(engine, common);
     if (status != CLI_DONE)
         return status;

@@ -3,42 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
-#include "facts_json.h"
+#include "engine_json.h"
+#include "facts_job.h"
 #include "json_lines.h"
 
 #define PROBLEMS_SHOWN 20 /* of a file, without -v */
-
-struct options {
-    struct cli_common common;
-    const char *entity, *predicate, *object;
-    uint64_t limit, offset;
-    double deadline_ms;
-    uint64_t max_tier;
-    const char *embed_model;
-    bool strict, restart, check, explain, no_vectors;
-};
-
-/* What an action works with. */
-struct job {
-    const struct cli_command *command;
-    const struct options *options;
-    strata_facts *facts;
-    struct cli_common model_common; /* the options of the model of vectors, */
-    struct cli_engine engine;       /* which is here when it is in use */
-    bool model_tried;
-    int model_status; /* then: what came of it */
-    bool question_seen;
-    const char *file; /* that is imported */
-    uint64_t problems;
-};
 
 /* Which options an action takes. */
 enum {
     TAKES_PATTERN = 1,
     TAKES_ASK = 2,
     TAKES_FILES = 4,
-    TAKES_CHECK = 8,
+    TAKES_STATS = 8,
     TAKES_IMPORT = 16,
     TAKES_MODEL = 32
 };
@@ -48,13 +24,13 @@ struct action {
     unsigned takes;
     bool makes;                       /* the store, where there is none */
     int min_arguments, max_arguments; /* with the store; -1: any */
-    int (*run)(struct job *job);
+    int (*run)(struct facts_job *job);
 };
 
 /* ---- Vectors ---- */
 
 /* Opens the model of vectors: CLI_DONE, or the exit status after a message. */
-static int open_model(struct job *job)
+static int open_model(struct facts_job *job)
 {
     job->model_common = job->options->common; /* the engine logs by it as long as it lives */
     job->model_common.model = job->options->embed_model ? job->options->embed_model : "minilm";
@@ -65,14 +41,14 @@ static int open_model(struct job *job)
 
 static bool on_vectors(void *user, const char *what, uint64_t done, uint64_t total)
 {
-    struct job *job = user;
+    struct facts_job *job = user;
     (void)what;
     cli_progress(&job->options->common, "vectors", (size_t)done, (size_t)total);
     return !cli_interrupted();
 }
 
 /* Makes the vectors that are missing. */
-static int make_vectors(struct job *job, uint64_t *made, double *ms)
+static int make_vectors(struct facts_job *job, uint64_t *made, double *ms)
 {
     const double start = cli_now_ms();
     int status = open_model(job);
@@ -84,7 +60,7 @@ static int make_vectors(struct job *job, uint64_t *made, double *ms)
     return result == STRATA_OK ? CLI_DONE : cli_fail(result);
 }
 
-static int run_index(struct job *job)
+static int run_index(struct facts_job *job)
 {
     uint64_t made;
     double ms;
@@ -97,7 +73,7 @@ static int run_index(struct job *job)
     return CLI_DONE;
 }
 
-static int open_vectors(struct job *job)
+static int open_vectors(struct facts_job *job)
 {
     if (!strata_facts_has_vectors(job->facts)) {
         if (!job->options->common.quiet)
@@ -105,6 +81,8 @@ static int open_vectors(struct job *job)
                         "strata facts index makes them");
         return CLI_DONE;
     }
+    job->engine.component = "tier1_linker";
+    job->engine.half_the_cores = true;
     int status = open_model(job);
     if (status != CLI_DONE)
         return status;
@@ -112,9 +90,7 @@ static int open_vectors(struct job *job)
     return result == STRATA_OK ? CLI_DONE : cli_fail(result);
 }
 
-/* Uses the vectors for what is asked, when a question first needs them; without them tier 1 goes by
- * names alone.  A model that cannot be used fails all such questions. */
-static int use_vectors(struct job *job)
+int facts_use_vectors(struct facts_job *job)
 {
     if (!job->model_tried)
         job->model_status = open_vectors(job);
@@ -127,7 +103,7 @@ static int use_vectors(struct job *job)
 static void on_problem(void *user, const char *file, uint64_t line, uint64_t column,
                        const char *reason)
 {
-    struct job *job = user;
+    struct facts_job *job = user;
     if (job->problems++ < PROBLEMS_SHOWN || job->options->common.verbose)
         fprintf(stderr, "%s:%" PRIu64 ":%" PRIu64 ": %s\n", file, line, column, reason);
     else if (job->problems == PROBLEMS_SHOWN + 1)
@@ -136,7 +112,7 @@ static void on_problem(void *user, const char *file, uint64_t line, uint64_t col
 
 static bool on_progress(void *user, const char *what, uint64_t done, uint64_t total)
 {
-    struct job *job = user;
+    struct facts_job *job = user;
     (void)what;
     cli_progress(&job->options->common, job->file ? job->file : "checking", (size_t)done,
                  (size_t)total);
@@ -163,7 +139,7 @@ static void print_import(const char *file, const strata_facts_import_info *info,
            ms > 0 ? (double)info->statements / ms * 1000 : 0.0);
 }
 
-static int change_by_files(struct job *job, bool remove)
+static int change_by_files(struct facts_job *job, bool remove)
 {
     const struct cli_common *common = &job->options->common;
     json_t *files = json_array();
@@ -217,149 +193,9 @@ static int change_by_files(struct job *job, bool remove)
     return CLI_DONE;
 }
 
-static int run_import(struct job *job)
+static int run_import(struct facts_job *job)
 {
     return change_by_files(job, false);
-}
-
-/* ---- Ask ---- */
-
-static strata_facts_query query_of(const struct options *options)
-{
-    strata_facts_query query;
-    strata_facts_query_default(&query);
-    query.limit = options->limit;
-    query.offset = options->offset;
-    query.deadline_ms = options->deadline_ms;
-    query.subject = options->entity;
-    query.predicate = options->predicate;
-    query.object = options->object;
-    query.max_tier = (int)options->max_tier;
-    query.explain = options->explain;
-    return query;
-}
-
-/* Finds exactly first, so that vectors are only opened for what needs them.  CLI_DONE and *status,
- * or the exit status after a message. */
-static int find(struct job *job, strata_facts_query query, strata_status *status,
-                strata_facts_result **result)
-{
-    const int max_tier = query.max_tier;
-    const bool linkable = query.subject && query.predicate && !query.object;
-    if (max_tier > 0 && linkable && (!job->model_tried || job->model_status != CLI_DONE)) {
-        query.max_tier = 0;
-        *status = strata_facts_find(job->facts, &query, result);
-        if (*status != STRATA_OK || strata_facts_result_answer(*result).tier >= 0)
-            return CLI_DONE;
-        strata_facts_result_free(result);
-        int opened = use_vectors(job);
-        if (opened != CLI_DONE)
-            return opened;
-        query.max_tier = max_tier;
-    }
-    *status = strata_facts_find(job->facts, &query, result);
-    return CLI_DONE;
-}
-
-/* A field of a line that is a text without NUL, or missing (NULL); false after filling *error. */
-static bool field(const json_t *line, const char *name, const char **text,
-                  struct json_lines_error *error)
-{
-    size_t size;
-    *text = NULL;
-    if (!json_object_get(line, name))
-        return true;
-    if (!json_lines_text(line, name, text, &size, error))
-        return false;
-    if (strlen(*text) == size)
-        return true;
-    json_lines_refuse(error, STRATA_E_INVALID, "%s: a name holds no U+0000", name);
-    return false;
-}
-
-/* An object with the id of a line, where it has one; NULL after freeing it: no memory. */
-static json_t *with_id(json_t *object, const json_t *id)
-{
-    if (!object || !id || json_object_set(object, "id", (json_t *)(uintptr_t)id) == 0)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
-/* Questions are for tier 3: below it nothing is found for them, which is said once. */
-static json_t *answer_question(struct job *job, const json_t *id)
-{
-    if (!job->question_seen && !job->options->common.quiet)
-        cli_message(
-            "this version finds nothing for questions; ask by entity, predicate and object");
-    job->question_seen = true;
-    return with_id(
-        json_pack("{s:[], s:i, s:f, s:b}", "facts", "tier", -1, "latency_ms", 0.0, "complete", 0),
-        id);
-}
-
-/* The facts of a line's names. */
-static json_t *answer_names(struct job *job, const json_t *line, const json_t *id,
-                            struct json_lines_error *error)
-{
-    strata_facts_query query = query_of(job->options);
-    strata_facts_result *result;
-    strata_status status;
-    if (!field(line, "entity", &query.subject, error) ||
-        !field(line, "predicate", &query.predicate, error) ||
-        !field(line, "object", &query.object, error))
-        return NULL;
-    if (!query.subject && !query.predicate && !query.object)
-        return json_lines_refuse(error, STRATA_E_INVALID,
-                                 "entity, predicate and object are missing: one is needed");
-    if (find(job, query, &status, &result) != CLI_DONE)
-        return json_lines_refuse(error, STRATA_E_IO, "the model of vectors cannot be used");
-    if (status != STRATA_OK)
-        return json_lines_fail(error, status);
-    json_t *object = with_id(facts_json(result, job->options->explain), id);
-    strata_facts_result_free(&result);
-    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
-}
-
-static json_t *answer_line(void *user, const json_t *line, struct json_lines_error *error)
-{
-    struct job *job = user;
-    const json_t *id = json_object_get(line, "id");
-    const char *question;
-    if (!field(line, "question", &question, error))
-        return NULL;
-    if (!question)
-        return answer_names(job, line, id, error);
-    json_t *object = answer_question(job, id);
-    return object ? object : json_lines_refuse(error, STRATA_E_NOMEM, "out of memory");
-}
-
-static int run_ask(struct job *job)
-{
-    const struct options *options = job->options;
-    const strata_facts_query query = query_of(options);
-    strata_facts_result *result;
-    if (options->common.n_arguments > 2)
-        return cli_usage(job->command, "questions: this version reads none; ask with --entity, "
-                                       "--predicate and --object");
-    if (!query.subject && !query.predicate && !query.object)
-        return json_lines_run(answer_line, job);
-    strata_status status;
-    int done = find(job, query, &status, &result);
-    if (done != CLI_DONE)
-        return done;
-    if (status != STRATA_OK)
-        return cli_fail(status);
-    const bool late = strata_facts_result_answer(result).timed_out;
-    if (options->common.json)
-        done = json_print(facts_json(result, options->explain));
-    else {
-        if (options->explain)
-            facts_print_candidates(result);
-        facts_print(result);
-    }
-    strata_facts_result_free(&result);
-    return done == CLI_DONE && late ? CLI_DEADLINE : done;
 }
 
 /* ---- Export and delete ---- */
@@ -370,7 +206,7 @@ static bool write_out(void *user, const char *bytes, size_t size)
     return !cli_interrupted() && cli_write(bytes, size);
 }
 
-static int run_export(struct job *job)
+static int run_export(struct facts_job *job)
 {
     cli_interrupts_work(true);
     strata_status status = strata_facts_export(job->facts, write_out, NULL);
@@ -379,9 +215,9 @@ static int run_export(struct job *job)
     return status == STRATA_OK ? CLI_DONE : cli_fail(status);
 }
 
-static int run_delete(struct job *job)
+static int run_delete(struct facts_job *job)
 {
-    const strata_facts_query pattern = query_of(job->options);
+    const strata_facts_query pattern = facts_query_of(job->options);
     const bool by_pattern = pattern.subject || pattern.predicate || pattern.object;
     uint64_t removed;
     if (by_pattern == (job->options->common.n_arguments > 2))
@@ -415,9 +251,73 @@ static void print_stats(const strata_facts_info *info, bool checked)
         printf("%-12s all indices agree\n", "check");
 }
 
-static int run_stats(struct job *job)
+/* {vectors, mapped_bytes, resident_bytes, sketch_bytes, cache_limit_bytes, components} of tier 1;
+ * NULL: no memory. */
+static json_t *memory_json(const strata_facts_tier1_info *tier1, json_t *memory)
+{
+    json_t *components = memory ? json_array() : NULL, *c;
+    size_t i;
+    json_array_foreach(json_object_get(memory, "components"), i, c)
+    {
+        const char *name = json_string_value(json_object_get(c, "name"));
+        if (name && (strncmp(name, "tier1_linker", 12) == 0 || strcmp(name, "base_indices") == 0))
+            components = json_push(components, json_incref(c));
+    }
+    json_decref(memory);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "vectors", (json_int_t)tier1->vectors,
+                     "mapped_bytes", (json_int_t)tier1->mapped_bytes, "resident_bytes",
+                     (json_int_t)tier1->resident_bytes, "sketch_bytes",
+                     (json_int_t)tier1->sketch_bytes, "cache_limit_bytes",
+                     (json_int_t)tier1->cache_limit_bytes, "components", components);
+}
+
+static void print_memory(const json_t *memory)
+{
+    char a[32], b[32];
+    size_t i;
+    json_t *c;
+    printf("\n%-40s %10s %10s\n", "MEMORY OF TIER 1", "USED", "LIMIT");
+    json_array_foreach(json_object_get(memory, "components"), i, c)
+    {
+        const json_t *limit = json_object_get(c, "limit_bytes");
+        printf("%-40s %10s %10s\n", json_string_value(json_object_get(c, "name")),
+               cli_bytes_text(a, (uint64_t)json_integer_value(json_object_get(c, "used_bytes"))),
+               json_is_integer(limit) ? cli_bytes_text(b, (uint64_t)json_integer_value(limit))
+                                      : "-");
+    }
+    printf(
+        "%s of vectors are mapped (base_indices), of which %s are in memory\n",
+        cli_bytes_text(a, (uint64_t)json_integer_value(json_object_get(memory, "mapped_bytes"))),
+        cli_bytes_text(b, (uint64_t)json_integer_value(json_object_get(memory, "resident_bytes"))));
+}
+
+/* What tier 1 has in memory when it is asked; CLI_DONE, or the exit status after a message. */
+static int read_memory(struct facts_job *job, json_t **out)
+{
+    strata_facts_tier1_info tier1;
+    strata_memory *memory = NULL;
+    *out = NULL;
+    if (!strata_facts_has_vectors(job->facts)) {
+        cli_message(
+            "the store has no vectors, of which --memory is: strata facts index makes them");
+        return CLI_FAILED;
+    }
+    int status = facts_use_vectors(job);
+    if (status != CLI_DONE)
+        return status;
+    strata_facts_tier1_info_get(job->facts, &tier1);
+    strata_status result = strata_memory_read(job->engine.runtime, &memory);
+    if (result != STRATA_OK)
+        return cli_fail(result);
+    *out = memory_json(&tier1, engine_json_memory(memory));
+    strata_memory_free(&memory);
+    return *out ? CLI_DONE : cli_no_memory();
+}
+
+static int run_stats(struct facts_job *job)
 {
     strata_facts_info info;
+    json_t *memory = NULL;
     strata_status status = STRATA_OK;
     if (job->options->check) {
         cli_interrupts_work(true);
@@ -432,16 +332,24 @@ static int run_stats(struct job *job)
         status = strata_facts_info_get(job->facts, &info);
     if (status != STRATA_OK)
         return cli_fail(status);
+    if (job->options->memory) {
+        int read = read_memory(job, &memory);
+        if (read != CLI_DONE)
+            return read;
+    }
     if (!job->options->common.json) {
         print_stats(&info, job->options->check);
+        if (memory)
+            print_memory(memory);
+        json_decref(memory);
         return CLI_DONE;
     }
     return json_print(json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "triples", (json_int_t)info.triples, "subjects",
-        (json_int_t)info.subjects, "predicates", (json_int_t)info.predicates, "objects",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "triples", (json_int_t)info.triples,
+        "subjects", (json_int_t)info.subjects, "predicates", (json_int_t)info.predicates, "objects",
         (json_int_t)info.objects, "terms", (json_int_t)info.terms, "file_bytes",
         (json_int_t)info.file_bytes, "free_bytes", (json_int_t)info.free_bytes, "checked",
-        job->options->check ? json_true() : json_false()));
+        job->options->check ? json_true() : json_false(), "memory", memory));
 }
 
 /* ---- The command ---- */
@@ -449,10 +357,10 @@ static int run_stats(struct job *job)
 static const struct action actions[] = {
     {"import", TAKES_FILES | TAKES_IMPORT | TAKES_MODEL, true, 2, -1, run_import},
     {"index", TAKES_MODEL, false, 1, 1, run_index},
-    {"ask", TAKES_PATTERN | TAKES_ASK | TAKES_MODEL, false, 1, 2, run_ask},
+    {"ask", TAKES_PATTERN | TAKES_ASK | TAKES_MODEL, false, 1, 2, facts_ask},
     {"export", 0, false, 1, 1, run_export},
     {"delete", TAKES_PATTERN | TAKES_FILES, false, 1, -1, run_delete},
-    {"stats", TAKES_CHECK, false, 1, 1, run_stats},
+    {"stats", TAKES_STATS, false, 1, 1, run_stats},
 };
 #define ACTIONS (sizeof actions / sizeof *actions)
 
@@ -461,7 +369,7 @@ static const struct action actions[] = {
 #define MAX_TIER 1
 
 /* An option that was given and the action does not take, or NULL. */
-static const char *foreign_option(const struct options *o, unsigned takes)
+static const char *foreign_option(const struct facts_options *o, unsigned takes)
 {
     const struct {
         bool given;
@@ -480,7 +388,8 @@ static const char *foreign_option(const struct options *o, unsigned takes)
         {o->strict, TAKES_FILES, "--strict"},
         {o->restart, TAKES_IMPORT, "--restart"},
         {o->no_vectors, TAKES_IMPORT, "--no-vectors"},
-        {o->check, TAKES_CHECK, "--check"},
+        {o->check, TAKES_STATS, "--check"},
+        {o->memory, TAKES_STATS, "--memory"},
     };
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
         if (given[i].given && !(takes & given[i].of))
@@ -490,7 +399,7 @@ static const char *foreign_option(const struct options *o, unsigned takes)
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = {.limit = LIMIT, .max_tier = MAX_TIER};
+    struct facts_options options = {.limit = LIMIT, .max_tier = MAX_TIER};
     int status = cli_parse(command, argc, argv, &options);
     if (status != CLI_GO_ON)
         return status;
@@ -507,10 +416,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (action->max_arguments >= 0 && given > action->max_arguments)
         return cli_usage(command, "%s: unexpected argument '%s'", name,
                          options.common.arguments[action->max_arguments + 1]);
-    const char *foreign = foreign_option(&options, action->takes);
+    const char *foreign =
+        foreign_option(&options, action->takes | (options.memory ? TAKES_MODEL : 0));
     if (foreign)
         return cli_usage(command, "%s takes no %s", name, foreign);
-    struct job job = {.command = command, .options = &options};
+    struct facts_job job = {.command = command, .options = &options};
     strata_facts_options how;
     strata_facts_options_default(&how);
     how.must_exist = !action->makes;
@@ -525,31 +435,33 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
 static const struct cli_option own[] = {
     {"entity", 0, "E", "ask, delete: facts of this subject: a name, an IRI, a term of N-Triples",
-     CLI_TEXT, offsetof(struct options, entity), 0, 0},
+     CLI_TEXT, offsetof(struct facts_options, entity), 0, 0},
     {"predicate", 0, "P", "ask, delete: with this predicate", CLI_TEXT,
-     offsetof(struct options, predicate), 0, 0},
+     offsetof(struct facts_options, predicate), 0, 0},
     {"object", 0, "O", "ask, delete: with this object: a name, the text of a literal, ...",
-     CLI_TEXT, offsetof(struct options, object), 0, 0},
+     CLI_TEXT, offsetof(struct facts_options, object), 0, 0},
     {"limit", 0, "N", "ask: facts at most, 0 for all (default 1000)", CLI_NUMBER,
-     offsetof(struct options, limit), 0, 9007199254740992.0},
+     offsetof(struct facts_options, limit), 0, 9007199254740992.0},
     {"offset", 0, "N", "ask: facts to pass over (default 0)", CLI_NUMBER,
-     offsetof(struct options, offset), 0, 9007199254740992.0},
+     offsetof(struct facts_options, offset), 0, 9007199254740992.0},
     {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
-     offsetof(struct options, deadline_ms), 0, 1e9},
+     offsetof(struct facts_options, deadline_ms), 0, 1e9},
     {"max-tier", 0, "N", "ask: 0 finds exactly only, 1 also other names of subjects (default 1)",
-     CLI_NUMBER, offsetof(struct options, max_tier), 0, 1},
+     CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 1},
     {"explain", 0, NULL, "ask: show what tier 1 considered", CLI_FLAG,
-     offsetof(struct options, explain), 0, 0},
-    {"embed-model", 0, "MODEL", "import, index, ask: model of vectors (default minilm)", CLI_TEXT,
-     offsetof(struct options, embed_model), 0, 0},
+     offsetof(struct facts_options, explain), 0, 0},
+    {"embed-model", 0, "MODEL", "import, index, ask, stats: model of vectors (default minilm)",
+     CLI_TEXT, offsetof(struct facts_options, embed_model), 0, 0},
     {"no-vectors", 0, NULL, "import: make no vectors of labels and descriptions", CLI_FLAG,
-     offsetof(struct options, no_vectors), 0, 0},
+     offsetof(struct facts_options, no_vectors), 0, 0},
     {"strict", 0, NULL, "import, delete: stop at the first line that cannot be read", CLI_FLAG,
-     offsetof(struct options, strict), 0, 0},
+     offsetof(struct facts_options, strict), 0, 0},
     {"restart", 0, NULL, "import: do not go on where an interrupted import of the file ended",
-     CLI_FLAG, offsetof(struct options, restart), 0, 0},
+     CLI_FLAG, offsetof(struct facts_options, restart), 0, 0},
     {"check", 0, NULL, "stats: read everything and compare the indices", CLI_FLAG,
-     offsetof(struct options, check), 0, 0},
+     offsetof(struct facts_options, check), 0, 0},
+    {"memory", 0, NULL, "stats: also what tier 1 has in memory when it is asked", CLI_FLAG,
+     offsetof(struct facts_options, memory), 0, 0},
     CLI_OPTIONS_END,
 };
 
@@ -569,10 +481,16 @@ const struct cli_command cmd_facts = {
         "\"p\", \"o\", \"score\"}], \"tier\", \"latency_ms\", \"complete\", \"id\"} for each.  "
         "Names are\n"
         "compared without regard to case (Unicode NFKC, case folding), typed literals by value.\n"
-        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean.\n\n"
+        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean, by\n"
+        "half of the cores unless -t is given.  Lines that are there are answered together, 32 at\n"
+        "most, unless each has a deadline.\n\n"
         "export prints all triples as N-Triples.  delete removes the triples of files, or those "
         "of\n"
-        "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree.",
+        "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree, "
+        "with\n"
+        "--memory it opens the vectors as ask does and shows the budgets of tier 1 (of an ask "
+        "that\n"
+        "runs: strata memory --pid).",
     .groups = CLI_JSON | CLI_RUN,
     .min_arguments = 1,
     .max_arguments = 1 << 20,

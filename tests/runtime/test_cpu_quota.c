@@ -280,6 +280,19 @@ static void threads_of_the_runtime(void **state)
         assert_int_equal(strata_threads(runtime), config.threads ? 3 : 1);
         strata_runtime_close(&runtime);
     }
+    /* Half of the cores, and of those that the quota leaves. */
+    config.threads = 0;
+    told = 1024;
+    assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_OK);
+    const int cores = strata_threads(runtime);
+    strata_runtime_close(&runtime);
+    config.threads = STRATA_THREADS_HALF;
+    for (told = 0.5; told <= 1024; told *= 2) {
+        const int left = told < cores ? told < 1 ? 1 : (int)told : cores;
+        assert_int_equal(strata_runtime_open(&runtime, &config), STRATA_OK);
+        assert_int_equal(strata_threads(runtime), left > 1 ? left / 2 : 1);
+        strata_runtime_close(&runtime);
+    }
 }
 
 int main(void)

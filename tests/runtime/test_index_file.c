@@ -95,7 +95,8 @@ static void bad_files_are_refused(void **state)
         const char *text;
     } fields[] = {
         {0, 1, 'X', ":0: not an index file"},
-        {8, 4, 2, ":8: version: found 2, expected 1"},
+        {8, 4, 2, ":72: header of sketches"},
+        {8, 4, 3, ":8: version: found 3, expected 1 or 2"},
         {12, 4, 3, ":12: type: found 3"},
         {16, 4, 2, ":16: metric: found 2"},
         {20, 4, 1, ":20: reserved"},
@@ -122,6 +123,55 @@ static void bad_files_are_refused(void **state)
         put_checksum(bad + 64, bad, 64);
         write_bytes(bad, size);
         expect_open(STRATA_E_FORMAT, fields[i].text);
+    }
+    write_bytes(good, size);
+    expect_open(STRATA_OK, NULL);
+}
+
+/* The same for the sketches of a file: ids at 128, scales at 128 + 8 * 640, vectors behind them,
+ * the scales of sketches at the end with them. */
+static void bad_sketches_are_refused(void **state)
+{
+    enum { N = 640, SCALES = 8 * N, ALL = N * (8 + 64) };
+    static unsigned char good[65536], bad[65536];
+    strata_index *index = make(5, STRATA_INDEX_INT8, STRATA_INDEX_DOT);
+    float *x = vectors(N, 5);
+    uint64_t *ids = ids_of(N);
+    (void)state;
+    assert_int_equal(strata_index_add(index, ids, x, N), STRATA_OK);
+    assert_int_equal(strata_index_sketch(index), STRATA_OK);
+    assert_true(strata_index_info_get(index).sketched);
+    assert_int_equal(strata_index_save(index, path), STRATA_OK);
+    strata_index_close(&index);
+    free(x);
+    free(ids);
+    const size_t size = read_bytes(good, sizeof good), begin = size - ALL;
+    const struct {
+        size_t at, size;
+        const char *text;
+    } cases[] = {
+        {72, size, ":72: header of sketches"},   {87, size, ":72: header of sketches"},
+        {95, size, ":72: header of sketches"},   {103, size, ":72: header of sketches"},
+        {104, size, ":104: reserved bytes"},     {127, size, ":104: reserved bytes"},
+        {begin, size, ": scales of sketches"},   {begin + SCALES - 1, size, ": scales of sketches"},
+        {begin + SCALES, size, ": sketches"},    {size - 1, size, ": sketches"},
+        {0, size - 1, ":32: bytes of the file"}, {0, begin, ":32: bytes of the file"},
+        {0, size + 1, ":32: bytes of the file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memcpy(bad, good, size);
+        if (cases[i].at)
+            bad[cases[i].at] ^= 0x10;
+        write_bytes(bad, cases[i].size);
+        expect_open(STRATA_E_FORMAT, cases[i].text);
+    }
+    static const double recalls[] = {0, -1, 1.5, NAN};
+    for (size_t i = 0; i < sizeof recalls / sizeof *recalls; i++) {
+        memcpy(bad, good, size);
+        memcpy(bad + 88, &recalls[i], sizeof recalls[i]);
+        put_checksum(bad + 96, bad + 72, 24);
+        write_bytes(bad, size);
+        expect_open(STRATA_E_FORMAT, ":88: recall of sketches");
     }
     write_bytes(good, size);
     expect_open(STRATA_OK, NULL);
@@ -271,9 +321,9 @@ static void every_call_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_files_are_refused),  cmocka_unit_test(only_plain_files_are_opened),
-        cmocka_unit_test(saved_like_other_files), cmocka_unit_test(foreign_nan_comes_last),
-        cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(bad_files_are_refused),       cmocka_unit_test(bad_sketches_are_refused),
+        cmocka_unit_test(only_plain_files_are_opened), cmocka_unit_test(saved_like_other_files),
+        cmocka_unit_test(foreign_nan_comes_last),      cmocka_unit_test(every_call_may_fail),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,14 +1,17 @@
 /* Searching an index by sketches: recall, refusal, changes, failing calls. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "faults.h"
+#include "index.h"
 #include "index_fixture.h"
 
 enum { N = 20000, D = 100, Q = 40, BEST = 50 };
@@ -153,7 +156,7 @@ static void expect_sketched(strata_index *index, bool sketched, const float *que
     assert_true(sketched ? same >= Q * 10 - 1 : same == Q * 10);
 }
 
-/* Every change ends their use until they are made again; files do not hold them. */
+/* Every change ends their use until they are made again; files hold those that are in use. */
 static void changes_free_sketches(void **state)
 {
     float *x = content_vectors(CLUSTERED, N + Q);
@@ -179,8 +182,112 @@ static void changes_free_sketches(void **state)
         expect_sketched(index, true, queries);
         strata_index_close(&index);
         assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
+        expect_sketched(index, true, queries);
+        assert_int_equal(strata_index_remove(index, ids + 1, 1, NULL), STRATA_OK);
+        assert_int_equal(strata_index_save(index, path), STRATA_OK);
+        strata_index_close(&index);
+        assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
         expect_sketched(index, false, queries);
     }
+    strata_index_close(&index);
+    free(x);
+}
+
+/* Opened from a file, they find the same as those that were made, with the same recall. */
+static void files_hold_sketches(void **state)
+{
+    static uint64_t ids[2][Q * 10];
+    static float scores[2][Q * 10];
+    double recall[2];
+    (void)state;
+    for (int type = 0; type < 3; type++) {
+        float *x = content_vectors(CLUSTERED, N + Q);
+        strata_index *index = filled(x, (strata_index_type)type, STRATA_INDEX_COSINE);
+        assert_int_equal(strata_index_sketch(index), STRATA_OK);
+        for (int opened = 0; opened < 2; opened++) {
+            size_t found;
+            recall[opened] = strata_index_info_get(index).sketch_recall;
+            assert_true(strata_index_info_get(index).sketched);
+            assert_int_equal(strata_index_search_sketched(index, x + (size_t)N * D, Q, 10,
+                                                          ids[opened], scores[opened], &found),
+                             STRATA_OK);
+            if (opened)
+                break;
+            assert_int_equal(strata_index_save(index, path), STRATA_OK);
+            strata_index_close(&index);
+            assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
+        }
+        assert_true(recall[0] == recall[1]);
+        assert_memory_equal(ids[0], ids[1], sizeof ids[0]);
+        assert_memory_equal(scores[0], scores[1], sizeof scores[0]);
+        strata_index_close(&index);
+        free(x);
+    }
+}
+
+/* Where they have no room, the index opens without them. */
+static void opened_without_room(void **state)
+{
+    float *x = content_vectors(UNIFORM, N + Q);
+    strata_index *index = filled(x, STRATA_INDEX_INT8, STRATA_INDEX_COSINE);
+    struct strata__account *account;
+    (void)state;
+    assert_int_equal(strata_index_sketch(index), STRATA_OK);
+    assert_int_equal(strata_index_save(index, path), STRATA_OK);
+    strata_index_close(&index);
+    assert_int_equal(
+        strata__ledger_account(strata__ledger_total(runtime->ledger), "narrow", &account),
+        STRATA_OK);
+    const struct strata__scope scope = {.account = account};
+    const uint64_t bytes = (uint64_t)N * (128 / 2 + 8);
+    for (int room = 0; room < 2; room++) {
+        account->limit[STRATA__HOST_MEMORY] = bytes - !room;
+        assert_int_equal(strata__index_open(runtime, path, scope, &index), STRATA_OK);
+        expect_sketched(index, room, x + (size_t)N * D);
+        assert_int_equal(strata__account_used(account, STRATA__HOST_MEMORY), room ? bytes : 0);
+        strata_index_close(&index);
+        assert_int_equal(strata__account_used(account, STRATA__HOST_MEMORY), 0);
+    }
+    free(x);
+}
+
+/* Drops the pages of the index' file, which nobody else has, from memory. */
+static void evict(void)
+{
+    int file = open(path, O_RDONLY);
+    assert_true(file >= 0);
+    assert_int_equal(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    assert_int_equal(close(file), 0);
+}
+
+/* Read singly, the vectors of a file answer as before, and a search by sketches brings few of them
+ * to memory. */
+static void read_singly(void **state)
+{
+    static uint64_t ids[10];
+    static float scores[10];
+    size_t found;
+    float *x = content_vectors(UNIFORM, N + Q);
+    strata_index *index = filled(x, STRATA_INDEX_INT8, STRATA_INDEX_COSINE);
+    (void)state;
+    strata__index_read_singly(index); /* of no file */
+    assert_int_equal(strata_index_sketch(index), STRATA_OK);
+    assert_int_equal(strata_index_save(index, path), STRATA_OK);
+    strata_index_close(&index);
+    assert_int_equal(strata_index_open(runtime, path, &index), STRATA_OK);
+    strata__index_read_singly(index);
+    evict();
+    const char *data = index->blocks[0].vectors;
+    const uint64_t bytes = (uint64_t)N * D;
+    const uint64_t before = strata__resident_bytes(data, bytes);
+    assert_int_equal(strata_index_search_sketched(index, x, 1, 10, ids, scores, &found), STRATA_OK);
+    const uint64_t after = strata__resident_bytes(data, bytes);
+    /* Some file systems are memory. */
+    if (before < bytes / 20 && after > bytes / 2)
+        fail_msg("%llu of %llu bytes came to memory", (unsigned long long)after,
+                 (unsigned long long)bytes);
+    assert_true(after > 0);
+    expect_sketched(index, true, x + (size_t)N * D);
     strata_index_close(&index);
     free(x);
 }
@@ -253,6 +360,9 @@ int main(void)
         cmocka_unit_test(is_refused_where_it_misses),
         cmocka_unit_test(does_not_depend_on_the_host),
         cmocka_unit_test(changes_free_sketches),
+        cmocka_unit_test(files_hold_sketches),
+        cmocka_unit_test(opened_without_room),
+        cmocka_unit_test(read_singly),
         cmocka_unit_test(small_cases),
         cmocka_unit_test(memory_may_fail),
     };

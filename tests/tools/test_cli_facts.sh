@@ -35,7 +35,7 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'stats --restart' 'import --max-tier 0' 'import --explain' 'index --entity x' \
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
-    'delete --embed-model x' 'stats --embed-model x'; do
+    'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -341,6 +341,60 @@ expect 0 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capit
     --embed-model "$bert" --json
 prints '"evidence":\{"spelling":[0-9.]+,"meaning":[0-9.]+\}'
 [ ! -s "$out/stderr" ] || fail "ask with vectors says: $(cat "$out/stderr")"
+# What tier 1 has in memory.
+expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert"
+prints '^triples '
+prints '^MEMORY OF TIER 1 +USED +LIMIT$'
+prints '^tier1_linker/embedding_cache\(entities\) +0 bytes +40\.0 MB$'
+prints '^tier1_linker/result_cache\(entities\) +0 bytes +20\.0 MB$'
+prints '^[0-9.]+ (bytes|kB) of vectors are mapped \(base_indices\), of which '
+expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert" --json
+prints '"memory":\{"vectors":5,"mapped_bytes":[1-9][0-9]*,"resident_bytes":[0-9]+,' \
+    '"sketch_bytes":0,' \
+    '"cache_limit_bytes":20000000,"components":\[\{"name":"base_indices",'
+expect 1 "$strata" facts stats "$store" --memory
+says 'strata facts index makes them'
+# An ask that waits for its user: its threads, and what it is charged with.
+ask_and_wait() {
+    "$strata" facts ask "$out/vectors" --embed-model "$bert" "$@" <"$out/in" >"$out/answers" &
+    reader=$!
+    exec 9>"$out/in"
+    echo '{"entity":"Portugall","predicate":"capital"}' >&9
+    for _ in $(seq 200); do
+        [ -s "$out/answers" ] && break
+        sleep 0.05
+    done
+}
+cores=$("$strata" topology --json | grep -Eo '"cores":[0-9]+,"pus"' | head -n 1 | tr -dc '0-9')
+quota=$("$strata" topology --json | grep -Eo '"cpu_quota":[0-9.]+')
+half=$((cores > 1 ? cores / 2 : 1))
+ask_and_wait
+expect 0 "$strata" top --once --json
+[ "$quota" != '"cpu_quota":0.0' ] || prints '"pid":'"$reader"',.*"threads":'"$half",
+expect 0 "$strata" memory --pid "$reader" --json
+prints '"component":"tier1_linker/result_cache\(entities\)","model":"","purpose":"mentions",' \
+    '"device":"host","mapped":false,"count":1,"bytes":[1-9]'
+prints '"name":"tier1_linker/model_weights\(bert\)","limit_bytes":null,"used_bytes":[1-9]'
+exec 9>&-
+wait $reader || fail 'ask failed at its end'
+ask_and_wait -t 3
+expect 0 "$strata" top --once --json
+prints '"pid":'"$reader"',.*"threads":3,'
+exec 9>&-
+wait $reader || fail 'ask failed at its end'
+# Lines together are answered as one by one.
+for line in Portugall Portugal Lisbn '' Newlnd Portugall; do
+    printf '{"entity":"%s","predicate":"capital","id":"%s"}\n' "$line" "$line"
+done >"$out/queries"
+printf '{"entity":"x","predicate":"\\"x"}\n{"entity":"Newlnd","predicate":"about"}\n{"id":1}\n' \
+    >>"$out/queries"
+expect 1 "$strata" facts ask "$out/vectors" --embed-model "$bert" <"$out/queries"
+lines 9
+sed 's/"latency_ms":[^,]*,//; s/\("score":0\.[0-9]\{3\}\)[0-9]*/\1/' "$out/stdout" >"$out/together"
+expect 1 "$strata" facts ask "$out/vectors" --embed-model "$bert" --deadline-ms 1e6 <"$out/queries"
+sed 's/"latency_ms":[^,]*,//; s/\("score":0\.[0-9]\{3\}\)[0-9]*/\1/' "$out/stdout" >"$out/single"
+cmp "$out/together" "$out/single" || fail 'lines together are answered otherwise'
+grep -q '"line":7}' "$out/together" || fail "the refused line: $(cat "$out/together")"
 # Without the model all questions that need it fail, the others do not.
 expect 1 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital
 says 'minilm'

@@ -122,3 +122,11 @@ float farthest(const float *a, const float *b, size_t n)
         most = fmaxf(most, fabsf(a[i] - b[i]));
     return most;
 }
+
+float on_average(const float *a, const float *b, size_t n)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += pow((double)a[i] - (double)b[i], 2);
+    return (float)sqrt(squares / (double)n);
+}

@@ -28,7 +28,8 @@ float *forest_score(strata_session *session, const struct forest *forest);
  * tokens that it had. */
 float *forest_alone(strata_session *session, const struct forest *forest);
 
-/* The largest difference of two numbers of one place. */
+/* The largest difference of two numbers of one place, and the root of the mean of squares. */
 float farthest(const float *a, const float *b, size_t n);
+float on_average(const float *a, const float *b, size_t n);
 
 #endif

@@ -1,5 +1,4 @@
 /* strata_score with layers on the emulated CUDA devices. */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,10 +44,6 @@ static float bound(const struct setup *setup)
 static void check_near(const struct setup *setup, const struct forest *forest, const float *found,
                        const float *wanted, const char *where)
 {
-    double squares = 0;
-    for (size_t i = 0; i < forest->total; i++)
-        squares += pow((double)found[i] - (double)wanted[i], 2);
-    double rms = sqrt(squares / (double)forest->total);
     float far = farthest(found, wanted, forest->total);
     if (!(far <= bound(setup) && rms <= bound(setup) / 5.0))
         fail_msg("%s, %zu continuations: %g at most, %g on average", where, forest->count, far,

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "engine_fixture.h"
 #include "session.h"
 
 static unsigned next(unsigned *state, unsigned n)
@@ -66,6 +67,15 @@ size_t forest_rows(const struct forest *f)
         for (size_t d = 1; d < f->each[i].count; d++)
             rows += !is_there(f, i, d);
     return rows;
+}
+
+void forest_ground(strata_session *session, size_t n)
+{
+    int32_t *ids = engine_some_ids(n, session->model->hp.vocab);
+    assert_int_equal(strata_session_truncate(session, 0), STRATA_OK);
+    if (strata_session_eval(session, ids, n, STRATA_LOGITS_NONE) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    free(ids);
 }
 
 float *forest_score(strata_session *session, const struct forest *forest)

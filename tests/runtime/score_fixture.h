@@ -21,6 +21,9 @@ void forest_free(struct forest *forest);
  * before them. */
 size_t forest_rows(const struct forest *forest);
 
+/* Makes the session hold n tokens, which follow from n. */
+void forest_ground(strata_session *session, size_t n);
+
 /* Log-probabilities as strata_score gives them (the caller frees); fails the test if it fails. */
 float *forest_score(strata_session *session, const struct forest *forest);
 

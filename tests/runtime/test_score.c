@@ -16,15 +16,6 @@
 /* Of log-probabilities: logits differ by ENGINE_OTHER_ORDER at most, and so do the sums. */
 #define OTHER_ORDER (2 * ENGINE_OTHER_ORDER)
 
-/* The session holds n tokens, which follow from n. */
-static void begin(strata_session *session, size_t n)
-{
-    int32_t *ids = engine_some_ids(n, session->model->hp.vocab);
-    assert_int_equal(strata_session_truncate(session, 0), STRATA_OK);
-    assert_int_equal(strata_session_eval(session, ids, n, STRATA_LOGITS_NONE), STRATA_OK);
-    free(ids);
-}
-
 static void same_as_alone(strata_session *session, const struct forest *forest, float bound)
 {
     float *found = forest_score(session, forest);
@@ -51,7 +42,7 @@ static void random_trees(void **state)
         for (unsigned i = 0; i < 12; i++) {
             size_t longest = i % 3 == 0 ? 4 : i % 3 == 1 ? 12 : 40;
             struct forest f = forest_of(i, i == 2 ? 1 : 3 + 2 * i, longest, 1 + i % 4);
-            begin(engine.session, before[i % 4]);
+            forest_ground(engine.session, before[i % 4]);
             same_as_alone(engine.session, &f, OTHER_ORDER);
             forest_free(&f);
         }
@@ -68,7 +59,7 @@ static void special_trees(void **state)
     const strata_continuation each[] = {{a, 4}, {b, 3}, {a, 2}, {a, 0}, {a, 4}, {b + 2, 1}, {b, 3}};
     const strata_continuation none[] = {{a, 0}, {NULL, 0}};
     float found[4 + 3 + 2 + 0 + 4 + 1 + 3], alone[4];
-    begin(engine.session, 10);
+    forest_ground(engine.session, 10);
     assert_int_equal(strata_score(engine.session, each, 7, found), STRATA_OK);
     assert_memory_equal(found, found + 9, 4 * sizeof *found);      /* a, a */
     assert_memory_equal(found, found + 7, 2 * sizeof *found);      /* its beginning */
@@ -118,10 +109,10 @@ static void several_chunks(void **state)
     (void)state;
     struct engine engine = open_context(2000, STRATA_KV_F16);
     struct forest wide = forest_of_long(3, 60, 24, 2), deep = forest_of_long(4, 2, 700, 5);
-    begin(engine.session, 30);
+    forest_ground(engine.session, 30);
     assert_true(forest_rows(&wide) > STRATA__CHUNK);
     same_as_alone(engine.session, &wide, OTHER_ORDER);
-    begin(engine.session, 520);
+    forest_ground(engine.session, 520);
     same_as_alone(engine.session, &deep, OTHER_ORDER);
     forest_free(&deep);
     forest_free(&wide);
@@ -134,7 +125,7 @@ static void q8_cache(void **state)
     (void)state;
     struct engine engine = open_context(256, STRATA_KV_Q8_0);
     struct forest f = forest_of(9, 20, 9, 3);
-    begin(engine.session, 33);
+    forest_ground(engine.session, 33);
     same_as_alone(engine.session, &f, 0.05f);
     forest_free(&f);
     engine_close(&engine);
@@ -150,7 +141,7 @@ static void shared_tokens_are_evaluated_once(void **state)
 {
     (void)state;
     struct engine engine = engine_open_tiny_f32();
-    begin(engine.session, 20);
+    forest_ground(engine.session, 20);
     for (unsigned i = 0; i < 6; i++) {
         struct forest f = forest_of(20 + i, 10, 10, 1 + i % 3);
         uint64_t before = tokens_of(&engine);
@@ -170,7 +161,7 @@ static void little_room(void **state)
     struct forest fits = forest_of_long(5, 12, CONTEXT - BEFORE, 3);
     struct forest not = forest_of_long(5, 12, CONTEXT - BEFORE + 1, 3);
     float *found = calloc(not .total, sizeof *found);
-    begin(engine.session, BEFORE);
+    forest_ground(engine.session, BEFORE);
     assert_true(forest_rows(&fits) > CONTEXT - BEFORE);
     same_as_alone(engine.session, &fits, OTHER_ORDER);
     assert_int_equal(strata_score(engine.session, not .each, not .count, found), STRATA_E_INVALID);
@@ -178,7 +169,7 @@ static void little_room(void **state)
     assert_non_null(strstr(strata_last_error(), "14 of the context's 64 positions are free"));
     for (size_t i = 0; i < not .total; i++)
         assert_true(found[i] == 0);
-    begin(engine.session, CONTEXT);
+    forest_ground(engine.session, CONTEXT);
     assert_int_equal(strata_score(engine.session, not .each, 1, found), STRATA_E_INVALID);
     assert_int_equal(strata_score(engine.session, &(strata_continuation){NULL, 0}, 1, found),
                      STRATA_OK);
@@ -215,7 +206,7 @@ static void session_is_unchanged(void **state)
     float *wanted = malloc(AFTER * vocab * sizeof *wanted);
     struct forest f = forest_of(7, 30, 20, 3);
     for (int scored = 0; scored < 2; scored++) {
-        begin(engine.session, BEFORE);
+        forest_ground(engine.session, BEFORE);
         for (size_t i = 0; i < AFTER; i++) {
             size_t position = BEFORE + i;
             unsigned char *before = kept(engine.session, position, &bytes);
@@ -252,7 +243,7 @@ static void bad_input_is_refused(void **state)
     float found[4] = {7, 7, 7, 7};
     assert_int_equal(strata_score(engine.session, each, 1, found), STRATA_E_INVALID);
     assert_non_null(strstr(strata_last_error(), "empty"));
-    begin(engine.session, 1);
+    forest_ground(engine.session, 1);
     assert_int_equal(strata_score(engine.session, each, 0, found), STRATA_E_INVALID);
     assert_int_equal(strata_score(engine.session, each, 2, found), STRATA_E_INVALID);
     assert_non_null(strstr(strata_last_error(), "continuation 1, token 1"));
@@ -275,7 +266,7 @@ static void cancelled(void **state)
     (void)state;
     struct engine engine = engine_open_tiny_f32();
     struct forest f = forest_of(7, 30, 20, 3);
-    begin(engine.session, 5);
+    forest_ground(engine.session, 5);
     strata_session_cancel(engine.session);
     float *found = calloc(f.total, sizeof *found);
     assert_int_equal(strata_score(engine.session, f.each, f.count, found), STRATA_E_CANCELLED);
@@ -299,7 +290,7 @@ static void not_finite(void **state)
         const int32_t ids[] = {1, 2, 3};
         const strata_continuation each[] = {{ids, 3}};
         float found[3];
-        begin(engine.session, 3);
+        forest_ground(engine.session, 3);
         assert_int_equal(strata_score(engine.session, each, 1, found), STRATA_E_FORMAT);
         assert_non_null(strstr(strata_last_error(), i ? "output head" : "layer 0"));
         engine_close(&engine);

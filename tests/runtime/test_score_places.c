@@ -1,5 +1,5 @@
 /* strata_score with layers on disk and on a simulated device, which moves and losses do not change;
- * with too little memory; and on SmolLM2. */
+ * and with too little memory. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,21 +11,11 @@
 
 #include "engine_fixture.h"
 #include "faults.h"
-#include "golden_data.h"
 #include "residency_fixture.h"
 #include "score_fixture.h"
 #include "session.h"
 
 enum { BEFORE = 11 };
-
-static void begin(strata_session *session, size_t n)
-{
-    int32_t *ids = engine_some_ids(n, session->model->hp.vocab);
-    assert_int_equal(strata_session_truncate(session, 0), STRATA_OK);
-    if (strata_session_eval(session, ids, n, STRATA_LOGITS_NONE) != STRATA_OK)
-        fail_msg("%s", strata_last_error());
-    free(ids);
-}
 
 static void same_bits(strata_session *session, const struct forest *f, const float *wanted,
                       const char *where)
@@ -44,7 +34,7 @@ static void places_change_no_bit(void **state)
     for (int q8 = 0; q8 < 2; q8++) {
         struct rig rig = rig_open((struct rig_options){.type = q8 ? "Q8_0" : "F32"});
         struct forest f = forest_of(3, 14, 8, 3);
-        begin(rig.session, BEFORE);
+        forest_ground(rig.session, BEFORE);
         float *wanted = forest_score(rig.session, &f);
         for (size_t i = 0; i < RIG_LAYERS; i++) {
             if (q8) {
@@ -83,7 +73,7 @@ static void lost_devices(void **state)
     for (unsigned nth = 1; nth <= 2; nth++) {
         struct rig rig = rig_open((struct rig_options){.type = "F32"});
         reopen(&rig, 1000);
-        begin(rig.session, BEFORE);
+        forest_ground(rig.session, BEFORE);
         if (!wanted)
             wanted = forest_score(rig.session, &f);
         for (size_t i = 0; i < RIG_PLACES - 1; i++)
@@ -107,7 +97,7 @@ static void failing_memory(void **state)
         struct engine engine = engine_open_tiny();
         float *found = calloc(f.total, sizeof *found);
         size_t failures = 0;
-        begin(engine.session, BEFORE);
+        forest_ground(engine.session, BEFORE);
         for (size_t i = 0; i < strata_model_layers(engine.model); i++)
             strata_model_move(engine.model, i, STRATA_ON_DISK, NULL); /* nothing can make room */
         for (size_t n = 1;; n++) {
@@ -131,49 +121,12 @@ static void failing_memory(void **state)
     forest_free(&f);
 }
 
-/* A real model: as each alone, at every level of this host but the slow reference.  Activations of
- * 8 bits make more of another order of sums, layer by layer: golden/README.md has what they change.
- */
-static void smollm2(void **state)
-{
-    (void)state;
-    const char *path = known_model("smollm2-135m");
-    if (!path) {
-        print_message("skipped: model smollm2-135m is not there (run ./tools/fetch-models)\n");
-        skip();
-    }
-    size_t n_levels;
-    const char *const *levels = host_levels(&n_levels);
-    for (size_t l = 1; l < n_levels; l++)
-        for (int q8 = 0; q8 < 2; q8++) {
-            struct engine_options options = {.level = levels[l],
-                                             .threads = 2,
-                                             .compute =
-                                                 q8 ? STRATA_COMPUTE_Q8 : STRATA_COMPUTE_F32};
-            struct engine engine = engine_open(path, options);
-            struct forest f = forest_of(9, 12, 10, 4);
-            begin(engine.session, 60);
-            float *found = forest_score(engine.session, &f);
-            float *wanted = forest_alone(engine.session, &f);
-            float far = farthest(found, wanted, f.total);
-            float average = on_average(found, wanted, f.total);
-            print_message("%s, %s: within %g, on average %g\n", levels[l], q8 ? "q8" : "f32",
-                          (double)far, (double)average);
-            assert_true(far <= (q8 ? 1 : 0.02f) && average <= (q8 ? 0.2f : 0.005f));
-            free(wanted);
-            free(found);
-            forest_free(&f);
-            engine_close(&engine);
-        }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_change_no_bit),
         cmocka_unit_test(lost_devices),
         cmocka_unit_test(failing_memory),
-        cmocka_unit_test(smollm2),
     };
     return cmocka_run_group_tests(tests, rig_setup, rig_teardown);
 }

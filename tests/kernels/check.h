@@ -132,7 +132,7 @@ struct check_element check_weight(enum strata_type type, const unsigned char *ro
 /* Fills n elements of a weight row. */
 void check_fill_weights(enum strata_type type, unsigned char *row, size_t n, enum check_mode mode,
                         struct check_random *random);
-/* Fills in the ends of the subtrees of `rows` <= 200 tokens from position `tree` on, in preorder;
+/* Fills in the ends of the subtrees of `rows` <= 300 tokens from position `tree` on, in preorder;
  * sometimes nobody sees the first one. */
 void check_fill_tree(uint32_t *until, size_t tree, size_t rows, struct check_random *random);
 /* A binary16 pattern as double, by its definition. */

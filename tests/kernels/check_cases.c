@@ -430,7 +430,7 @@ static void add_cache(struct check_case *c, const char *name, size_t pad, enum c
 static void make_tree(struct check_case *c, uint32_t *visible, struct check_random *random)
 {
     c->tree = check_between(random, 1, 100);
-    c->row = c->tree + check_between(random, 0, 100);
+    c->row = c->tree + check_between(random, 0, 200);
     c->window = SIZE_MAX;
     for (size_t t = 0; t < c->tokens; t++)
         visible[t] = (uint32_t)(c->row + t + 1);

@@ -320,7 +320,7 @@ void check_fill_weights(enum strata_type type, unsigned char *row, size_t n, enu
 
 void check_fill_tree(uint32_t *until, size_t tree, size_t rows, struct check_random *random)
 {
-    size_t path[201], depth = 0;
+    size_t path[301], depth = 0;
     for (size_t i = 0; i <= rows; i++) {
         size_t stays = i < rows ? check_between(random, 0, depth) : 0;
         if (check_one_in(random, 2) && i < rows)

@@ -9,7 +9,8 @@ using namespace strata;
 namespace
 {
 
-/* Rows, columns and tokens; and a stride of outputs that leaves a gap. */
+/* Rows, columns and tokens; and a stride of outputs that leaves a gap.  Now and then few rows of
+ * many columns, so that whoever keeps some of them ahead goes around more than once. */
 struct Shape {
     unsigned rows, k, m, ldy;
 };
@@ -17,8 +18,13 @@ struct Shape {
 Shape random_shape(unsigned unit_k)
 {
     static const unsigned rows[] = {1, 15, 16, 17, 31, 33, 64, 81},
-                          tokens[] = {1, 2, 4, 5, 8, 9, 17, 33, 64, 65, 75, 129};
-    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(12)], 0};
+                          tokens[] = {1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 63, 64, 65, 75, 129};
+    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(16)], 0};
+    if (below(6) == 0) {
+        s.rows = 1 + below(48);
+        s.k = unit_k * (unit_k == 256 ? 16 : 128) + below(2048 / unit_k) * unit_k;
+        s.m = 1 + below(24);
+    }
     s.ldy = s.rows + below(3);
     return s;
 }

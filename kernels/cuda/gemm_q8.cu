@@ -78,46 +78,56 @@ template <class F, class S> struct Chunk {
     static const uint32_t QUANTS = S::PANELS * In::BYTES, TERMS = QUANTS + S::RECORDS * SLOT;
     static const uint32_t BYTES = TERMS + S::RECORDS * S::TOKENS * TERM;
     static_assert(S::STAGES * BYTES >= S::SUMS * (WARP + 1) * sizeof(float), "rings have room");
+};
 
-    /* Begins to bring the tokens' part, from a record on; zeros beyond the last.  That of tokens
-     * which are not there is whatever lies in shared memory: so are sums that nobody stores. */
-    static __device__ void fetch_tokens(unsigned char *to, const Work &w, uint32_t first,
-                                        uint32_t record)
+/* What a warp brings of the tokens, chunk after chunk: zeros beyond the last record.  That of
+ * tokens which are not there is whatever lies in shared memory: so are sums that nobody stores.
+ *
+ * A token's lanes, two for each record, have half of its quants.  Of terms the even lanes have
+ * scales and the odd ones sums, or, where there are none, scales of other tokens. */
+template <class F, class S> struct Tokens {
+    typedef Chunk<F, S> To;
+    static const uint32_t EACH = 2 * S::RECORDS, TOGETHER = WARP / EACH; /* lanes; tokens */
+    static const uint32_t TERMS_TOGETHER = F::offset ? TOGETHER : 2 * TOGETHER;
+
+    const Work &w;
+    const int8_t *quants;
+    const uint32_t *terms;
+    uint32_t left, terms_left; /* tokens from the lane's first one on; none: not above 0 */
+    uint32_t quants_at, terms_at;
+
+    __device__ Tokens(const Work &w_, uint32_t first, uint32_t record) : w(w_)
     {
-        const uint32_t EACH = 2 * S::RECORDS, TOGETHER = WARP / EACH; /* lanes of a token; tokens */
-        const uint32_t records = w.k / 32, half = lane_of() % EACH, token = lane_of() / EACH;
-        const bool there = record + half / 2 < records;
-        const size_t at = static_cast<size_t>(first + token) * records + record + half / 2;
-        const size_t apart = static_cast<size_t>(TOGETHER) * records;
-        const int8_t *from = w.in.q + 32 * at + half % 2 * 16;
-        to += half / 2 * SLOT + half % 2 * 16 + 32 * token;
-        UNROLL
-        for (uint32_t i = 0; i < S::TOKENS; i += TOGETHER) {
-            if (first + i + token < w.m)
-                copy_async(to + QUANTS + 32 * i, from, there);
-            from += 32 * apart;
-        }
+        const uint32_t half = lane_of() % EACH, token = lane_of() / EACH, records = w.k / 32;
+        const uint32_t other = F::offset ? token : token + half % 2 * TOGETHER;
+        const bool sums = F::offset && half % 2;
+        const void *const from = sums ? static_cast<const void *>(w.in.sum) : w.in.scale;
+        record += half / 2;
+        quants =
+            w.in.q + (static_cast<size_t>(first + token) * records + record) * 32 + half % 2 * 16;
+        terms = static_cast<const uint32_t *>(from) + static_cast<size_t>(first + other) * records +
+                record;
+        left = first + token < w.m ? w.m - first - token : 0;
+        terms_left = first + other < w.m ? w.m - first - other : 0;
+        quants_at = To::QUANTS + half / 2 * To::SLOT + half % 2 * 16 + 32 * token;
+        terms_at = To::TERMS + (half / 2 * S::TOKENS + other) * To::TERM + (sums ? 4 : 0);
     }
-
-    /* Likewise of the terms: odd lanes have the sums, or every other token where there are none. */
-    static __device__ void fetch_terms(unsigned char *to, const Work &w, uint32_t first,
-                                       uint32_t record)
+    /* Begins to bring the chunk of a record and the next, `step` behind the one before. */
+    __device__ void fetch(unsigned char *to, uint32_t record, uint32_t step)
     {
-        const uint32_t EACH = 2 * S::RECORDS, TOGETHER = WARP / EACH * (F::offset ? 1 : 2);
-        const uint32_t records = w.k / 32, half = lane_of() % EACH;
-        const uint32_t token = lane_of() / EACH + (F::offset ? 0 : half % 2 * WARP / EACH);
-        const bool there = record + half / 2 < records;
-        const size_t at = static_cast<size_t>(first + token) * records + record + half / 2;
-        const uint32_t *from = reinterpret_cast<const uint32_t *>(w.in.scale) + at;
-        if (F::offset && half % 2)
-            from = reinterpret_cast<const uint32_t *>(w.in.sum) + at;
-        to += TERMS + (half / 2 * S::TOKENS + token) * TERM + (F::offset ? half % 2 * 4 : 0);
+        const uint32_t records = w.k / 32;
+        const bool there = record + lane_of() % EACH / 2 < records;
         UNROLL
-        for (uint32_t i = 0; i < S::TOKENS; i += TOGETHER) {
-            if (first + i + token < w.m)
-                copy_word_async(to + TERM * i, from, there);
-            from += static_cast<size_t>(TOGETHER) * records;
-        }
+        for (uint32_t i = 0; i < S::TOKENS; i += TOGETHER)
+            if (i < left)
+                copy_async(to + quants_at + 32 * i, quants + static_cast<size_t>(i) * w.k, there);
+        UNROLL
+        for (uint32_t i = 0; i < S::TOKENS; i += TERMS_TOGETHER)
+            if (i < terms_left)
+                copy_word_async(to + terms_at + To::TERM * i,
+                                terms + static_cast<size_t>(i) * records, there);
+        quants += 32 * step;
+        terms += step;
     }
 };
 
@@ -340,6 +350,7 @@ __global__ void __launch_bounds__(most_warps<S>() * WARP, 1) gemm_q8_kernel(Work
     const uint32_t step = blockDim.x / WARP * S::RECORDS;
     unsigned char *const ring = shared_bytes + warp_of() * S::STAGES * In::BYTES;
     const Panels<F, S> panels(w, blockIdx.x);
+    Tokens<F, S> tokens(w, first, warp_of() * S::RECORDS);
     float sums[S::PANELS][S::EIGHTS][4] = {};
     uint32_t record = warp_of() * S::RECORDS;
     for (uint32_t i = 0, at = record; i < S::STAGES && at < end; i++, at += step)
@@ -347,10 +358,8 @@ __global__ void __launch_bounds__(most_warps<S>() * WARP, 1) gemm_q8_kernel(Work
     let_next_start();
     wait_for_inputs();
     for (uint32_t i = 0, at = record; i < S::STAGES; i++, at += step) {
-        if (at < end) {
-            In::fetch_tokens(ring + i * In::BYTES, w, first, at);
-            In::fetch_terms(ring + i * In::BYTES, w, first, at);
-        }
+        if (at < end)
+            tokens.fetch(ring + i * In::BYTES, at, step);
         commit_copies();
     }
     for (unsigned char *chunk = ring; record < end; record += step) {
@@ -365,8 +374,7 @@ __global__ void __launch_bounds__(most_warps<S>() * WARP, 1) gemm_q8_kernel(Work
         const uint32_t next = record + S::STAGES * step;
         if (next < end) {
             panels.fetch(chunk, next, end - next);
-            In::fetch_tokens(chunk, w, first, next);
-            In::fetch_terms(chunk, w, first, next);
+            tokens.fetch(chunk, next, step);
         }
         commit_copies();
         chunk = chunk + In::BYTES == ring + S::STAGES * In::BYTES ? ring : chunk + In::BYTES;

@@ -43,10 +43,25 @@ struct Shape {
     static const uint32_t TOKENS = 8 * eights, RECORDS = records, STAGES = stages;
     static const uint32_t TOGETHER = together;
 };
-typedef Shape<1, 1, 4, 4, 4> Shape8;
-typedef Shape<2, 2, 4, 2, 2> Shape16;
-typedef Shape<4, 2, 2, 1, 3> Shape32;
-typedef Shape<8, 2, 2, 2, 3> Shape64;
+
+/* For so many eights of tokens, with few and with many panels to share out; as registers allow. */
+template <class F, int eights> struct Shapes;
+template <class F> struct Shapes<F, 1> {
+    typedef Shape<1, 1, 4, 4, 4> Few;
+    typedef Shape<1, 2, 4, 2, 3> Many;
+};
+template <class F> struct Shapes<F, 2> {
+    typedef Shape<2, 2, 4, 2, 2> Few;
+    typedef Shape<2, 4, 4, 1, 2> Many;
+};
+template <class F> struct Shapes<F, 4> {
+    typedef Shape<4, 2, 2, 1, 3> Few;
+    typedef Shape<4, 4, 2, 1, 3> Many;
+};
+template <class F> struct Shapes<F, 8> {
+    typedef Shape<8, 2, 2, 2, 3> Few;
+    typedef Shape<8, F::sub == 16 ? 2 : 3, 2, 1, 3> Many;
+};
 
 /* Warps of a block: where there are blocks for more than all multiprocessors, and else, as far as
  * registers go. */
@@ -292,13 +307,13 @@ __device__ void multiply(float (&sums)[S::PANELS][S::EIGHTS][4], const unsigned 
     UNROLL
     for (uint32_t t = 0; t < S::EIGHTS; t++) {
         const uint2 b = *reinterpret_cast<const uint2 *>(quants + 256 * t);
-        const Terms<F> term(terms + 8 * In::TERM * t);
         UNROLL
         for (uint32_t p = 0; p < S::PANELS; p++)
             UNROLL
         for (uint32_t half = 0; half < Rows<F>::HALVES; half++) {
             uint32_t dot[4];
             mma_16_8_32_s8(dot, rows[p].a[half], b.x, b.y, ONE_AND_A_HALF);
+            const Terms<F> term(terms + 8 * In::TERM * t);
             UNROLL
             for (uint32_t i = 0; i < 4; i++) {
                 const float exact = __uint_as_float(dot[i]) - __uint_as_float(ONE_AND_A_HALF);
@@ -321,7 +336,6 @@ __device__ void store_sums(const float (&sums)[S::PANELS][S::EIGHTS][4], const W
     const uint32_t APART = WARP + 1, floats = bytes / sizeof(float);
     const float *all = &sums[0][0][0];
     float *own = shared_floats() + warp_of() * floats + lane_of();
-    __syncwarp(); /* the last chunk is not needed any more */
     UNROLL
     for (uint32_t i = 0; i < S::SUMS; i++)
         own[i * APART] = all[i];
@@ -384,43 +398,62 @@ __global__ void __launch_bounds__(most_warps<S>() * WARP, 1) gemm_q8_kernel(Work
 
 /* ---- Launches ---- */
 
+struct Limits {
+    int processors, shared; /* shared: bytes of a block */
+};
+
 template <class F, class S>
-cudaError_t run_shape(cudaStream_t stream, const Product *products, uint32_t count, Work w)
+cudaError_t run_shape(cudaStream_t stream, const Limits &limits, const Group &group, Work w)
 {
-    int processors = 0, most = 0;
-    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &processors);
-    if (error == cudaSuccess)
-        error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &most);
-    if (error != cudaSuccess)
-        return error;
-    w.group = Group(products, count, S::PANELS);
+    cudaError_t error = cudaSuccess;
+    w.group = group;
     w.area = scale_area<F>(w.k);
     w.bytes = w.area + static_cast<size_t>(w.k / 32) * F::quant_bytes;
     const dim3 grid(w.group.units, (w.m + S::TOKENS - 1) / S::TOKENS);
     const uint32_t chunks = (w.k / 32 + S::RECORDS - 1) / S::RECORDS;
-    const size_t each = S::STAGES * Chunk<F, S>::BYTES;
+    const size_t each = S::STAGES * Chunk<F, S>::BYTES, most = static_cast<size_t>(limits.shared);
     const uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y;
-    uint32_t warps = blocks > static_cast<uint64_t>(processors) ? USUAL_WARPS : most_warps<S>();
-    while (warps > 1 && (warps > chunks || warps * each > static_cast<size_t>(most)))
+    uint32_t warps =
+        blocks > static_cast<uint64_t>(limits.processors) ? USUAL_WARPS : most_warps<S>();
+    while (warps > 1 && (warps > chunks || warps * each > most))
         warps /= 2;
     if (warps * each > USUAL_SHARED)
         error = cudaFuncSetAttribute(gemm_q8_kernel<F, S>,
-                                     cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+                                     cudaFuncAttributeMaxDynamicSharedMemorySize, limits.shared);
     if (error != cudaSuccess)
         return error;
     return launch_chained(gemm_q8_kernel<F, S>, grid, warps * WARP, warps * each, stream, w);
 }
 
+/* More panels a block read tokens less often; there must be a block and a half for each
+ * multiprocessor. */
+template <class F, int eights>
+cudaError_t run_eights(cudaStream_t stream, const Product *products, uint32_t count, const Work &w)
+{
+    typedef typename Shapes<F, eights>::Few Few;
+    typedef typename Shapes<F, eights>::Many Many;
+    Limits limits = {};
+    cudaError_t error = device_attribute(cudaDevAttrMultiProcessorCount, &limits.processors);
+    if (error == cudaSuccess)
+        error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &limits.shared);
+    if (error != cudaSuccess)
+        return error;
+    const Group many(products, count, Many::PANELS);
+    if (many.units / 3 >= static_cast<uint32_t>(limits.processors) / 2)
+        return run_shape<F, Many>(stream, limits, many, w);
+    return run_shape<F, Few>(stream, limits, Group(products, count, Few::PANELS), w);
+}
+
 template <class F>
 cudaError_t run(cudaStream_t stream, const Product *products, uint32_t count, const Work &w)
 {
-    if (w.m <= Shape8::TOKENS)
-        return run_shape<F, Shape8>(stream, products, count, w);
-    if (w.m <= Shape16::TOKENS)
-        return run_shape<F, Shape16>(stream, products, count, w);
-    if (w.m <= Shape32::TOKENS)
-        return run_shape<F, Shape32>(stream, products, count, w);
-    return run_shape<F, Shape64>(stream, products, count, w);
+    if (w.m <= 8)
+        return run_eights<F, 1>(stream, products, count, w);
+    if (w.m <= 16)
+        return run_eights<F, 2>(stream, products, count, w);
+    if (w.m <= 32)
+        return run_eights<F, 4>(stream, products, count, w);
+    return run_eights<F, 8>(stream, products, count, w);
 }
 
 } // namespace

@@ -18,15 +18,16 @@
  * nobody else.  The warps' sums are added in order at the end.
  *
  * What follows is reckoned for an H200 (132 multiprocessors of 1.9 GHz, 4.8 TB/s, 5.5 TB/s from the
- * second level of caches), 4096 x 4096 in Q4_0, and not measured.  Weights are 9.4 MB, 2.2 us.  Of
- * a record, a scheduler has 62, with 20 instructions to unpack, 10 to bring it, and 14 for each
- * eight tokens: a matrix instruction, two loads, and for each of four sums a subtraction and two
- * products.  Blocks of two panels halve what tokens take from the second level.
- *   tokens  instructions  tokens' bytes  expected
- *        8        1.5 us    10 MB 1.8 us    3 us
- *       16        1.6 us    10 MB 1.8 us    3 us
- *       32        2.7 us    20 MB 3.6 us    5 us
- *       64        4.6 us    39 MB 7.1 us    8 us */
+ * second level of caches), 4096 x 4096 in Q4_0, and not measured.  Weights are 9.4 MB, 2.2 us.  A
+ * scheduler has 62 records; of each some 20 instructions unpack it, 14 are for each eight tokens: a
+ * matrix instruction, two loads, and for each of four sums a subtraction and two products; 10 to 40
+ * bring it.  Blocks of two panels halve what tokens take from the second level, but where panels
+ * are few, they leave multiprocessors without work.
+ *   tokens  instructions  weights and tokens  a launch of its own, with 1 us to begin and end
+ *        8        2.0 us       20 MB  3.6 us    5 us
+ *       16        1.9 us       19 MB  3.5 us    5 us
+ *       32        2.8 us       29 MB  5.3 us    6 us
+ *       64        5.9 us       48 MB  8.7 us   10 us */
 #include "piece.cuh"
 #include "product.cuh"
 

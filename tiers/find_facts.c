@@ -91,6 +91,7 @@ struct find {
     struct strata__candidate *candidates; /* of tier 1, best first */
     size_t n_candidates;
     strata_facts_answer answer;
+    struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
 
 static strata_status take_row(void *user, const struct strata__row *row, bool *stop)
@@ -123,6 +124,20 @@ static void set_score(const struct find *find, strata_fact *fact, strata__id sub
         }
 }
 
+/* The term as N-Triples write it, and the end of a line. */
+static strata_status write_line(struct strata__txn *txn, strata__id id, struct strata__bytes *out)
+{
+    MDB_val bytes;
+    struct strata__term term;
+    out->size = 0;
+    STRATA_TRY(strata__store_term(txn, id, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
+    STRATA_TRY(strata__bytes_reserve(out, term.size + term.tag_size + 8));
+    STRATA_TRY(strata__term_write(&term, out));
+    return strata__bytes_append(out, "\n", 1);
+}
+
 /* The facts that the rows are: neighbours often share terms. */
 static strata_status fill_facts(struct find *find, struct strata__txn *txn,
                                 strata_facts_result *result)
@@ -153,6 +168,34 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
         find->answer.n_facts = i + 1;
     }
     return STRATA_OK;
+}
+
+/* Appends the terms that the rows are, a line each, but no more facts than the deadline lets. */
+static strata_status write_facts(struct find *find, struct strata__txn *txn)
+{
+    const struct strata__row *rows = (const void *)find->rows.data;
+    const size_t n = find->rows.size / sizeof *rows;
+    struct strata__bytes lines[3] = {0}; /* of the fact before: neighbours often share terms */
+    strata__id shown[3] = {0};
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
+        const strata__id ids[] = {rows[i].a, rows[i].b, rows[i].c};
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
+            find->answer.timed_out = true;
+            break;
+        }
+        for (size_t k = 0; k < 3 && status == STRATA_OK; k++) {
+            if (ids[k] != shown[k])
+                status = write_line(txn, ids[k], &lines[k]);
+            shown[k] = ids[k];
+            if (status == STRATA_OK)
+                status = strata__bytes_append(find->text, lines[k].data, lines[k].size);
+        }
+        find->answer.n_facts = i + 1;
+    }
+    for (size_t k = 0; k < 3; k++)
+        strata__bytes_free(&lines[k]);
+    return status;
 }
 
 /* ---- Tier 1 ---- */
@@ -213,7 +256,7 @@ static bool may_link(const struct find *find, const struct strata__pattern *patt
 
 /* ---- All of it ---- */
 
-static strata_status find(struct find *find, strata_facts *facts, strata_facts_result *result)
+static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
 {
     struct strata__txn txn;
     struct strata__pattern pattern = {0};
@@ -224,11 +267,32 @@ static strata_status find(struct find *find, strata_facts *facts, strata_facts_r
     if (status == STRATA_OK && may_link(find, &pattern))
         status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
-        status = fill_facts(find, &txn, result);
-    if (status == STRATA_OK && find->query->explain)
+        status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (status == STRATA_OK && result && find->query->explain)
         status = fill_candidates(find, &txn, result);
     strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
+    return status;
+}
+
+/* Finds, and puts what is found into the result, or appends it to the text. */
+static strata_status find(strata_facts *facts, const strata_facts_query *query,
+                          strata_facts_result *result, struct strata__bytes *text,
+                          strata_facts_answer *answer)
+{
+    const double start = strata__now_ms();
+    struct find work = {.query = query,
+                        .text = text,
+                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
+                        .answer = {.complete = true}};
+    strata_status status = find_in(facts, &work, result);
+    strata__bytes_free(&work.rows);
+    strata__free(work.candidates);
+    work.answer.complete = work.answer.complete && !work.answer.timed_out;
+    if (work.answer.n_facts == 0)
+        work.answer.tier = -1;
+    work.answer.latency_ms = strata__now_ms() - start;
+    *answer = work.answer;
     return status;
 }
 
@@ -249,30 +313,42 @@ static strata_status check_query(const strata_facts_query *query)
 strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
                                 strata_facts_result **out)
 {
-    const double start = strata__now_ms();
+    strata_facts_result *result = NULL;
     *out = NULL;
     STRATA_TRY(check_query(query));
     struct strata__scope before = strata__scope_set(facts->scope);
-    struct find work = {.query = query,
-                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
-                        .answer = {.complete = true}};
-    strata_facts_result *result = NULL;
     strata_status status = strata__calloc(&result, 1, sizeof *result, "facts");
     if (status == STRATA_OK)
-        status = find(&work, facts, result);
-    strata__bytes_free(&work.rows);
-    strata__free(work.candidates);
-    if (status == STRATA_OK) {
-        work.answer.complete = work.answer.complete && !work.answer.timed_out;
-        if (work.answer.n_facts == 0)
-            work.answer.tier = -1;
-        work.answer.latency_ms = strata__now_ms() - start;
-        result->answer = work.answer;
-    } else {
+        status = find(facts, query, result, NULL, &result->answer);
+    if (status != STRATA_OK)
         strata_facts_result_free(&result);
-    }
     strata__scope_set(before);
     *out = result;
+    return status;
+}
+
+strata_status strata_facts_find_text(strata_facts *facts, const strata_facts_query *query,
+                                     char *text, size_t capacity, size_t *size,
+                                     strata_facts_answer *answer)
+{
+    struct strata__bytes lines = {0};
+    strata_facts_answer found;
+    *size = 0;
+    STRATA_TRY(check_query(query));
+    struct strata__scope before = strata__scope_set(facts->scope);
+    strata_status status = find(facts, query, NULL, &lines, &found);
+    if (status == STRATA_OK) {
+        const size_t n = lines.size < capacity ? lines.size : capacity - (capacity > 0);
+        if (n)
+            memcpy(text, lines.data, n);
+        if (capacity)
+            text[n] = '\0';
+        *size = lines.size;
+        if (answer)
+            *answer = found;
+    }
+    strata__bytes_free(&lines);
+    strata__scope_set(before);
     return status;
 }
 

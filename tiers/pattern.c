@@ -269,7 +269,7 @@ static strata_status walk_triples(struct strata__txn *txn, strata__id s, strata_
     if (p)
         return walk_rows(txn, STRATA__POS, (struct strata__row){p, o, 0}, take, user, stop);
     MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[STRATA__SPO];
+    MDB_cursor *cursor = strata__txn_cursor(txn, STRATA__SPO);
     int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
     for (; error == 0 && !*stop; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
         struct strata__row row;

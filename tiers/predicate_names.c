@@ -61,7 +61,7 @@ static strata_status add(struct strata__predicate_names *names, struct strata__t
 static strata_status make(struct strata__predicate_names *names, struct strata__txn *txn)
 {
     MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[STRATA__POS];
+    MDB_cursor *cursor = strata__txn_cursor(txn, STRATA__POS);
     const size_t state = mdb_txn_id(txn->txn);
     if (names->made && names->state == state)
         return STRATA_OK;

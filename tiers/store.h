@@ -53,13 +53,31 @@ typedef uint32_t strata__id; /* 0: no term */
 /* Predicates that give names: rdfs:label, skos:prefLabel, skos:altLabel, the best first. */
 enum { STRATA__NAME_PREDICATES = 3 };
 
+struct strata_facts;
+
+/* A transaction and a cursor in each table. */
+struct strata__txn {
+    struct strata_facts *facts;
+    MDB_txn *txn;
+    MDB_cursor *cursors[STRATA__TABLES]; /* of a reading one: strata__txn_cursor */
+    unsigned ready;                      /* bits: cursors that are of this transaction */
+    bool writes;
+    size_t names_state; /* of a reading one: the state of the store that `names` are of, or 0 */
+    strata__id names[STRATA__NAME_PREDICATES];
+};
+
+#define STRATA__IDLE 4 /* reading transactions that are kept for the next ones */
+
 struct strata_facts {
     MDB_env *env;
     MDB_dbi tables[STRATA__TABLES];
     pthread_rwlock_t growing; /* held for reading by transactions, for writing to raise the limit */
-    bool unmapped;      /* by `growing`: a larger map was not to be had, and the old one went */
-    atomic_bool failed; /* the disk lost a write: nothing is written any more */
-    int lock;           /* users.lock, or -1 */
+    bool unmapped;          /* by `growing`: a larger map was not to be had, and the old one went */
+    atomic_bool failed;     /* the disk lost a write: nothing is written any more */
+    pthread_mutex_t idling; /* of `idle` */
+    struct strata__txn idle[STRATA__IDLE];
+    size_t n_idle;
+    int lock; /* users.lock, or -1 */
     uint64_t seed;
     struct strata__scope scope;
     struct strata__linker *linker; /* of tier 1, or NULL */
@@ -83,21 +101,17 @@ strata_status strata__store_sync_names(const strata_facts *facts, const char *pa
 /* Whether EIO may mean a full disk: LMDB says so where a write was cut short. */
 bool strata__store_is_full(const strata_facts *facts);
 
-/* A transaction and a cursor in each table. */
-struct strata__txn {
-    strata_facts *facts;
-    MDB_txn *txn;
-    MDB_cursor *cursors[STRATA__TABLES];
-    bool writes;
-    bool names_known; /* of a reading one */
-    strata__id names[STRATA__NAME_PREDICATES];
-};
-
 /* E_IO: the map of another process' changes cannot be had, or the store failed (`writes`). */
 strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata__txn *out);
 
 /* Ends one that changed nothing, or drops what it changed; zeros are accepted. */
 void strata__txn_abort(struct strata__txn *txn);
+
+/* The cursor of a table. */
+MDB_cursor *strata__txn_cursor(struct strata__txn *txn, enum strata__table table);
+
+/* Frees what reading transactions that ended left for others. */
+void strata__txns_free(strata_facts *facts);
 
 /* The error of an LMDB call, as a status with a message; `what` was being done. */
 strata_status strata__store_fail(const strata_facts *facts, int error, const char *what);

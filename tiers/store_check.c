@@ -12,7 +12,7 @@
 static int count_keys(struct strata__txn *txn, enum strata__table table, uint64_t *n)
 {
     MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[table];
+    MDB_cursor *cursor = strata__txn_cursor(txn, table);
     int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
     for (*n = 0; error == 0; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_NODUP))
         ++*n;
@@ -104,7 +104,8 @@ static strata_status check_label(struct check *check, strata__id label)
     strata__spelling_of(term.text, term.size, &name);
     uint32_t piece = strata__spelling_whole(&name);
     MDB_val key = {sizeof piece, &piece}, data = {sizeof label, &label};
-    int error = mdb_cursor_get(check->txn->cursors[STRATA__GRAMS], &key, &data, MDB_GET_BOTH);
+    int error =
+        mdb_cursor_get(strata__txn_cursor(check->txn, STRATA__GRAMS), &key, &data, MDB_GET_BOTH);
     if (error == MDB_NOTFOUND)
         return strata__fail(STRATA_E_FORMAT, "%s: grams: the label %u is missing",
                             check->txn->facts->shown, label);
@@ -138,7 +139,8 @@ static strata_status check_value(struct check *check, strata__id id,
     if (status == STRATA_OK) {
         uint64_t hash = strata__store_hash(check->txn->facts, value.data, value.size);
         MDB_val key = {sizeof hash, &hash}, data = {sizeof id, &id};
-        int error = mdb_cursor_get(check->txn->cursors[STRATA__VALUES], &key, &data, MDB_GET_BOTH);
+        int error = mdb_cursor_get(strata__txn_cursor(check->txn, STRATA__VALUES), &key, &data,
+                                   MDB_GET_BOTH);
         if (error == MDB_NOTFOUND)
             status = strata__fail(STRATA_E_FORMAT, "%s: values: the literal %u is missing",
                                   check->txn->facts->shown, id);

@@ -25,7 +25,7 @@ strata_status strata__store_literals(struct strata__txn *txn, const struct strat
     struct strata__bytes scratch = {0};
     strata_status status = STRATA_OK;
     uint64_t hash = strata__store_hash(txn->facts, value->data, value->size);
-    MDB_cursor *cursor = txn->cursors[STRATA__VALUES];
+    MDB_cursor *cursor = strata__txn_cursor(txn, STRATA__VALUES);
     MDB_val key = {sizeof hash, &hash}, data;
     int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
     for (*n = 0; error == 0 && status == STRATA_OK && *n < most;
@@ -53,13 +53,14 @@ strata_status strata__store_names(struct strata__txn *txn,
         "I" STRATA__SKOS "prefLabel",
         "I" STRATA__SKOS "altLabel",
     };
-    for (size_t i = 0; i < STRATA__NAME_PREDICATES && !txn->names_known; i++) {
+    const size_t state = mdb_txn_id(txn->txn);
+    for (size_t i = 0; i < STRATA__NAME_PREDICATES && state != txn->names_state; i++) {
         const size_t size = strlen(terms[i]);
         STRATA_TRY(strata__store_id(txn, terms[i], size,
                                     strata__store_hash(txn->facts, terms[i], size), &txn->names[i],
                                     NULL));
     }
-    txn->names_known = !txn->writes;
+    txn->names_state = txn->writes ? 0 : state;
     memcpy(names, txn->names, sizeof txn->names);
     return STRATA_OK;
 }

@@ -113,7 +113,7 @@ static strata_status each_of_piece(struct strata__link *l, uint32_t piece,
     strata__id labels[LITERALS_MOST];
     size_t n = 0;
     MDB_val key = {sizeof piece, &piece}, data;
-    MDB_cursor *cursor = l->txn->cursors[STRATA__GRAMS];
+    MDB_cursor *cursor = strata__txn_cursor(l->txn, STRATA__GRAMS);
     int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
     for (; error == 0 && n < LITERALS_MOST;
          error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP)) {

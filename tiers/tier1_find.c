@@ -97,7 +97,7 @@ static strata_status count_grams(struct strata__link *l, uint8_t *counts, strata
 {
     uint32_t grams[STRATA__GRAMS_MOST];
     const size_t n = strata__spelling_grams(&l->spelling, grams);
-    MDB_cursor *cursor = l->txn->cursors[STRATA__GRAMS];
+    MDB_cursor *cursor = strata__txn_cursor(l->txn, STRATA__GRAMS);
     for (size_t i = 0; i < n; i++) {
         MDB_val key = {sizeof grams[i], &grams[i]}, data;
         int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);

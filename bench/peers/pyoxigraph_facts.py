@@ -7,8 +7,9 @@
 PYTHON is the interpreter that setup prints.  GRAPH.nt is not compressed; each round imports it into
 a new store of both, alternating (pyoxigraph by bulk_load, strata by the library, without vectors).
 Lookups ask for all facts of a subject and a predicate, chosen at random among the graph's, and make
-Python strings of every term; both are called from this process, strata through ctypes, alternating
-by blocks.  "in process" is the latency that strata itself measures.
+Python strings of every term (strata: as N-Triples write it; pyoxigraph: its value); both are called
+from this process, strata through ctypes, alternating by blocks.  "in process" is the latency that
+strata itself measures.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import ctypes
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import statistics
@@ -45,28 +47,6 @@ class Query(ctypes.Structure):
     ]
 
 
-class Term(ctypes.Structure):
-    _fields_ = [
-        ("id", ctypes.c_uint64),
-        ("kind", ctypes.c_int),
-        ("text", ctypes.c_char_p),
-        ("size", ctypes.c_size_t),
-        ("language", ctypes.c_char_p),
-        ("datatype", ctypes.c_char_p),
-        ("label", ctypes.c_char_p),
-    ]
-
-
-class Fact(ctypes.Structure):
-    _fields_ = [
-        ("subject", Term),
-        ("predicate", Term),
-        ("object", Term),
-        ("score", ctypes.c_double),
-        ("why", ctypes.c_char_p),
-    ]
-
-
 class Answer(ctypes.Structure):
     _fields_ = [
         ("n_facts", ctypes.c_size_t),
@@ -83,15 +63,20 @@ class Strata:
     def __init__(self, library, folder):
         self.api = ctypes.CDLL(str(library))
         self.api.strata_last_error.restype = ctypes.c_char_p
-        self.api.strata_facts_result_answer.restype = Answer
-        self.api.strata_facts_result_fact.restype = ctypes.POINTER(Fact)
-        self.api.strata_facts_result_fact.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        self.store, self.result = ctypes.c_void_p(), ctypes.c_void_p()
+        self.store = ctypes.c_void_p()
         self.call("strata_facts_open", None, folder.encode(), None, ctypes.byref(self.store))
         self.query = Query()
         self.api.strata_facts_query_default(ctypes.byref(self.query))
-        self.query.max_tier = 0
+        self.query.max_tier = self.query.limit = 0
+        self.size, self.answer = ctypes.c_size_t(), Answer()
+        self.find_text = self.api.strata_facts_find_text
+        self.make_room(1 << 16)
         self.latencies = []
+
+    def make_room(self, size):
+        self.text = ctypes.create_string_buffer(size)
+        query, length, answer = (ctypes.byref(o) for o in (self.query, self.size, self.answer))
+        self.arguments = (self.store, query, self.text, ctypes.c_size_t(size), length, answer)
 
     def call(self, name, *arguments):
         if getattr(self.api, name)(*arguments) != 0:
@@ -102,18 +87,13 @@ class Strata:
 
     def find(self, subject, predicate):
         self.query.subject, self.query.predicate = subject, predicate
-        self.call(
-            *("strata_facts_find", self.store, ctypes.byref(self.query)), ctypes.byref(self.result)
-        )
-        answer = self.api.strata_facts_result_answer(self.result)
-        facts = []
-        for i in range(answer.n_facts):
-            fact = self.api.strata_facts_result_fact(self.result, i).contents
-            terms = (fact.subject, fact.predicate, fact.object)
-            facts.append(tuple(term.text.decode() for term in terms))
-        self.api.strata_facts_result_free(ctypes.byref(self.result))
-        self.latencies.append(answer.latency_ms)
-        return facts
+        if self.find_text(*self.arguments) != 0:
+            raise RuntimeError(self.api.strata_last_error().decode())
+        if self.size.value >= len(self.text):
+            self.make_room(self.size.value + 1)
+            return self.find(subject, predicate)
+        lines = iter(self.text.value.decode().split("\n"))
+        return list(zip(lines, lines, lines))
 
     def close(self):
         self.api.strata_facts_close(ctypes.byref(self.store))
@@ -124,6 +104,19 @@ def oxigraph_find(store, subject, predicate):
         (q.subject.value, q.predicate.value, q.object.value)
         for q in store.quads_for_pattern(subject, predicate, None, None)
     ]
+
+
+ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+
+
+def value_of(term):
+    """What pyoxigraph calls the value of a term of N-Triples."""
+    if term[0] != '"':
+        return term[1:-1] if term[0] == "<" else term[2:]
+    text = term[1 : term.rindex('"')]
+    return re.sub(
+        r"\\(?:u(....)|(.))", lambda m: chr(int(m[1], 16)) if m[1] else ESCAPES[m[2]], text
+    )
 
 
 def bytes_of(folder):
@@ -166,12 +159,13 @@ def lookups(strata, oxigraph, pairs):
             begin = time.perf_counter()
             mine.append(strata.find(subject, predicate))
             times["strata"].append(time.perf_counter() - begin)
+            strata.latencies.append(strata.answer.latency_ms)
         for subject, predicate in nodes:
             begin = time.perf_counter()
             theirs.append(oxigraph_find(oxigraph, subject, predicate))
             times["pyoxigraph"].append(time.perf_counter() - begin)
         for a, b in zip(mine, theirs):
-            if sorted(a) != sorted(b):
+            if sorted(tuple(map(value_of, fact)) for fact in a) != sorted(b):
                 sys.exit(f"the stores differ: {a} and {b}")
     return times
 

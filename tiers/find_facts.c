@@ -397,7 +397,7 @@ const char *strata_facts_evidence_name(size_t index)
 
 struct removal {
     const strata_facts_query *pattern;
-    struct strata__bytes rows;
+    struct strata__bytes triples; /* records of spo */
     uint64_t removed;
 };
 
@@ -405,22 +405,23 @@ static strata_status take_all(void *user, const struct strata__row *row, bool *s
 {
     struct removal *removal = user;
     *stop = false;
-    return strata__bytes_append(&removal->rows, row, sizeof *row);
+    const uint64_t record[] = {row->a, strata__pair(row->b, row->c)};
+    return strata__bytes_append(&removal->triples, record, sizeof record);
 }
 
 static strata_status remove_rows(struct strata__txn *txn, void *user, int *error)
 {
     struct removal *removal = user;
     struct strata__pattern pattern = {0};
-    removal->rows.size = 0;
+    removal->triples.size = 0;
     strata_status status = strata__pattern_read(txn, removal->pattern, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_all, removal);
     strata__pattern_free(&pattern);
     STRATA_TRY(status);
-    return strata__rows_change(txn, (struct strata__row *)(void *)removal->rows.data,
-                               removal->rows.size / sizeof(struct strata__row), true,
-                               &removal->removed, error);
+    return strata__triples_change(txn, (uint64_t *)(void *)removal->triples.data,
+                                  removal->triples.size / (2 * sizeof(uint64_t)), true,
+                                  &removal->removed, error);
 }
 
 strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query *pattern,
@@ -435,7 +436,7 @@ strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query 
                                               "remove the store's folder instead");
     struct strata__scope before = strata__scope_set(facts->scope);
     strata_status status = strata__store_change(facts, remove_rows, &removal);
-    strata__bytes_free(&removal.rows);
+    strata__bytes_free(&removal.triples);
     strata__scope_set(before);
     if (removed && status == STRATA_OK)
         *removed = removal.removed;

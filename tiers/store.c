@@ -239,79 +239,54 @@ strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val
 }
 
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
-                               uint64_t hash, strata__id *id, uint64_t *slot)
+                               uint64_t hash, strata__id *id)
 {
-    for (;; hash++) {
-        MDB_val key = {sizeof hash, &hash}, value, term;
-        int error = mdb_cursor_get(strata__txn_cursor(txn, STRATA__IDS), &key, &value, MDB_SET_KEY);
-        if (slot)
-            *slot = hash;
-        *id = 0;
-        if (error == MDB_NOTFOUND)
+    const strata__id wanted = strata__hash_id(hash);
+    struct strata__row row;
+    bool found;
+    *id = 0;
+    STRATA_TRY(
+        strata__rows_seek(txn, STRATA__IDS, (struct strata__row){0, wanted, 0}, &row, &found));
+    while (found && row.a == 0 && row.b == wanted) {
+        MDB_val term;
+        STRATA_TRY(strata__store_term(txn, row.c, &term));
+        if (term.mv_size == size && !memcmp(term.mv_data, bytes, size)) {
+            *id = row.c;
             return STRATA_OK;
-        if (error == 0 && value.mv_size != sizeof *id)
-            error = MDB_CORRUPTED;
-        if (error)
-            return strata__store_fail(txn->facts, error, "looking for a term");
-        memcpy(id, value.mv_data, sizeof *id);
-        STRATA_TRY(strata__store_term(txn, *id, &term));
-        if (term.mv_size == size && !memcmp(term.mv_data, bytes, size))
-            return STRATA_OK;
+        }
+        STRATA_TRY(strata__rows_next(txn, STRATA__IDS, &row, &found));
     }
+    return STRATA_OK;
 }
 
 /* ---- Triples ---- */
 
-static strata_status row_of(const struct strata__txn *txn, int error, const MDB_val *key,
-                            const MDB_val *data, struct strata__row *row, bool *found)
-{
-    *found = error == 0;
-    if (error == MDB_NOTFOUND)
-        return STRATA_OK;
-    uint64_t pair;
-    if (error == 0 && (key->mv_size != sizeof row->a || data->mv_size != sizeof pair))
-        error = MDB_CORRUPTED;
-    if (error)
-        return strata__store_fail(txn->facts, error, "reading triples");
-    memcpy(&row->a, key->mv_data, sizeof row->a);
-    memcpy(&pair, data->mv_data, sizeof pair);
-    row->b = (strata__id)(pair >> 32);
-    row->c = (strata__id)pair;
-    return STRATA_OK;
-}
-
 strata_status strata__store_seek(struct strata__txn *txn, enum strata__table table,
                                  struct strata__row from, struct strata__row *row, bool *found)
 {
-    strata__id id = from.a;
-    uint64_t pair = strata__pair(from.b, from.c);
-    MDB_val key = {sizeof id, &id}, data = {sizeof pair, &pair};
-    int error = mdb_cursor_get(strata__txn_cursor(txn, table), &key, &data, MDB_GET_BOTH_RANGE);
-    key = (MDB_val){sizeof id, &id}; /* LMDB does not give it back here */
-    return row_of(txn, error, &key, &data, row, found);
+    STRATA_TRY(strata__rows_seek(txn, table, from, row, found));
+    *found = *found && row->a == from.a;
+    return STRATA_OK;
 }
 
 strata_status strata__store_next(struct strata__txn *txn, enum strata__table table,
                                  struct strata__row *row, bool *found)
 {
-    MDB_val key, data;
-    int error = mdb_cursor_get(strata__txn_cursor(txn, table), &key, &data, MDB_NEXT_DUP);
-    strata__id id = row->a;
-    key = (MDB_val){sizeof id, &id};
-    return row_of(txn, error, &key, &data, row, found);
+    const strata__id a = row->a;
+    STRATA_TRY(strata__rows_next(txn, table, row, found));
+    *found = *found && row->a == a;
+    return STRATA_OK;
 }
 
 strata_status strata__store_count(struct strata__txn *txn, enum strata__table table, strata__id a,
-                                  uint64_t *count)
+                                  uint64_t most, uint64_t *count)
 {
-    MDB_val key = {sizeof a, &a}, data;
-    size_t n = 0;
-    int error = mdb_cursor_get(strata__txn_cursor(txn, table), &key, &data, MDB_SET);
-    if (error == 0)
-        error = mdb_cursor_count(txn->cursors[table], &n);
-    *count = n;
-    if (error && error != MDB_NOTFOUND)
-        return strata__store_fail(txn->facts, error, "counting triples");
+    struct strata__row row;
+    bool found;
+    *count = 0;
+    STRATA_TRY(strata__store_seek(txn, table, (struct strata__row){.a = a}, &row, &found));
+    for (; found && *count < most; ++*count)
+        STRATA_TRY(strata__store_next(txn, table, &row, &found));
     return STRATA_OK;
 }
 

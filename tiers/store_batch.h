@@ -27,10 +27,10 @@ strata_status strata__batch_write(struct strata__batch *batch, struct strata__tx
 strata_status strata__batch_remove(struct strata__batch *batch, struct strata__txn *txn,
                                    uint64_t *changed, int *lmdb_error);
 
-/* Adds n rows (subject, predicate, object) to the three tables, or removes them; the first *changed
- * of `rows` are then those that were changed. */
-strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *rows, size_t n,
-                                  bool remove, uint64_t *changed, int *lmdb_error);
+/* Adds n triples, records of spo (strata__rows_merge), to the three tables, or removes them, and
+ * says how many were not there, or were.  The records are sorted then. */
+strata_status strata__triples_change(struct strata__txn *txn, uint64_t *triples, size_t n,
+                                     bool remove, uint64_t *changed, int *lmdb_error);
 
 /* Empties it. */
 void strata__batch_clear(struct strata__batch *batch);

@@ -28,7 +28,7 @@ static strata_status is_known(struct strata__link *l, const struct strata__choic
     *known = false;
     STRATA_TRY(strata__store_id(l->txn, type_term, sizeof type_term - 1,
                                 strata__store_hash(l->txn->facts, type_term, sizeof type_term - 1),
-                                &type, NULL));
+                                &type));
     for (size_t e = 0; e < exact->n && e < STRATA__BEARERS_MOST && type && !*known; e++) {
         struct strata__row kind, row, other;
         bool found, more, same;

@@ -190,7 +190,7 @@ strata_status strata__rows_next(struct strata__txn *txn, enum strata__table tabl
                                 struct strata__row *row, bool *found);
 
 /* Adds n rows to a table, or removes them.  They are records of two words, a and strata__pair(b,
- * c), or of the latter alone, a being 0; they are sorted, and the first *n of them are then those
+ * c), or of the latter alone, a being 0, in order; the first *n of them are then those
  * that were not there, or were.  Walks through the table end.  E_NOMEM. */
 strata_status strata__rows_merge(struct strata__txn *txn, enum strata__table table,
                                  uint64_t *records, size_t *n, size_t words, bool remove,

@@ -91,10 +91,22 @@ static strata_status grow_table(struct strata__batch *batch)
     return STRATA_OK;
 }
 
-/* The number of a term in the batch. */
+/* Whether a term without tag is that of a number. */
+static bool is_term(const struct strata__batch *batch, const struct strata__term *term,
+                    uint32_t number)
+{
+    const struct entry *entry = &batch->terms[number];
+    const char *bytes = batch->bytes.data + entry->at;
+    return !term->tag && term->size + 1 == entry->size && term->kind == bytes[0] &&
+           !memcmp(term->text, bytes + 1, term->size);
+}
+
+/* The number of a term in the batch; *out is that of the triple before, which it often is. */
 static strata_status number_of(struct strata__batch *batch, const struct strata__term *term,
                                uint32_t *out)
 {
+    if (batch->n_triples && is_term(batch, term, *out))
+        return STRATA_OK;
     if (batch->n_terms >= batch->capacity)
         STRATA_TRY(grow_table(batch));
     const size_t start = batch->bytes.size;
@@ -121,7 +133,9 @@ static strata_status number_of(struct strata__batch *batch, const struct strata_
 
 strata_status strata__batch_add(struct strata__batch *batch, const struct strata__term terms[3])
 {
-    struct strata__row row;
+    struct strata__row row = {0};
+    if (batch->n_triples)
+        row = batch->triples[batch->n_triples - 1];
     if (batch->n_triples >= batch->triples_capacity) {
         size_t n = batch->triples_capacity ? batch->triples_capacity * 2 : 4096;
         STRATA_TRY(
@@ -145,7 +159,7 @@ static strata_status look_up(struct strata__batch *batch, struct strata__txn *tx
     STRATA_TRY(strata__calloc(&order, batch->n_terms, sizeof *order, "looking for terms"));
     for (size_t i = 0; i < batch->n_terms; i++)
         order[i] = strata__pair(strata__hash_id(batch->terms[i].hash), (uint32_t)i);
-    STRATA_TRY_DONE(strata__radix_sort(order, batch->n_terms, 1));
+    STRATA_TRY_DONE(strata__radix_sort(order, batch->n_terms, 1, 1));
     for (size_t i = 0; i < batch->n_terms; i++) {
         struct entry *entry = &batch->terms[(uint32_t)order[i]];
         STRATA_TRY_DONE(strata__store_id(txn, batch->bytes.data + entry->at, entry->size,
@@ -186,8 +200,10 @@ static strata_status merge_records(struct strata__txn *txn, enum strata__table t
                                    struct strata__bytes *records, int *error)
 {
     size_t n = records->size / sizeof(uint64_t);
+    uint64_t *data = (uint64_t *)(void *)records->data;
     records->size = 0;
-    return strata__rows_merge(txn, table, (uint64_t *)(void *)records->data, &n, 1, false, error);
+    STRATA_TRY(strata__radix_sort(data, n, 1, 1));
+    return strata__rows_merge(txn, table, data, &n, 1, false, error);
 }
 
 static strata_status write_terms(struct strata__batch *batch, struct strata__txn *txn, int *error)
@@ -253,7 +269,7 @@ static strata_status add_grams(struct strata__txn *txn, strata__id label,
     return STRATA_OK;
 }
 
-/* Puts the pieces of the labels among the triples, records of spo, which are new. */
+/* Puts the pieces of the labels among the triples, records of pos, which are new. */
 static strata_status put_grams(struct strata__txn *txn, const uint64_t *triples, size_t n,
                                int *error)
 {
@@ -262,9 +278,8 @@ static strata_status put_grams(struct strata__txn *txn, const uint64_t *triples,
     strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
     for (size_t i = 0; i < n && status == STRATA_OK && *error == 0; i++) {
-        const uint64_t pair = triples[2 * i + 1];
-        if (strata__name_rank(names, (strata__id)(pair >> 32)) < STRATA__NAME_PREDICATES)
-            status = add_grams(txn, (strata__id)pair, &found);
+        if (strata__name_rank(names, (strata__id)triples[2 * i]) < STRATA__NAME_PREDICATES)
+            status = add_grams(txn, (strata__id)(triples[2 * i + 1] >> 32), &found);
         if (status == STRATA_OK && found.size >= PIECES_MOST * sizeof(uint64_t))
             status = merge_records(txn, STRATA__GRAMS, &found, error);
     }
@@ -276,31 +291,35 @@ static strata_status put_grams(struct strata__txn *txn, const uint64_t *triples,
 
 /* ---- Triples ---- */
 
-/* Changes spo by its n records, which are sorted and of which the first *n were changed then; then
- * pos and osp by those. */
-static strata_status change_orders(struct strata__txn *txn, uint64_t *spo, size_t *n, bool remove,
-                                   int *error)
+/* Changes a table by n records, which are of the order before it: (s, p, o), (o, s, p), (p, o, s).
+ * As those were sorted, sorting by the first number is enough. */
+static strata_status change_order(struct strata__txn *txn, enum strata__table table,
+                                  uint64_t *records, size_t n, bool remove, int *error)
 {
-    uint64_t *records;
-    STRATA_TRY(strata__rows_merge(txn, STRATA__SPO, spo, n, 2, remove, error));
-    if (*error)
-        return STRATA_OK;
-    STRATA_TRY(strata__calloc(&records, *n, 2 * sizeof *records, "writing triples"));
-    strata_status status = STRATA_OK;
-    for (int table = STRATA__POS; table <= STRATA__OSP && status == STRATA_OK && !*error; table++) {
-        size_t changed = *n;
-        for (size_t i = 0; i < *n; i++) {
-            const strata__id s = (strata__id)spo[2 * i], p = (strata__id)(spo[2 * i + 1] >> 32),
-                             o = (strata__id)spo[2 * i + 1];
-            records[2 * i] = table == STRATA__POS ? p : o;
-            records[2 * i + 1] = table == STRATA__POS ? strata__pair(o, s) : strata__pair(s, p);
-        }
-        status = strata__rows_merge(txn, table, records, &changed, 2, remove, error);
-        if (status == STRATA_OK && *error == 0 && changed != *n)
-            *error = MDB_CORRUPTED; /* the orders disagree */
+    size_t changed = n;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t a = records[2 * i], bc = records[2 * i + 1];
+        records[2 * i] = (strata__id)bc;
+        records[2 * i + 1] = strata__pair((strata__id)a, (strata__id)(bc >> 32));
     }
-    strata__free(records);
-    return status;
+    STRATA_TRY(strata__radix_sort(records, n, 2, 1));
+    STRATA_TRY(strata__rows_merge(txn, table, records, &changed, 2, remove, error));
+    if (*error == 0 && changed != n)
+        *error = MDB_CORRUPTED; /* the orders disagree */
+    return STRATA_OK;
+}
+
+/* Changes all orders by n triples, of which the first *n were changed then. */
+static strata_status change_orders(struct strata__txn *txn, uint64_t *triples, size_t *n,
+                                   bool remove, int *error)
+{
+    STRATA_TRY(strata__radix_sort(triples, *n, 2, 2));
+    STRATA_TRY(strata__rows_merge(txn, STRATA__SPO, triples, n, 2, remove, error));
+    if (*error == 0)
+        STRATA_TRY(change_order(txn, STRATA__OSP, triples, *n, remove, error));
+    if (*error == 0)
+        STRATA_TRY(change_order(txn, STRATA__POS, triples, *n, remove, error));
+    return STRATA_OK;
 }
 
 strata_status strata__triples_change(struct strata__txn *txn, uint64_t *triples, size_t n,

@@ -28,7 +28,7 @@ strata_status strata__batch_remove(struct strata__batch *batch, struct strata__t
                                    uint64_t *changed, int *lmdb_error);
 
 /* Adds n triples, records of spo (strata__rows_merge), to the three tables, or removes them, and
- * says how many were not there, or were.  The records are sorted then. */
+ * says how many were not there, or were.  The records are others then. */
 strata_status strata__triples_change(struct strata__txn *txn, uint64_t *triples, size_t n,
                                      bool remove, uint64_t *changed, int *lmdb_error);
 

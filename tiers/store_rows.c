@@ -8,7 +8,6 @@
  * chunks, and these fill pages. */
 #include <string.h>
 
-#include "radix_sort.h"
 #include "store.h"
 
 #define KEY 12
@@ -320,7 +319,6 @@ strata_status strata__rows_merge(struct strata__txn *txn, enum strata__table tab
 {
     struct merge m = {
         .txn = txn, .table = table, .records = records, .words = words, .n = *n, .remove = remove};
-    STRATA_TRY(strata__radix_sort(records, *n, words));
     while (m.done < m.n && !m.error) {
         const size_t change = m.kept;
         read_chunk(&m);
@@ -333,6 +331,6 @@ strata_status strata__rows_merge(struct strata__txn *txn, enum strata__table tab
     }
     put_chunk(&m);
     *n = m.kept;
-    *lmdb_error = m.error;
+    *lmdb_error = m.error == MDB_KEYEXIST ? MDB_CORRUPTED : m.error; /* chunks were not in order */
     return STRATA_OK;
 }

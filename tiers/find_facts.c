@@ -10,6 +10,7 @@
 
 #define ROWS_A_LOOK 256 /* rows between two looks at the clock */
 #define CHUNK ((size_t)2 << 10)
+#define LINES_LEAST 512     /* bytes of text that there is room for from the start */
 #define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
 #define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
 #define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
@@ -124,18 +125,34 @@ static void set_score(const struct find *find, strata_fact *fact, strata__id sub
         }
 }
 
-/* The term as N-Triples write it, and the end of a line. */
-static strata_status write_line(struct strata__txn *txn, strata__id id, struct strata__bytes *out)
+/* The line of a term in the text: neighbours often share terms. */
+struct shown_term {
+    strata__id id;
+    size_t at, size;
+};
+
+/* Appends the term as N-Triples write it, and the end of a line; the line before's bytes where that
+ * is of the same term. */
+static strata_status write_line(struct strata__txn *txn, strata__id id, struct shown_term *before,
+                                struct strata__bytes *text)
 {
     MDB_val bytes;
     struct strata__term term;
-    out->size = 0;
+    if (id == before->id) {
+        STRATA_TRY(strata__bytes_reserve(text, before->size));
+        memcpy(text->data + text->size, text->data + before->at, before->size);
+        text->size += before->size;
+        return STRATA_OK;
+    }
+    before->id = id;
+    before->at = text->size;
     STRATA_TRY(strata__store_term(txn, id, &bytes));
     if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
         return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
-    STRATA_TRY(strata__bytes_reserve(out, term.size + term.tag_size + 8));
-    STRATA_TRY(strata__term_write(&term, out));
-    return strata__bytes_append(out, "\n", 1);
+    STRATA_TRY(strata__term_write(&term, text));
+    STRATA_TRY(strata__bytes_append(text, "\n", 1));
+    before->size = text->size - before->at;
+    return STRATA_OK;
 }
 
 /* The facts that the rows are: neighbours often share terms. */
@@ -175,27 +192,19 @@ static strata_status write_facts(struct find *find, struct strata__txn *txn)
 {
     const struct strata__row *rows = (const void *)find->rows.data;
     const size_t n = find->rows.size / sizeof *rows;
-    struct strata__bytes lines[3] = {0}; /* of the fact before: neighbours often share terms */
-    strata__id shown[3] = {0};
-    strata_status status = STRATA_OK;
-    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
-        const strata__id ids[] = {rows[i].a, rows[i].b, rows[i].c};
+    struct shown_term before[3] = {0};
+    STRATA_TRY(strata__bytes_reserve(find->text, LINES_LEAST));
+    for (size_t i = 0; i < n; i++) {
         if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
             find->answer.timed_out = true;
             break;
         }
-        for (size_t k = 0; k < 3 && status == STRATA_OK; k++) {
-            if (ids[k] != shown[k])
-                status = write_line(txn, ids[k], &lines[k]);
-            shown[k] = ids[k];
-            if (status == STRATA_OK)
-                status = strata__bytes_append(find->text, lines[k].data, lines[k].size);
-        }
+        STRATA_TRY(write_line(txn, rows[i].a, &before[0], find->text));
+        STRATA_TRY(write_line(txn, rows[i].b, &before[1], find->text));
+        STRATA_TRY(write_line(txn, rows[i].c, &before[2], find->text));
         find->answer.n_facts = i + 1;
     }
-    for (size_t k = 0; k < 3; k++)
-        strata__bytes_free(&lines[k]);
-    return status;
+    return STRATA_OK;
 }
 
 /* ---- Tier 1 ---- */

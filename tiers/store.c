@@ -228,16 +228,6 @@ uint64_t strata__store_hash(const strata_facts *facts, const char *bytes, size_t
     return XXH3_64bits_withSeed(bytes, size, facts->seed);
 }
 
-strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val *bytes)
-{
-    MDB_val key = {sizeof id, &id};
-    int error = mdb_cursor_get(strata__txn_cursor(txn, STRATA__TERMS), &key, bytes, MDB_SET_KEY);
-    if (error == MDB_NOTFOUND)
-        return strata__fail(STRATA_E_FORMAT, "%s: terms: no term %u: the store is damaged",
-                            txn->facts->shown, id);
-    return error ? strata__store_fail(txn->facts, error, "reading a term") : STRATA_OK;
-}
-
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
                                uint64_t hash, strata__id *id)
 {

@@ -1,6 +1,6 @@
 /* The tables of a store, in LMDB.
  *
- *   terms   id -> the term's bytes (terms.h)
+ *   terms   ids of terms -> their bytes (terms.h), by pages (store_terms.c)
  *   meta    names -> layout, seed of the hashes, next id, triples, imports under way
  *
  * and tables of sorted rows of three numbers (store_rows.c):
@@ -144,6 +144,22 @@ uint64_t strata__store_hash(const strata_facts *facts, const char *bytes, size_t
 
 /* The bytes of a term; borrowed until the transaction ends, or writes.  E_FORMAT: no such term. */
 strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val *bytes);
+
+/* The end of the table of terms, where they are appended. */
+#define STRATA__TERMS_FULL 4080 /* bytes of a record: a page of LMDB without its header */
+struct strata__terms_end {
+    struct strata__txn *txn;
+    strata__id next; /* the next term's id */
+    int error;       /* of LMDB */
+    bool begun;
+    uint16_t ends[STRATA__TERMS_FULL / 2]; /* of the record that is collected */
+    size_t n, size;
+    char bytes[STRATA__TERMS_FULL];
+};
+
+/* Appends a term, and puts the last ones that were appended; an error of LMDB, or 0. */
+int strata__terms_append(struct strata__terms_end *end, const char *bytes, size_t size);
+int strata__terms_finish(struct strata__terms_end *end);
 
 /* The id of a term's bytes, of which `hash` is the hash; 0: there is none. */
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,

@@ -170,29 +170,32 @@ done:
     return status;
 }
 
-/* Records of the rows of terms that are new, and memory for a value. */
-struct noted {
+/* Where new terms go: they, records of the rows that lead to them, and memory for a value. */
+struct new_terms {
+    struct strata__terms_end end;
     struct strata__bytes ids, values, value;
 };
 
-/* Appends a term that is new, and notes the rows of its hash, and of its value where it is a
- * literal. */
-static strata_status append_term(struct strata__txn *txn, const struct entry *entry,
-                                 const char *bytes, struct noted *noted, int *error)
+/* Appends a term, and notes the rows of its hash, and of its value where it is a literal. */
+static strata_status append_term(struct new_terms *terms, struct entry *entry, const char *bytes,
+                                 int *error)
 {
+    const strata_facts *facts = terms->end.txn->facts;
     struct strata__term term;
-    strata__id id = entry->id;
-    MDB_val key = {sizeof id, &id}, data = {entry->size, (void *)(uintptr_t)bytes};
-    uint64_t record = strata__pair(strata__hash_id(entry->hash), id);
-    *error = mdb_cursor_put(txn->cursors[STRATA__TERMS], &key, &data, MDB_APPEND);
-    STRATA_TRY(strata__bytes_append(&noted->ids, &record, sizeof record));
+    if (terms->end.next == UINT32_MAX) /* the next id is one too */
+        return strata__fail(STRATA_E_UNSUPPORTED, "%s: a store holds 2^32 - 2 terms at most",
+                            facts->shown);
+    entry->id = terms->end.next;
+    *error = strata__terms_append(&terms->end, bytes, entry->size);
+    uint64_t record = strata__pair(strata__hash_id(entry->hash), entry->id);
+    STRATA_TRY(strata__bytes_append(&terms->ids, &record, sizeof record));
     if (!strata__term_decode(bytes, entry->size, &term) || !strata__term_is_literal(&term))
         return STRATA_OK;
-    noted->value.size = 0;
-    STRATA_TRY(strata__literal_value(&term, &noted->value));
-    const uint64_t hash = strata__store_hash(txn->facts, noted->value.data, noted->value.size);
-    record = strata__pair(strata__hash_id(hash), id);
-    return strata__bytes_append(&noted->values, &record, sizeof record);
+    terms->value.size = 0;
+    STRATA_TRY(strata__literal_value(&term, &terms->value));
+    const uint64_t hash = strata__store_hash(facts, terms->value.data, terms->value.size);
+    record = strata__pair(strata__hash_id(hash), entry->id);
+    return strata__bytes_append(&terms->values, &record, sizeof record);
 }
 
 /* Merges rows that were collected, and forgets them. */
@@ -208,35 +211,37 @@ static strata_status merge_records(struct strata__txn *txn, enum strata__table t
 
 static strata_status write_terms(struct strata__batch *batch, struct strata__txn *txn, int *error)
 {
-    struct noted noted = {0};
+    struct new_terms *terms;
     uint64_t next;
-    strata_status status = STRATA_OK;
+    strata_status status;
     STRATA_TRY(strata__meta_get(txn, "next id", &next));
+    STRATA_TRY(strata__calloc(&terms, 1, sizeof *terms, "writing terms"));
+    terms->end.txn = txn;
+    terms->end.next = next ? (strata__id)next : 1;
+    if (next > UINT32_MAX)
+        STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "next id"));
+    for (size_t i = 0; i < batch->n_terms; i++)
+        batch->terms[i].id = 0; /* they may have some of a try before */
     if (next)
-        STRATA_TRY(look_up(batch, txn));
-    else
-        next = 1;
-    for (size_t i = 0; i < batch->n_terms && status == STRATA_OK && *error == 0; i++) {
-        struct entry *entry = &batch->terms[i];
-        if (entry->id)
-            continue;
-        if (next > UINT32_MAX) {
-            status = strata__fail(STRATA_E_UNSUPPORTED, "%s: a store holds 2^32 - 1 terms at most",
-                                  txn->facts->shown);
-            break;
-        }
-        entry->id = (strata__id)next++;
-        status = append_term(txn, entry, batch->bytes.data + entry->at, &noted, error);
-    }
-    if (status == STRATA_OK && *error == 0)
-        status = merge_records(txn, STRATA__IDS, &noted.ids, error);
-    if (status == STRATA_OK && *error == 0)
-        status = merge_records(txn, STRATA__VALUES, &noted.values, error);
-    if (status == STRATA_OK && *error == 0)
-        *error = strata__meta_put(txn, "next id", next);
-    strata__bytes_free(&noted.ids);
-    strata__bytes_free(&noted.values);
-    strata__bytes_free(&noted.value);
+        STRATA_TRY_DONE(look_up(batch, txn));
+    for (size_t i = 0; i < batch->n_terms && *error == 0; i++)
+        if (!batch->terms[i].id)
+            STRATA_TRY_DONE(append_term(terms, &batch->terms[i],
+                                        batch->bytes.data + batch->terms[i].at, error));
+    if (*error == 0)
+        *error = strata__terms_finish(&terms->end);
+    if (*error == 0)
+        STRATA_TRY_DONE(merge_records(txn, STRATA__IDS, &terms->ids, error));
+    if (*error == 0)
+        STRATA_TRY_DONE(merge_records(txn, STRATA__VALUES, &terms->values, error));
+    if (*error == 0)
+        *error = strata__meta_put(txn, "next id", terms->end.next);
+    status = STRATA_OK;
+done:
+    strata__bytes_free(&terms->ids);
+    strata__bytes_free(&terms->values);
+    strata__bytes_free(&terms->value);
+    strata__free(terms);
     return status;
 }
 

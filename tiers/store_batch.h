@@ -21,7 +21,7 @@ size_t strata__batch_size(const struct strata__batch *batch);
 
 /* In a transaction: adds the triples, with their terms, or removes them, and says how many were not
  * there, or were.  The batch stays as it is (strata__change_fn says about *lmdb_error).  E_NOMEM;
- * E_UNSUPPORTED: more than 2^32 - 1 terms. */
+ * E_UNSUPPORTED: more than 2^32 - 2 terms. */
 strata_status strata__batch_write(struct strata__batch *batch, struct strata__txn *txn,
                                   uint64_t *changed, int *lmdb_error);
 strata_status strata__batch_remove(struct strata__batch *batch, struct strata__txn *txn,

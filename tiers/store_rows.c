@@ -11,7 +11,9 @@
 #include "store.h"
 
 #define KEY 12
-#define CHUNK 486 /* bytes of data at most: 8 chunks with their keys and headers in a page */
+/* Bytes of data at most: 24 chunks with their keys and headers fill a page.  Larger ones take less
+ * room (232: 3 % of a store, 486: 5 %), but a row is found by reading half a chunk. */
+#define CHUNK 146
 #define ROW_MOST 15
 
 static int compare(const struct strata__row *x, const struct strata__row *y)

@@ -74,7 +74,7 @@ class Strata:
         self.latencies = []
 
     def make_room(self, size):
-        self.text = ctypes.create_string_buffer(size)
+        self.room, self.text = size, ctypes.create_string_buffer(size)
         query, length, answer = (ctypes.byref(o) for o in (self.query, self.size, self.answer))
         self.arguments = (self.store, query, self.text, ctypes.c_size_t(size), length, answer)
 
@@ -86,10 +86,11 @@ class Strata:
         self.call("strata_facts_import", self.store, path.encode(), None, None)
 
     def find(self, subject, predicate):
-        self.query.subject, self.query.predicate = subject, predicate
-        if self.find_text(*self.arguments) != 0:
+        query = self.query
+        query.subject, query.predicate = subject, predicate
+        if self.find_text(*self.arguments):
             raise RuntimeError(self.api.strata_last_error().decode())
-        if self.size.value >= len(self.text):
+        if self.size.value >= self.room:
             self.make_room(self.size.value + 1)
             return self.find(subject, predicate)
         lines = iter(self.text.value.decode().split("\n"))

@@ -95,12 +95,17 @@ struct find {
     struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
 
+static bool is_late(const struct find *find)
+{
+    return find->deadline < INFINITY && strata__now_ms() > find->deadline;
+}
+
 static strata_status take_row(void *user, const struct strata__row *row, bool *stop)
 {
     struct find *find = user;
     const strata_facts_query *query = find->query;
     const uint64_t n = find->seen++;
-    if (n % ROWS_A_LOOK == 0 && strata__now_ms() > find->deadline) {
+    if (n % ROWS_A_LOOK == 0 && is_late(find)) {
         find->answer.timed_out = true;
         *stop = true;
         return STRATA_OK;
@@ -165,7 +170,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
     for (size_t i = 0; i < n; i++) {
         strata_fact *fact = &result->facts[i];
         const strata_fact *before = i ? fact - 1 : NULL;
-        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
             find->answer.timed_out = true;
             break;
         }
@@ -195,7 +200,7 @@ static strata_status write_facts(struct find *find, struct strata__txn *txn)
     struct shown_term before[3] = {0};
     STRATA_TRY(strata__bytes_reserve(find->text, LINES_LEAST));
     for (size_t i = 0; i < n; i++) {
-        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
             find->answer.timed_out = true;
             break;
         }

@@ -152,7 +152,7 @@ struct strata__terms_end {
     strata__id next; /* the next term's id */
     int error;       /* of LMDB */
     bool begun;
-    uint16_t ends[STRATA__TERMS_FULL / 2]; /* of the record that is collected */
+    uint16_t begins[STRATA__TERMS_FULL / 2]; /* of the record that is collected */
     size_t n, size;
     char bytes[STRATA__TERMS_FULL];
 };

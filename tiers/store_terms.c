@@ -1,7 +1,8 @@
 /* Terms by their ids (store.h), which follow each other: a record of LMDB is a page full of them,
  * so that little is searched and read for one.  Its key is the id of its last term; its data are
- * how many there are, where each ends behind these numbers (16 bits each), and their bytes.  Where
- * there is one term alone, it has the rest. */
+ * how many there are, for each, the last one first, how far before the data's end it begins (16
+ * bits each), and their bytes.  So the id tells where to look, and the processor reads from several
+ * places at once.  Where there is one term alone, it has the rest. */
 #include <string.h>
 
 #include "store.h"
@@ -36,12 +37,12 @@ strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val
                             txn->facts->shown, id);
     if (error)
         return strata__store_fail(txn->facts, error, "reading a term");
-    const size_t i = n - (last - id), size = data.mv_size - head;
-    const size_t start = i > 1 ? number_at(&data, i - 1) : 0;
-    const size_t end = n > 1 ? number_at(&data, i) : size;
-    if (start > end || end > size)
+    const size_t i = last - id, size = data.mv_size - head;
+    const size_t begin = n > 1 ? number_at(&data, i + 1) : size;
+    const size_t end = i ? number_at(&data, i) : 0;
+    if (end > begin || begin > size)
         return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
-    *bytes = (MDB_val){end - start, (char *)data.mv_data + head + start};
+    *bytes = (MDB_val){begin - end, (char *)data.mv_data + data.mv_size - begin};
     return STRATA_OK;
 }
 
@@ -52,7 +53,7 @@ static void put_record(struct strata__terms_end *end)
 {
     strata__id last = end->next - 1;
     const size_t head = 2 * (end->n + 1);
-    const uint16_t n = (uint16_t)end->n;
+    uint16_t numbers[STRATA__TERMS_FULL / 2] = {(uint16_t)end->n};
     MDB_val key = {sizeof last, &last}, data = {head + end->size, NULL};
     if (end->n == 0 || end->error)
         return;
@@ -60,8 +61,9 @@ static void put_record(struct strata__terms_end *end)
         mdb_cursor_put(end->txn->cursors[STRATA__TERMS], &key, &data, MDB_APPEND | MDB_RESERVE);
     if (end->error)
         return;
-    memcpy(data.mv_data, &n, sizeof n);
-    memcpy((char *)data.mv_data + 2, end->ends, 2 * end->n);
+    for (size_t i = 0; i < end->n; i++)
+        numbers[end->n - i] = (uint16_t)(end->size - end->begins[i]);
+    memcpy(data.mv_data, numbers, head);
     memcpy((char *)data.mv_data + head, end->bytes, end->size);
     end->n = end->size = 0;
 }
@@ -82,8 +84,8 @@ static void take_record(struct strata__terms_end *end)
     if (error == 0 && data.mv_size < STRATA__TERMS_FULL) {
         end->n = n;
         end->size = data.mv_size - head;
-        memcpy(end->ends, (const char *)data.mv_data + 2, 2 * n);
-        end->ends[n - 1] = (uint16_t)end->size;
+        for (size_t i = 1; i < n; i++)
+            end->begins[i] = (uint16_t)(end->size - number_at(&data, n - i));
         memcpy(end->bytes, (const char *)data.mv_data + head, end->size);
         error = mdb_cursor_del(cursor, 0);
     }
@@ -115,8 +117,8 @@ int strata__terms_append(struct strata__terms_end *end, const char *bytes, size_
         put_long(end, bytes, size);
     } else {
         memcpy(end->bytes + end->size, bytes, size);
+        end->begins[end->n++] = (uint16_t)end->size;
         end->size += size;
-        end->ends[end->n++] = (uint16_t)end->size;
     }
     end->next++;
     return end->error;

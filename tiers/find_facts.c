@@ -10,6 +10,7 @@
 
 #define ROWS_A_LOOK 256 /* rows between two looks at the clock */
 #define CHUNK ((size_t)2 << 10)
+#define LINES_LEAST 512     /* bytes of text that there is room for from the start */
 #define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
 #define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
 #define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
@@ -91,14 +92,20 @@ struct find {
     struct strata__candidate *candidates; /* of tier 1, best first */
     size_t n_candidates;
     strata_facts_answer answer;
+    struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
+
+static bool is_late(const struct find *find)
+{
+    return find->deadline < INFINITY && strata__now_ms() > find->deadline;
+}
 
 static strata_status take_row(void *user, const struct strata__row *row, bool *stop)
 {
     struct find *find = user;
     const strata_facts_query *query = find->query;
     const uint64_t n = find->seen++;
-    if (n % ROWS_A_LOOK == 0 && strata__now_ms() > find->deadline) {
+    if (n % ROWS_A_LOOK == 0 && is_late(find)) {
         find->answer.timed_out = true;
         *stop = true;
         return STRATA_OK;
@@ -123,6 +130,36 @@ static void set_score(const struct find *find, strata_fact *fact, strata__id sub
         }
 }
 
+/* The line of a term in the text: neighbours often share terms. */
+struct shown_term {
+    strata__id id;
+    size_t at, size;
+};
+
+/* Appends the term as N-Triples write it, and the end of a line; the line before's bytes where that
+ * is of the same term. */
+static strata_status write_line(struct strata__txn *txn, strata__id id, struct shown_term *before,
+                                struct strata__bytes *text)
+{
+    MDB_val bytes;
+    struct strata__term term;
+    if (id == before->id) {
+        STRATA_TRY(strata__bytes_reserve(text, before->size));
+        memcpy(text->data + text->size, text->data + before->at, before->size);
+        text->size += before->size;
+        return STRATA_OK;
+    }
+    before->id = id;
+    before->at = text->size;
+    STRATA_TRY(strata__store_term(txn, id, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
+    STRATA_TRY(strata__term_write(&term, text));
+    STRATA_TRY(strata__bytes_append(text, "\n", 1));
+    before->size = text->size - before->at;
+    return STRATA_OK;
+}
+
 /* The facts that the rows are: neighbours often share terms. */
 static strata_status fill_facts(struct find *find, struct strata__txn *txn,
                                 strata_facts_result *result)
@@ -133,7 +170,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
     for (size_t i = 0; i < n; i++) {
         strata_fact *fact = &result->facts[i];
         const strata_fact *before = i ? fact - 1 : NULL;
-        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
             find->answer.timed_out = true;
             break;
         }
@@ -150,6 +187,26 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
             fact->object = before->object;
         else
             STRATA_TRY(fill_term(result, txn, rows[i].c, &fact->object));
+        find->answer.n_facts = i + 1;
+    }
+    return STRATA_OK;
+}
+
+/* Appends the terms that the rows are, a line each, but no more facts than the deadline lets. */
+static strata_status write_facts(struct find *find, struct strata__txn *txn)
+{
+    const struct strata__row *rows = (const void *)find->rows.data;
+    const size_t n = find->rows.size / sizeof *rows;
+    struct shown_term before[3] = {0};
+    STRATA_TRY(strata__bytes_reserve(find->text, LINES_LEAST));
+    for (size_t i = 0; i < n; i++) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
+            find->answer.timed_out = true;
+            break;
+        }
+        STRATA_TRY(write_line(txn, rows[i].a, &before[0], find->text));
+        STRATA_TRY(write_line(txn, rows[i].b, &before[1], find->text));
+        STRATA_TRY(write_line(txn, rows[i].c, &before[2], find->text));
         find->answer.n_facts = i + 1;
     }
     return STRATA_OK;
@@ -213,7 +270,7 @@ static bool may_link(const struct find *find, const struct strata__pattern *patt
 
 /* ---- All of it ---- */
 
-static strata_status find(struct find *find, strata_facts *facts, strata_facts_result *result)
+static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
 {
     struct strata__txn txn;
     struct strata__pattern pattern = {0};
@@ -224,11 +281,33 @@ static strata_status find(struct find *find, strata_facts *facts, strata_facts_r
     if (status == STRATA_OK && may_link(find, &pattern))
         status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
-        status = fill_facts(find, &txn, result);
-    if (status == STRATA_OK && find->query->explain)
+        status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (status == STRATA_OK && result && find->query->explain)
         status = fill_candidates(find, &txn, result);
     strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
+    return status;
+}
+
+/* Finds, and puts what is found into the result, or appends it to the text; before_ms: what was
+ * done for it before, together with others. */
+static strata_status find(strata_facts *facts, const strata_facts_query *query, double before_ms,
+                          strata_facts_result *result, struct strata__bytes *text,
+                          strata_facts_answer *answer)
+{
+    const double start = strata__now_ms() - before_ms;
+    struct find work = {.query = query,
+                        .text = text,
+                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
+                        .answer = {.complete = true}};
+    strata_status status = find_in(facts, &work, result);
+    strata__bytes_free(&work.rows);
+    strata__free(work.candidates);
+    work.answer.complete = work.answer.complete && !work.answer.timed_out;
+    if (work.answer.n_facts == 0)
+        work.answer.tier = -1;
+    work.answer.latency_ms = strata__now_ms() - start;
+    *answer = work.answer;
     return status;
 }
 
@@ -246,32 +325,18 @@ static strata_status check_query(const strata_facts_query *query)
     return STRATA_OK;
 }
 
-/* `before_ms`: what was done for it before, together with others. */
 static strata_status find_one(strata_facts *facts, const strata_facts_query *query,
                               double before_ms, strata_facts_result **out)
 {
-    const double start = strata__now_ms() - before_ms;
+    strata_facts_result *result = NULL;
     *out = NULL;
     STRATA_TRY(check_query(query));
     struct strata__scope before = strata__scope_set(facts->scope);
-    struct find work = {.query = query,
-                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
-                        .answer = {.complete = true}};
-    strata_facts_result *result = NULL;
     strata_status status = strata__calloc(&result, 1, sizeof *result, "facts");
     if (status == STRATA_OK)
-        status = find(&work, facts, result);
-    strata__bytes_free(&work.rows);
-    strata__free(work.candidates);
-    if (status == STRATA_OK) {
-        work.answer.complete = work.answer.complete && !work.answer.timed_out;
-        if (work.answer.n_facts == 0)
-            work.answer.tier = -1;
-        work.answer.latency_ms = strata__now_ms() - start;
-        result->answer = work.answer;
-    } else {
+        status = find(facts, query, before_ms, result, NULL, &result->answer);
+    if (status != STRATA_OK)
         strata_facts_result_free(&result);
-    }
     strata__scope_set(before);
     *out = result;
     return status;
@@ -281,6 +346,31 @@ strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *q
                                 strata_facts_result **out)
 {
     return find_one(facts, query, 0, out);
+}
+
+strata_status strata_facts_find_text(strata_facts *facts, const strata_facts_query *query,
+                                     char *text, size_t capacity, size_t *size,
+                                     strata_facts_answer *answer)
+{
+    struct strata__bytes lines = {0};
+    strata_facts_answer found;
+    *size = 0;
+    STRATA_TRY(check_query(query));
+    struct strata__scope before = strata__scope_set(facts->scope);
+    strata_status status = find(facts, query, 0, NULL, &lines, &found);
+    if (status == STRATA_OK) {
+        const size_t n = lines.size < capacity ? lines.size : capacity - (capacity > 0);
+        if (n)
+            memcpy(text, lines.data, n);
+        if (capacity)
+            text[n] = '\0';
+        *size = lines.size;
+        if (answer)
+            *answer = found;
+    }
+    strata__bytes_free(&lines);
+    strata__scope_set(before);
+    return status;
 }
 
 /* ---- Several ---- */
@@ -397,7 +487,7 @@ const char *strata_facts_evidence_name(size_t index)
 
 struct removal {
     const strata_facts_query *pattern;
-    struct strata__bytes rows;
+    struct strata__bytes triples; /* records of spo */
     uint64_t removed;
 };
 
@@ -405,22 +495,23 @@ static strata_status take_all(void *user, const struct strata__row *row, bool *s
 {
     struct removal *removal = user;
     *stop = false;
-    return strata__bytes_append(&removal->rows, row, sizeof *row);
+    const uint64_t record[] = {row->a, strata__pair(row->b, row->c)};
+    return strata__bytes_append(&removal->triples, record, sizeof record);
 }
 
 static strata_status remove_rows(struct strata__txn *txn, void *user, int *error)
 {
     struct removal *removal = user;
     struct strata__pattern pattern = {0};
-    removal->rows.size = 0;
+    removal->triples.size = 0;
     strata_status status = strata__pattern_read(txn, removal->pattern, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_all, removal);
     strata__pattern_free(&pattern);
     STRATA_TRY(status);
-    return strata__rows_change(txn, (struct strata__row *)(void *)removal->rows.data,
-                               removal->rows.size / sizeof(struct strata__row), true,
-                               &removal->removed, error);
+    return strata__triples_change(txn, (uint64_t *)(void *)removal->triples.data,
+                                  removal->triples.size / (2 * sizeof(uint64_t)), true,
+                                  &removal->removed, error);
 }
 
 strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query *pattern,
@@ -435,7 +526,7 @@ strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query 
                                               "remove the store's folder instead");
     struct strata__scope before = strata__scope_set(facts->scope);
     strata_status status = strata__store_change(facts, remove_rows, &removal);
-    strata__bytes_free(&removal.rows);
+    strata__bytes_free(&removal.triples);
     strata__scope_set(before);
     if (removed && status == STRATA_OK)
         *removed = removal.removed;

@@ -106,10 +106,10 @@ static void the_small_model(void **state)
 static void all_types(void **state)
 {
     static const char *const names[] = {
-        "llama",           "llama256-BF16", "llama256-F16",  "llama256-IQ4_NL",
-        "llama256-IQ4_XS", "llama256-Q2_K", "llama256-Q3_K", "llama256-Q4_0",
-        "llama256-Q4_1",   "llama256-Q4_K", "llama256-Q5_0", "llama256-Q5_1",
-        "llama256-Q5_K",   "llama256-Q6_K", "llama256-Q8_0", "qwen2"};
+        "llama",           "openelm",       "llama256-BF16", "llama256-F16",  "llama256-IQ4_NL",
+        "llama256-IQ4_XS", "llama256-Q2_K", "llama256-Q3_K", "llama256-Q4_0", "llama256-Q4_1",
+        "llama256-Q4_K",   "llama256-Q5_0", "llama256-Q5_1", "llama256-Q5_K", "llama256-Q6_K",
+        "llama256-Q8_0",   "qwen2"};
     (void)state;
     size_t there = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

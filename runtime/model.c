@@ -360,8 +360,11 @@ strata_model_info strata_model_info_get(const strata_model *model)
     strata_file_info file = strata_file_info_get(model->file);
     const struct strata__hparams *hp = &model->hp;
     uint64_t bytes = 0;
+    unsigned kv_heads = 0; /* at most 1024 * 4096 */
     for (size_t i = 0; i < strata_file_tensor_count(model->file); i++)
         bytes += strata_file_tensor(model->file, i).bytes;
+    for (unsigned i = 0; i < hp->layers; i++)
+        kv_heads += hp->shape[i].kv_heads;
     return (strata_model_info){
         .architecture = file.architecture,
         .name = file.name,
@@ -374,6 +377,7 @@ strata_model_info strata_model_info_get(const strata_model *model)
         .head_dim = hp->head_dim,
         .vocab = hp->vocab,
         .context_length = hp->context,
+        .all_kv_heads = kv_heads,
     };
 }
 

@@ -20,6 +20,7 @@
 #include "half.h"
 #include "safetensors.h"
 #include "strata_convert.h"
+#include "strata_quantize.h"
 
 /* Of the cache's F16: 9e-4 measured, six times that; a wrong order of rows gives above 0.1. */
 #define LOGITS_MAX 5e-3
@@ -399,6 +400,38 @@ static void openelm_keys(void **state)
     strata_file_close(&file);
 }
 
+/* Q, K and V are rows of one weight, which an importance matrix has once. */
+static void openelm_importance(void **state)
+{
+    (void)state;
+    strata_imatrix_options options;
+    strata_imatrix_options_default(&options);
+    options.window = 16;
+    folder_copy("openelm", "openelm");
+    assert_int_equal(convert("openelm", "out.gguf", "f32"), STRATA_OK);
+    struct engine engine = engine_open(folder_path("out.gguf"), (struct engine_options){0});
+    static const char text[] = "the and then an ant that hath the hat and ate";
+    if (strata_imatrix(engine.session, text, sizeof text - 1, folder_path("importance.gguf"),
+                       &options, NULL, NULL) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    strata_file *file;
+    assert_int_equal(strata_file_open(&file, folder_path("importance.gguf"), NULL, NULL),
+                     STRATA_OK);
+    assert_int_equal(strata_file_tensor_count(file), 2 * (2 * 5 + 1));
+    assert_int_equal(strata__file_find(file, "blk.1.attn_output.weight.in_sum2")->shape[0], 64);
+    strata_file_close(&file);
+    strata_quantize_options how;
+    strata_quantize_options_default(&how);
+    how.type = "q4_0";
+    how.imatrix = folder_path("importance.gguf");
+    if (strata_quantize(engine.runtime, folder_path("out.gguf"), folder_path("small.gguf"), &how,
+                        NULL, NULL, NULL) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    engine_close(&engine);
+    unlink(folder_path("importance.gguf"));
+    unlink(folder_path("small.gguf"));
+}
+
 /* ---- what fails leaves nothing ---- */
 
 struct stopper {
@@ -504,6 +537,7 @@ int main(void)
         cmocka_unit_test(bert_keys),
         cmocka_unit_test(llama_keys),
         cmocka_unit_test(openelm_keys),
+        cmocka_unit_test(openelm_importance),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(failing_calls),
         cmocka_unit_test(full_disk),

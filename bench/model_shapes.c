@@ -33,9 +33,10 @@ static const uint32_t openelm_heads[] = {16, 16, 16, 20, 20, 20, 20, 20, 20, 20,
                                          24, 24, 24, 24, 28, 28, 28, 28, 28, 28, 32, 32, 32, 32};
 static const uint32_t openelm_kv_heads[] = {4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6,
                                             6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 8, 8, 8, 8};
-/* Grows linearly from half of 2048 to four times that, in steps of 256. */
+/* From half of 2048 to four times that: 28 factors with two digits, times 2048, to multiples of
+ * 256. */
 static const uint32_t openelm_ffn[] = {1024, 1280, 1536, 1792, 2048, 2304, 2560, 2816, 3072, 3328,
-                                       3584, 3840, 4096, 4352, 4864, 5120, 5376, 5632, 5888, 6144,
+                                       3584, 3840, 4096, 4608, 4608, 5120, 5376, 5632, 5888, 6144,
                                        6400, 6656, 6912, 7168, 7424, 7680, 7936, 8192};
 
 /* clang-format off */

@@ -184,7 +184,10 @@ class Shapes(unittest.TestCase):
         self.assertEqual(tensors["blk.0.attn_qkv.weight"], [2048, (16 + 2 * 4) * 64])
         self.assertEqual(tensors["blk.27.attn_qkv.weight"], [2048, (32 + 2 * 8) * 64])
         self.assertEqual(tensors["blk.0.ffn_down.weight"], [1024, 2048])
-        self.assertEqual(tensors["blk.14.ffn_gate.weight"], [2048, 4864])
+        factors = [round(0.5 + 3.5 * i / 27, 2) for i in range(28)]  # config.json
+        for layer, factor in enumerate(factors):
+            width = int(factor * 2048 + 128) // 256 * 256
+            self.assertEqual(tensors[f"blk.{layer}.ffn_gate.weight"], [2048, width])
         self.assertEqual(tensors["blk.3.attn_k_norm.weight"], [64])
 
 

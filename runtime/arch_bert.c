@@ -70,6 +70,7 @@ static strata_status read_hparams(struct strata_model *model)
     hp->longest = (unsigned)longest;
     hp->encoder = true;
     hp->vocab = (unsigned)strata_vocab_size(model->tokenizer);
+    STRATA_TRY(strata__model_shapes(model));
     return read_pooling(model);
 }
 

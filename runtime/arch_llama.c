@@ -1,11 +1,12 @@
-/* The llama architecture: RMSNorm, rotary positions, grouped-query attention, gated SiLU.
+/* The llama family: RMSNorm, rotary positions, grouped-query attention, gated SiLU.
  *
  *   x += Wo * attention(rope(Wq * norm(x)), rope(Wk * norm(x)), Wv * norm(x))
  *   x += Wdown * (silu(Wgate * norm(x)) * (Wup * norm(x)))
  *
  * (Touvron et al. 2023; keys and tensor names: GGUF specification.)  Projections may carry biases,
- * and the output head may be the embedding (tied).  The steps of a layer are six; only the first of
- * a group of products that share an input normalises it.
+ * and the output head may be the embedding (tied).  Layers may differ in numbers of heads and in
+ * the width of the feed-forward.  The steps of a layer are six; only the first of a group of
+ * products that share an input normalises it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -14,23 +15,56 @@
 #include "memory.h"
 #include "model.h"
 
+static strata_status read_shape(struct strata_model *model, unsigned layer,
+                                struct strata__layer_shape *shape)
+{
+    STRATA_TRY(strata__model_layer_key(model, "feed_forward_length", layer, 1, 1 << 22, false,
+                                       &shape->ffn));
+    STRATA_TRY(strata__model_layer_key(model, "attention.head_count", layer, 1, 4096, false,
+                                       &shape->heads));
+    shape->kv_heads = shape->heads;
+    STRATA_TRY(strata__model_layer_key(model, "attention.head_count_kv", layer, 1, 4096, true,
+                                       &shape->kv_heads));
+    if (shape->kv_heads <= shape->heads && shape->heads % shape->kv_heads == 0)
+        return STRATA_OK;
+    char rule[80];
+    snprintf(rule, sizeof rule, "layer %u: head_count must be a multiple of head_count_kv", layer);
+    return strata__model_broken(model, rule, shape->heads, shape->kv_heads);
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+/* All shapes, and the greatest of their numbers; *same: all have as many heads. */
+static strata_status read_shapes(struct strata_model *model, bool *same)
+{
+    struct strata__hparams *hp = &model->hp;
+    STRATA_TRY(strata__model_shapes(model));
+    *same = true;
+    for (unsigned layer = 0; layer < hp->layers; layer++) {
+        struct strata__layer_shape *shape = &hp->shape[layer];
+        STRATA_TRY(read_shape(model, layer, shape));
+        hp->heads = larger(hp->heads, shape->heads);
+        hp->kv_heads = larger(hp->kv_heads, shape->kv_heads);
+        hp->ffn = larger(hp->ffn, shape->ffn);
+        *same &= shape->heads == hp->shape[0].heads;
+    }
+    return STRATA_OK;
+}
+
 static strata_status read_hparams(struct strata_model *model)
 {
     struct strata__hparams *hp = &model->hp;
+    bool same;
     STRATA_TRY(strata__model_key(model, "block_count", 1, 1024, false, &hp->layers));
     STRATA_TRY(strata__model_key(model, "embedding_length", 1, 1 << 20, false, &hp->embedding));
-    STRATA_TRY(strata__model_key(model, "feed_forward_length", 1, 1 << 22, false, &hp->ffn));
     STRATA_TRY(strata__model_key(model, "context_length", 1, INT32_MAX, false, &hp->context));
-    STRATA_TRY(strata__model_key(model, "attention.head_count", 1, 4096, false, &hp->heads));
-    hp->kv_heads = hp->heads;
-    STRATA_TRY(strata__model_key(model, "attention.head_count_kv", 1, 4096, true, &hp->kv_heads));
-    if (hp->kv_heads > hp->heads || hp->heads % hp->kv_heads)
-        return strata__model_broken(model, "head_count must be a multiple of head_count_kv",
-                                    hp->heads, hp->kv_heads);
+    STRATA_TRY(read_shapes(model, &same));
     bool divisible = hp->embedding % hp->heads == 0;
-    unsigned per_head = divisible ? hp->embedding / hp->heads : 0;
-    hp->head_dim = per_head;
-    STRATA_TRY(strata__model_key(model, "attention.key_length", 1, 1024, true, &hp->head_dim));
+    hp->head_dim = divisible ? hp->embedding / hp->heads : 0;
+    STRATA_TRY(strata__model_key(model, "attention.key_length", 1, 1024, same, &hp->head_dim));
     if (hp->head_dim == 0)
         return strata__model_broken(model, "embedding_length must be a multiple of head_count",
                                     hp->embedding, hp->heads);
@@ -182,34 +216,65 @@ static strata_status add_norm(struct strata_model *model, struct strata__step *s
     return strata__model_vector(model, full, model->hp.embedding, false, &step->prelude.weight);
 }
 
-static strata_status build_layer(struct strata_model *model, unsigned layer)
+/* Queries, keys and values. */
+static strata_status build_qkv(struct strata_model *model, const struct strata__arch *arch,
+                               struct strata__step *step)
 {
     const struct strata__hparams *hp = &model->hp;
-    unsigned width = hp->heads * hp->head_dim, kv_width = hp->kv_heads * hp->head_dim;
+    const struct strata__layer_shape *shape = &hp->shape[step->layer];
+    const unsigned q = shape->heads * hp->head_dim, kv = shape->kv_heads * hp->head_dim;
+    STRATA_TRY(add_norm(model, step, "attn_norm"));
+    if (arch->fused_qkv)
+        return strata__model_slices(model, step, "attn_qkv", (const unsigned[]){q, kv, kv},
+                                    hp->embedding);
+    STRATA_TRY(strata__model_product(model, step, "attn_q", q, hp->embedding, STRATA__BUF_Q, NULL));
+    STRATA_TRY(
+        strata__model_product(model, step, "attn_k", kv, hp->embedding, STRATA__BUF_K, NULL));
+    return strata__model_product(model, step, "attn_v", kv, hp->embedding, STRATA__BUF_V, NULL);
+}
+
+/* Both steps can rotate, so both know the norms in front of that. */
+static strata_status build_attention(struct strata_model *model, const struct strata__arch *arch,
+                                     unsigned layer)
+{
+    char name[64];
+    struct strata__step *store =
+        strata__model_step(model, STRATA__STEP_ROPE_STORE, layer, STRATA__BUF_Q, STRATA__KEEP);
+    struct strata__step *attend =
+        strata__model_step(model, STRATA__STEP_ATTEND, layer, STRATA__BUF_Q, STRATA__KEEP);
+    if (!arch->head_norms)
+        return STRATA_OK;
+    snprintf(name, sizeof name, "blk.%u.attn_q_norm.weight", layer);
+    STRATA_TRY(strata__model_vector(model, name, model->hp.head_dim, false, &store->q_norm));
+    snprintf(name, sizeof name, "blk.%u.attn_k_norm.weight", layer);
+    STRATA_TRY(strata__model_vector(model, name, model->hp.head_dim, false, &store->k_norm));
+    attend->q_norm = store->q_norm;
+    attend->k_norm = store->k_norm;
+    return STRATA_OK;
+}
+
+static strata_status build_layer(struct strata_model *model, const struct strata__arch *arch,
+                                 unsigned layer)
+{
+    const struct strata__hparams *hp = &model->hp;
+    const unsigned ffn = hp->shape[layer].ffn, width = hp->shape[layer].heads * hp->head_dim;
     struct strata__step *step =
         strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__KEEP);
-    STRATA_TRY(add_norm(model, step, "attn_norm"));
-    STRATA_TRY(
-        strata__model_product(model, step, "attn_q", width, hp->embedding, STRATA__BUF_Q, NULL));
-    STRATA_TRY(
-        strata__model_product(model, step, "attn_k", kv_width, hp->embedding, STRATA__BUF_K, NULL));
-    STRATA_TRY(
-        strata__model_product(model, step, "attn_v", kv_width, hp->embedding, STRATA__BUF_V, NULL));
-    strata__model_step(model, STRATA__STEP_ROPE_STORE, layer, STRATA__BUF_Q, STRATA__KEEP);
-    strata__model_step(model, STRATA__STEP_ATTEND, layer, STRATA__BUF_Q, STRATA__KEEP);
+    STRATA_TRY(build_qkv(model, arch, step));
+    STRATA_TRY(build_attention(model, arch, layer));
     step =
         strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_MIX, STRATA__ADD_TO_X);
     STRATA_TRY(strata__model_product(model, step, "attn_output", hp->embedding, width,
                                      STRATA__BUF_DELTA, NULL));
     step = strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_X, STRATA__SILU_GATE);
     STRATA_TRY(add_norm(model, step, "ffn_norm"));
-    STRATA_TRY(strata__model_product(model, step, "ffn_gate", hp->ffn, hp->embedding,
-                                     STRATA__BUF_GATE, NULL));
     STRATA_TRY(
-        strata__model_product(model, step, "ffn_up", hp->ffn, hp->embedding, STRATA__BUF_UP, NULL));
+        strata__model_product(model, step, "ffn_gate", ffn, hp->embedding, STRATA__BUF_GATE, NULL));
+    STRATA_TRY(
+        strata__model_product(model, step, "ffn_up", ffn, hp->embedding, STRATA__BUF_UP, NULL));
     step =
         strata__model_step(model, STRATA__STEP_PROJECT, layer, STRATA__BUF_GATE, STRATA__ADD_TO_X);
-    return strata__model_product(model, step, "ffn_down", hp->embedding, hp->ffn, STRATA__BUF_DELTA,
+    return strata__model_product(model, step, "ffn_down", hp->embedding, ffn, STRATA__BUF_DELTA,
                                  NULL);
 }
 
@@ -240,8 +305,11 @@ static strata_status build_llama(struct strata_model *model, const struct strata
                                     &model->embedding));
     STRATA_TRY(strata__calloc(&model->steps, 6 * (size_t)hp->layers + 1, sizeof *model->steps,
                               "layer steps"));
+    if (arch->fused_qkv)
+        STRATA_TRY(strata__calloc(&model->slices, 3 * (size_t)hp->layers, sizeof *model->slices,
+                                  "weights of a layer"));
     for (unsigned layer = 0; layer < hp->layers; layer++)
-        STRATA_TRY(build_layer(model, layer));
+        STRATA_TRY(build_layer(model, arch, layer));
     return build_head(model);
 }
 
@@ -251,3 +319,10 @@ const struct strata__arch strata__arch_llama = {
 /* Rotates pairs half a head apart, and has biases on q, k and v (Yang et al. 2024). */
 const struct strata__arch strata__arch_qwen2 = {
     .name = "qwen2", .build = build_llama, .rope_neox = true};
+
+/* Later layers are wider, and each head's query and key are normalised (Mehta et al. 2024). */
+const struct strata__arch strata__arch_openelm = {.name = "openelm",
+                                                  .build = build_llama,
+                                                  .rope_neox = true,
+                                                  .fused_qkv = true,
+                                                  .head_norms = true};

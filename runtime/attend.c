@@ -14,10 +14,14 @@ static size_t clip(size_t value, size_t limit)
     return value < limit ? value : limit;
 }
 
-void strata__rope(const struct strata__chunk *chunk, size_t t, float *x, size_t heads)
+void strata__rope(const struct strata__chunk *chunk, const float *norm, size_t t, float *x,
+                  size_t heads)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     const struct strata_kernels *kernels = strata__kernels_of(chunk);
+    for (size_t h = 0; norm && h < heads; h++)
+        kernels->rms_norm(x + h * hp->head_dim, x + h * hp->head_dim, norm, hp->head_dim,
+                          hp->norm_eps);
     const float *cs = chunk->workspace->rope + t * 2 * hp->rope_pairs;
     (hp->rope_neox ? kernels->rope_neox : kernels->rope_norm)(x, cs, heads, hp->head_dim,
                                                               hp->rope_pairs);
@@ -32,7 +36,7 @@ void strata__store(const struct strata__chunk *chunk, const struct strata__step 
     const struct strata__kv_layer *layer = &span->kv->layer[step->layer];
     size_t at = strata__kv_at(span->kv, h, span->position + t - span->first);
     strata_encode_fn *encode = strata__kernels_of(chunk)->encode[span->kv->type];
-    strata__rope(chunk, t, k, 1);
+    strata__rope(chunk, step->k_norm, t, k, 1);
     encode(layer->keys + at, k, dim);
     encode(layer->values + at, v, dim);
 }
@@ -60,10 +64,17 @@ static size_t part_of(size_t seen)
     return part;
 }
 
-static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__span *span)
+/* Query heads a key/value head. */
+static size_t share_of(const struct strata__chunk *chunk, const struct strata__step *step)
 {
-    const struct strata__hparams *hp = &chunk->model->hp;
-    size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
+    const struct strata__layer_shape *shape = strata__shape_of(chunk, step);
+    return shape->heads / shape->kv_heads;
+}
+
+static struct cut cut_of(const struct strata__chunk *chunk, const struct strata__step *step,
+                         const struct strata__span *span)
+{
+    size_t share = share_of(chunk, step);
     bool single = span->count == 1 && !chunk->tree;
     struct cut cut = {.group = clip(share, single ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS),
                       .parts = 1};
@@ -87,7 +98,7 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     const struct strata__workspace *ws = chunk->workspace;
-    size_t share = hp->heads / hp->kv_heads, first = span->first + begin;
+    size_t share = share_of(chunk, step), first = span->first + begin;
     size_t column = (kv_head * share + sub) * hp->head_dim;
     struct strata_attention a = {
         .out = strata__row_of(chunk, STRATA__BUF_MIX, first) + column,
@@ -159,13 +170,14 @@ static void merge_parts(const struct strata__chunk *chunk, const struct strata__
 
 /* Part `part` of a single token's positions, for the heads of the call.  Whoever finishes the last
  * part of a key/value head puts them together. */
-static void attend_part(struct strata__chunk *chunk, const struct strata__span *span,
-                        const struct cut *cut, struct strata_attention a, size_t head, size_t part)
+static void attend_part(struct strata__chunk *chunk, const struct strata__step *step,
+                        const struct strata__span *span, const struct cut *cut,
+                        struct strata_attention a, size_t head, size_t part)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     struct strata__parts *ws = &chunk->workspace->parts;
     size_t from = first_seen(chunk, span) + part * cut->part;
-    size_t share = hp->heads / hp->kv_heads;
+    size_t share = share_of(chunk, step);
     uint32_t visible = (uint32_t)clip(span->position + 1 - from, cut->part);
     struct strata_attention open = a;
     float largest[STRATA_ATTENTION_HEADS], denominator[STRATA_ATTENTION_HEADS];
@@ -196,22 +208,22 @@ static void attend_item(struct strata__chunk *chunk, const struct strata__step *
                         const struct strata__span *span, const struct cut *cut, size_t index,
                         unsigned thread)
 {
-    const struct strata__hparams *hp = &chunk->model->hp;
-    size_t groups = hp->kv_heads * cut->groups, group = index % groups, piece = index / groups;
+    size_t groups = strata__shape_of(chunk, step)->kv_heads * cut->groups, group = index % groups,
+           piece = index / groups;
     size_t kv_head = group / cut->groups, sub = group % cut->groups * cut->group;
     size_t begin = cut->parts > 1 ? 0 : (cut->tiles - 1 - piece) * cut->tile;
     struct strata_attention a = attention_of(chunk, step, span, cut, begin, kv_head, sub);
     struct strata__lane *lane = &chunk->workspace->lanes[thread];
     a.scratch = lane->scratch;
-    if (strata__attends_alone(chunk)) {
+    if (strata__attends_alone(chunk, step)) {
         memcpy(lane->queries, a.q, a.heads * a.head_dim * sizeof *a.q);
-        strata__rope(chunk, span->first, lane->queries, a.heads);
+        strata__rope(chunk, step->q_norm, span->first, lane->queries, a.heads);
         a.q = lane->queries;
         if (piece + 1 == cut->parts)
             strata__store(chunk, step, span, span->first, kv_head);
     }
     if (cut->parts > 1)
-        attend_part(chunk, span, cut, a, kv_head * (hp->heads / hp->kv_heads) + sub, piece);
+        attend_part(chunk, step, span, cut, a, kv_head * share_of(chunk, step) + sub, piece);
     else
         strata__kernels_of(chunk)->attention[kept_type(chunk, span)](&a);
 }
@@ -221,8 +233,8 @@ void strata__attend(struct strata__chunk *chunk, const struct strata__step *step
     size_t claim = strata__threads_claim(strata__pool_of(chunk)), done = 0;
     for (size_t i = 0; i < chunk->n_spans;) {
         const struct strata__span *span = &chunk->spans[i];
-        struct cut cut = cut_of(chunk, span);
-        size_t items = cut.tiles * cut.parts * chunk->model->hp.kv_heads * cut.groups;
+        struct cut cut = cut_of(chunk, step, span);
+        size_t items = cut.tiles * cut.parts * strata__shape_of(chunk, step)->kv_heads * cut.groups;
         if (claim - done >= items) {
             done += items;
             i++;

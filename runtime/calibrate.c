@@ -180,7 +180,7 @@ strata_status strata__calibrate(strata_model *model, struct strata__device *cons
     for (size_t i = 0; i < strata__placed_layers(model); i++)
         layers[i] = (struct strata__plan_layer){
             .weight_bytes = strata__layer_bytes(model, i),
-            .kv_bytes = i < hp->layers ? (uint64_t)sessions * context * hp->kv_heads *
+            .kv_bytes = i < hp->layers ? (uint64_t)sessions * context * hp->shape[i].kv_heads *
                                              hp->head_dim * 2 * sizeof(uint16_t)
                                        : 0};
     strata_status status = open_bench(&b, model);

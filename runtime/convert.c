@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "memory.h"
 #include "strata_convert.h"
 
 /* The types that --type names, and general.file_type for each. */
@@ -96,6 +97,7 @@ strata_status strata_convert(const char *folder, const char *out,
         status = write_file(&convert, out, type);
     strata__gguf_write_abort(&convert.writer);
     strata__safetensors_close(&convert.weights);
+    strata__free(convert.of_layer);
     strata__json_free(&convert.config);
     strata__json_free(&convert.tokenizer_config);
     strata__model_folder_close(&convert.folder);

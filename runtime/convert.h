@@ -3,6 +3,7 @@
  *   convert.c           opens what is read and written, the order of the work
  *   convert_arch.c      the table of architectures: configuration keys, tensors, what must hold
  *   convert_config.c    configuration to metadata, after that table
+ *   convert_layers.c    numbers of the configuration that each layer has of its own
  *   convert_tensors.c   weights to tensors, after that table
  *   convert_sentence.c  what sentence-transformers adds; name and licence
  *   convert_vocab.c     the vocabulary as both tokenizers collect and write it
@@ -31,10 +32,20 @@ enum strata__convert_dim {
     STRATA__DIM_SEGMENTS, /* of BERT */
     STRATA__DIM_HEADS,
     STRATA__DIM_KV_HEADS,
-    STRATA__DIM_HEAD, /* numbers a head has */
-    STRATA__DIM_Q,    /* HEADS * HEAD */
-    STRATA__DIM_KV,   /* KV_HEADS * HEAD */
+    STRATA__DIM_HEAD,    /* numbers a head has */
+    STRATA__DIM_Q,       /* HEADS * HEAD */
+    STRATA__DIM_KV,      /* KV_HEADS * HEAD */
+    STRATA__DIM_QKV,     /* Q + 2 * KV */
+    STRATA__DIM_DIVISOR, /* of widths that are computed */
     STRATA__DIM_COUNT
+};
+
+/* A list of config.json that has one number for each layer.  LAYERS and, for factors, HIDDEN and
+ * DIVISOR come before it. */
+enum strata__convert_list {
+    STRATA__LIST_NONE, /* one number for all */
+    STRATA__LIST_COUNTS,
+    STRATA__LIST_FACTORS /* of HIDDEN, to be rounded to multiples of DIVISOR */
 };
 
 /* A number of config.json and the key that it becomes. */
@@ -43,7 +54,8 @@ struct strata__convert_key {
     const char *key;              /* behind "ARCH."; NULL: not written */
     enum strata__convert_dim dim; /* STRATA__DIM_NONE: a FLOAT32 */
     double preset; /* where config.json has none; 0: it must, or (KV_HEADS, HEAD) it follows from
-                    * the others */
+                    * the others, unless layers differ */
+    enum strata__convert_list list;
 };
 
 /* What config.json must say for the architecture to be the one that GGUF means; absent is well. */
@@ -55,8 +67,10 @@ struct strata__convert_rule {
 /* How rows of a matrix are reordered. */
 enum strata__convert_rows {
     STRATA__ROWS_SAME,
-    STRATA__ROWS_ROPE_Q, /* halves of a head to pairs: HEADS heads */
-    STRATA__ROWS_ROPE_K  /* KV_HEADS heads */
+    STRATA__ROWS_ROPE_Q,     /* halves of a head to pairs: HEADS heads */
+    STRATA__ROWS_ROPE_K,     /* KV_HEADS heads */
+    STRATA__ROWS_FIRST_HALF, /* of twice as many */
+    STRATA__ROWS_SECOND_HALF
 };
 
 /* A tensor; "%u" in both names is the layer. */
@@ -91,7 +105,8 @@ struct strata__convert {
     struct strata__gguf_writer *writer;
     const struct strata__convert_arch *arch;
     uint64_t dims[STRATA__DIM_COUNT];
-    bool tied; /* the output head is the embedding */
+    uint64_t (*of_layer)[STRATA__DIM_COUNT]; /* [LAYERS], where the configuration has lists */
+    bool tied;                               /* the output head is the embedding */
     enum strata_type type;
     const char *path; /* of the folder, as given */
     strata_progress_fn *on_progress;
@@ -100,6 +115,16 @@ struct strata__convert {
 
 /* Finds the architecture, checks its rules, fills dims and tied, and writes the keys. */
 strata_status strata__convert_config(struct strata__convert *convert);
+
+/* The list of a row of the table into of_layer, and from there to an array. */
+strata_status strata__convert_list(struct strata__convert *convert,
+                                   const struct strata__json_at *root,
+                                   const struct strata__convert_key *key);
+strata_status strata__convert_write_list(struct strata__convert *convert, const char *key,
+                                         enum strata__convert_dim dim);
+
+/* The numbers as a layer has them. */
+const uint64_t *strata__convert_dims(const struct strata__convert *convert, unsigned layer);
 
 /* general.name and general.license; for encoders how to pool, and strata.max_sequence_length. */
 strata_status strata__convert_sentence(struct strata__convert *convert);

@@ -9,9 +9,14 @@
 #include <stdio.h>
 
 #define DIM(name) STRATA__DIM_##name
-#define WHOLE(config, key, dim)  \
-    {                            \
-        config, key, DIM(dim), 0 \
+#define ROW(config, key, dim, list)                   \
+    {                                                 \
+        config, key, DIM(dim), 0, STRATA__LIST_##list \
+    }
+#define WHOLE(config, key, dim) ROW(config, key, dim, NONE)
+#define PRESET(config, key, dim, preset)                 \
+    {                                                    \
+        config, key, DIM(dim), preset, STRATA__LIST_NONE \
     }
 
 /* ---- BERT (Devlin et al. 2018) ---- */
@@ -23,8 +28,8 @@ static const struct strata__convert_key bert_keys[] = {
     WHOLE("intermediate_size", "feed_forward_length", FFN),
     WHOLE("num_attention_heads", "attention.head_count", HEADS),
     WHOLE("vocab_size", "vocab_size", VOCAB),
-    {"type_vocab_size", NULL, DIM(SEGMENTS), 2},
-    {"layer_norm_eps", "attention.layer_norm_epsilon", DIM(NONE), 1e-12},
+    PRESET("type_vocab_size", NULL, SEGMENTS, 2),
+    PRESET("layer_norm_eps", "attention.layer_norm_epsilon", NONE, 1e-12),
     {0},
 };
 
@@ -91,8 +96,8 @@ static const struct strata__convert_key llama_keys[] = {
     WHOLE("head_dim", "rope.dimension_count", HEAD),
     WHOLE(NULL, "attention.key_length", HEAD),
     WHOLE(NULL, "attention.value_length", HEAD),
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", DIM(NONE), 1e-6},
-    {"rope_theta", "rope.freq_base", DIM(NONE), 10000},
+    PRESET("rms_norm_eps", "attention.layer_norm_rms_epsilon", NONE, 1e-6),
+    PRESET("rope_theta", "rope.freq_base", NONE, 10000),
     {0},
 };
 
@@ -103,16 +108,17 @@ static const struct strata__convert_rule llama_rules[] = {
     {0},
 };
 
-#define LLAMA_LAYER(name) "layers.%u." name ".weight"
-#define MATRIX(source, gguf, rows, cols, order)                                                  \
-    {                                                                                            \
-        LLAMA_LAYER(source), "blk.%u." gguf ".weight", DIM(rows), DIM(cols), order, false, false \
+#define LAYER(name) "layers.%u." name ".weight"
+#define MATRIX(source, gguf, rows, cols, order)                                            \
+    {                                                                                      \
+        LAYER(source), "blk.%u." gguf ".weight", DIM(rows), DIM(cols), order, false, false \
     }
-#define RMS_NORM(source, gguf)                                                                    \
-    {                                                                                             \
-        LLAMA_LAYER(source), "blk.%u." gguf ".weight", DIM(NONE), DIM(HIDDEN), STRATA__ROWS_SAME, \
-            true, false                                                                           \
+#define VECTOR(source, gguf, dim)                                                              \
+    {                                                                                          \
+        LAYER(source), "blk.%u." gguf ".weight", DIM(NONE), DIM(dim), STRATA__ROWS_SAME, true, \
+            false                                                                              \
     }
+#define RMS_NORM(source, gguf) VECTOR(source, gguf, HIDDEN)
 
 static const struct strata__convert_tensor llama_tensors[] = {
     {"embed_tokens.weight", "token_embd.weight", DIM(VOCAB), DIM(HIDDEN), STRATA__ROWS_SAME, false,
@@ -134,12 +140,57 @@ static const struct strata__convert_tensor llama_tensors[] = {
 /* The frequencies follow from rope_theta. */
 static const char *const llama_ignored[] = {"*.self_attn.rotary_emb.inv_freq", NULL};
 
+/* ---- OpenELM (Mehta et al. 2024) ---- */
+
+static const struct strata__convert_key openelm_keys[] = {
+    WHOLE("num_transformer_layers", "block_count", LAYERS),
+    WHOLE("max_context_length", "context_length", CONTEXT),
+    WHOLE("model_dim", "embedding_length", HIDDEN),
+    WHOLE("ffn_dim_divisor", NULL, DIVISOR),
+    ROW("ffn_multipliers", "feed_forward_length", FFN, FACTORS),
+    ROW("num_query_heads", "attention.head_count", HEADS, COUNTS),
+    ROW("num_kv_heads", "attention.head_count_kv", KV_HEADS, COUNTS),
+    WHOLE("vocab_size", "vocab_size", VOCAB),
+    WHOLE("head_dim", "rope.dimension_count", HEAD),
+    WHOLE(NULL, "attention.key_length", HEAD),
+    WHOLE(NULL, "attention.value_length", HEAD),
+    PRESET(NULL, "attention.layer_norm_rms_epsilon", NONE, 1e-6), /* of the library's code */
+    PRESET("rope_freq_constant", "rope.freq_base", NONE, 10000),
+    {0},
+};
+
+static const struct strata__convert_rule openelm_rules[] = {
+    {"activation_fn_name", "swish", false},          {"ffn_with_glu", NULL, true},
+    {"normalization_layer_name", "rms_norm", false}, {"normalize_qk_projections", NULL, true},
+    {"share_input_output_layers", NULL, true},       {0},
+};
+
+static const struct strata__convert_tensor openelm_tensors[] = {
+    {"token_embeddings.weight", "token_embd.weight", DIM(VOCAB), DIM(HIDDEN), STRATA__ROWS_SAME,
+     false, false},
+    {"norm.weight", "output_norm.weight", DIM(NONE), DIM(HIDDEN), STRATA__ROWS_SAME, true, false},
+    RMS_NORM("attn_norm", "attn_norm"),
+    MATRIX("attn.qkv_proj", "attn_qkv", QKV, HIDDEN, STRATA__ROWS_SAME),
+    VECTOR("attn.q_norm", "attn_q_norm", HEAD),
+    VECTOR("attn.k_norm", "attn_k_norm", HEAD),
+    MATRIX("attn.out_proj", "attn_output", HIDDEN, Q, STRATA__ROWS_SAME),
+    RMS_NORM("ffn_norm", "ffn_norm"),
+    MATRIX("ffn.proj_1", "ffn_gate", FFN, HIDDEN, STRATA__ROWS_FIRST_HALF),
+    MATRIX("ffn.proj_1", "ffn_up", FFN, HIDDEN, STRATA__ROWS_SECOND_HALF),
+    MATRIX("ffn.proj_2", "ffn_down", HIDDEN, FFN, STRATA__ROWS_SAME),
+    {0},
+};
+
+static const char *const openelm_ignored[] = {NULL};
+
 /* ---- The table ---- */
 
 static const struct strata__convert_arch architectures[] = {
     {"BertModel", "bert", "bert.", bert_keys, bert_rules, bert_tensors, bert_ignored, true, true},
     {"LlamaForCausalLM", "llama", "model.", llama_keys, llama_rules, llama_tensors, llama_ignored,
      false, false},
+    {"OpenELMForCausalLM", "openelm", "transformer.", openelm_keys, openelm_rules, openelm_tensors,
+     openelm_ignored, false, false},
 };
 
 const struct strata__convert_arch *strata__convert_arch_find(struct strata__string class_name)

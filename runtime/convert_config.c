@@ -72,9 +72,11 @@ static strata_status check_rope(const struct strata__json_at *root, struct strat
 static strata_status read_dim(struct strata__convert *convert, const struct strata__json_at *root,
                               const struct strata__convert_key *key)
 {
+    if (key->list != STRATA__LIST_NONE)
+        return strata__convert_list(convert, root, key);
     uint64_t *dim = &convert->dims[key->dim];
-    bool optional =
-        key->preset != 0 || key->dim == STRATA__DIM_KV_HEADS || key->dim == STRATA__DIM_HEAD;
+    bool follows = key->dim == STRATA__DIM_KV_HEADS || key->dim == STRATA__DIM_HEAD;
+    bool optional = key->preset != 0 || (follows && !convert->of_layer);
     bool found;
     *dim = (uint64_t)key->preset;
     return strata__json_u64(root, key->config, 1, NUMBER_MAX, dim, optional ? &found : NULL);
@@ -87,17 +89,28 @@ static strata_status broken(const struct strata__convert *convert, const char *r
                         convert->config.shown, rule, a, b);
 }
 
-/* The numbers that follow from others, and whether they suit each other. */
-static strata_status derive(struct strata__convert *convert)
+/* What config.json calls a number. */
+static const char *name_of(const struct strata__convert *convert, enum strata__convert_dim dim)
 {
-    uint64_t *dims = convert->dims;
+    const struct strata__convert_key *key = convert->arch->keys;
+    while (key->dim != dim)
+        key++;
+    return key->config;
+}
+
+/* The numbers that follow from others, and whether they suit each other. */
+static strata_status derive(const struct strata__convert *convert, uint64_t *dims)
+{
     uint64_t heads = dims[STRATA__DIM_HEADS], hidden = dims[STRATA__DIM_HIDDEN];
     dims[STRATA__DIM_NONE] = 1;
     if (!dims[STRATA__DIM_KV_HEADS])
         dims[STRATA__DIM_KV_HEADS] = heads;
-    if (heads % dims[STRATA__DIM_KV_HEADS])
-        return broken(convert, "num_attention_heads must be a multiple of num_key_value_heads",
-                      heads, dims[STRATA__DIM_KV_HEADS]);
+    if (heads % dims[STRATA__DIM_KV_HEADS]) {
+        char rule[128];
+        snprintf(rule, sizeof rule, "%s must be a multiple of %s",
+                 name_of(convert, STRATA__DIM_HEADS), name_of(convert, STRATA__DIM_KV_HEADS));
+        return broken(convert, rule, heads, dims[STRATA__DIM_KV_HEADS]);
+    }
     if (!dims[STRATA__DIM_HEAD]) {
         if (hidden % heads)
             return broken(convert, "hidden_size must be a multiple of num_attention_heads", hidden,
@@ -109,6 +122,22 @@ static strata_status derive(struct strata__convert *convert)
                       dims[STRATA__DIM_HEAD], heads);
     dims[STRATA__DIM_Q] = heads * dims[STRATA__DIM_HEAD];
     dims[STRATA__DIM_KV] = dims[STRATA__DIM_KV_HEADS] * dims[STRATA__DIM_HEAD];
+    dims[STRATA__DIM_QKV] = dims[STRATA__DIM_Q] + 2 * dims[STRATA__DIM_KV];
+    return STRATA_OK;
+}
+
+/* Layers have what is the same for all, and their own. */
+static strata_status derive_all(struct strata__convert *convert)
+{
+    if (!convert->of_layer)
+        return derive(convert, convert->dims);
+    for (uint64_t layer = 0; layer < convert->dims[STRATA__DIM_LAYERS]; layer++) {
+        uint64_t *dims = convert->of_layer[layer];
+        for (int dim = 0; dim < STRATA__DIM_COUNT; dim++)
+            if (!dims[dim])
+                dims[dim] = convert->dims[dim];
+        STRATA_TRY(derive(convert, dims));
+    }
     return STRATA_OK;
 }
 
@@ -126,9 +155,10 @@ static strata_status write_real(struct strata__convert *convert, const struct st
     double value = key->preset;
     char full[128];
     bool found;
-    if (strcmp(key->config, "rope_theta") == 0)
+    if (key->config && strcmp(key->config, "rope_theta") == 0)
         STRATA_TRY(check_rope(root, &where));
-    STRATA_TRY(strata__json_real(&where, key->config, &value, &found));
+    if (key->config)
+        STRATA_TRY(strata__json_real(&where, key->config, &value, &found));
     if (!(value > 0 && value <= FLT_MAX && (float)value > 0))
         return strata__json_refuse(&where, key->config, json_object_get(where.value, key->config),
                                    STRATA_E_FORMAT, "a number above 0 that fits 32 bits");
@@ -143,6 +173,9 @@ static strata_status write_keys(struct strata__convert *convert, const struct st
          key++) {
         if (key->dim == STRATA__DIM_NONE)
             STRATA_TRY(write_real(convert, root, key));
+        else if (key->list != STRATA__LIST_NONE)
+            STRATA_TRY(strata__convert_write_list(
+                convert, full_key(convert, key->key, full, sizeof full), key->dim));
         else if (key->key)
             STRATA_TRY(strata__gguf_write_u32(convert->writer,
                                               full_key(convert, key->key, full, sizeof full),
@@ -168,7 +201,7 @@ strata_status strata__convert_config(struct strata__convert *convert)
          key++)
         if (key->config && key->dim != STRATA__DIM_NONE)
             STRATA_TRY(read_dim(convert, &root, key));
-    STRATA_TRY(derive(convert));
+    STRATA_TRY(derive_all(convert));
     STRATA_TRY(strata__json_bool(&root, "tie_word_embeddings", &convert->tied, &found));
     struct strata__string name = {convert->arch->name, strlen(convert->arch->name)};
     STRATA_TRY(strata__gguf_write_string(convert->writer, "general.architecture", name));

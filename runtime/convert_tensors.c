@@ -18,6 +18,7 @@
 struct plan {
     const struct strata__safetensor *source;
     const struct strata__convert_tensor *row;
+    const uint64_t *dims; /* of its layer */
     char name[64];
     enum strata_type type;
     uint64_t rows, cols;
@@ -71,13 +72,19 @@ static strata_status find_source(struct work *work, const char *name,
     return STRATA_OK;
 }
 
+static bool is_half(const struct strata__convert_tensor *row)
+{
+    return row->order == STRATA__ROWS_FIRST_HALF || row->order == STRATA__ROWS_SECOND_HALF;
+}
+
 static strata_status check_shape(const struct work *work, const struct plan *plan)
 {
+    const uint64_t rows = is_half(plan->row) ? 2 * plan->rows : plan->rows;
     const struct strata__safetensor *source = plan->source;
     bool vector = plan->row->rows == STRATA__DIM_NONE;
-    bool fits = vector ? source->n_dims == 1 && source->shape[0] == plan->cols
-                       : source->n_dims == 2 && source->shape[0] == plan->rows &&
-                             source->shape[1] == plan->cols;
+    bool fits =
+        vector ? source->n_dims == 1 && source->shape[0] == plan->cols
+               : source->n_dims == 2 && source->shape[0] == rows && source->shape[1] == plan->cols;
     char name[160], shape[128] = "a scalar";
     if (fits)
         return STRATA_OK;
@@ -89,11 +96,10 @@ static strata_status check_shape(const struct work *work, const struct plan *pla
             STRATA_E_FORMAT,
             "%s: tensor \"%s\": shape %s, expected %" PRIu64 " by the configuration",
             shard_of(work, source), shown_name(source, name, sizeof name), shape, plan->cols);
-    return strata__fail(STRATA_E_FORMAT,
-                        "%s: tensor \"%s\": shape %s, expected %" PRIu64 " x %" PRIu64
-                        " by the configuration",
-                        shard_of(work, source), shown_name(source, name, sizeof name), shape,
-                        plan->rows, plan->cols);
+    return strata__fail(
+        STRATA_E_FORMAT,
+        "%s: tensor \"%s\": shape %s, expected %" PRIu64 " x %" PRIu64 " by the configuration",
+        shard_of(work, source), shown_name(source, name, sizeof name), shape, rows, plan->cols);
 }
 
 /* Type, shape and declaration of a tensor whose source is known. */
@@ -104,8 +110,8 @@ static strata_status declare(struct work *work, struct plan *plan)
     const struct strata_block_format *format = strata_block_format(type);
     char name[160];
     plan->type = type;
-    plan->rows = work->convert->dims[plan->row->rows];
-    plan->cols = work->convert->dims[plan->row->cols];
+    plan->rows = plan->dims[plan->row->rows];
+    plan->cols = plan->dims[plan->row->cols];
     STRATA_TRY(check_shape(work, plan));
     if (strcmp(source->dtype, "F32") && strcmp(source->dtype, "F16") &&
         strcmp(source->dtype, "BF16"))
@@ -136,6 +142,7 @@ static strata_status plan_tensor(struct work *work, const struct strata__convert
         return STRATA_OK;
     }
     plan->row = row;
+    plan->dims = strata__convert_dims(work->convert, layer);
     name_of_layer(row->source, layer, source, sizeof source);
     name_of_layer(row->name, layer, plan->name, sizeof plan->name);
     STRATA_TRY(find_source(work, source, &plan->source));
@@ -193,11 +200,13 @@ static strata_status plan_all(struct work *work)
 
 /* The row of the source that becomes row i.  Where the Transformers library rotates number j of a
  * head together with number j + half, GGUF's llama rotates 2j with 2j + 1. */
-static uint64_t source_row(const struct work *work, const struct plan *plan, uint64_t i)
+static uint64_t source_row(const struct plan *plan, uint64_t i)
 {
-    uint64_t head = work->convert->dims[STRATA__DIM_HEAD], in_head = i % head;
-    if (plan->row->order == STRATA__ROWS_SAME)
+    uint64_t head = plan->dims[STRATA__DIM_HEAD], in_head = i % head;
+    if (plan->row->order == STRATA__ROWS_SAME || plan->row->order == STRATA__ROWS_FIRST_HALF)
         return i;
+    if (plan->row->order == STRATA__ROWS_SECOND_HALF)
+        return i + plan->rows;
     return i - in_head + in_head / 2 + in_head % 2 * (head / 2);
 }
 
@@ -301,7 +310,7 @@ static strata_status convert_tensor(struct work *work, const struct plan *plan)
     size_t row_bytes = (size_t)(plan->cols / format->block_elems) * format->block_bytes;
     size_t filled = 0;
     for (uint64_t i = 0; i < plan->rows; i++) {
-        STRATA_TRY(read_row(work, plan, source_row(work, plan, i)));
+        STRATA_TRY(read_row(work, plan, source_row(plan, i)));
         encode_row(work, plan, work->part + filled);
         filled += row_bytes;
         if (filled >= PART_BYTES || i + 1 == plan->rows) {

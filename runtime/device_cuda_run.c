@@ -179,7 +179,13 @@ static struct strata_cuda_step step_of(const struct cuda_device *d,
         .combine = step->combine == STRATA__ADD_TO_X ? STRATA_CUDA_ADD_TO_X : STRATA_CUDA_KEEP,
         .products = step->products,
         .layer = step->layer - steps[0].layer,
+        .q_norm = step->q_norm,
+        .k_norm = step->k_norm,
     };
+    if (step->layer < model->hp.layers) { /* else the output head, or the pool */
+        out.heads = model->hp.shape[step->layer].heads;
+        out.kv_heads = model->hp.shape[step->layer].kv_heads;
+    }
     for (unsigned p = 0; p < step->products; p++)
         out.product[p] = product_of(d, model->runtime, &step->product[p]);
     return out;

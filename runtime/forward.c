@@ -145,9 +145,11 @@ static void prepare_rows(struct projection *p, const struct strata__input *out, 
         }
     }
     p->x = strata__row_of(p->chunk, p->step->in, p->first);
-    if (p->step->prelude.kind == STRATA__RMS_NORM)
+    p->ldx = p->chunk->workspace->width[p->step->in];
+    if (p->step->prelude.kind == STRATA__RMS_NORM) {
         p->x = out->norm;
-    p->ldx = p->k;
+        p->ldx = p->k;
+    }
     p->q8 = out->q8;
 }
 
@@ -177,11 +179,16 @@ static void prepare(struct projection *p, unsigned thread)
         sum_columns(p, thread);
 }
 
+/* Elements of a row that a product step multiplies with. */
+static size_t columns_of(const struct strata__step *step)
+{
+    return (size_t)step->product[0].weight->shape[0];
+}
+
 /* The columns of the output head, which is not computed. */
 static void sum_head(struct strata__chunk *chunk, const struct strata__step *head, unsigned thread)
 {
-    struct projection p = {
-        .chunk = chunk, .step = head, .m = chunk->count, .k = chunk->workspace->width[head->in]};
+    struct projection p = {.chunk = chunk, .step = head, .m = chunk->count, .k = columns_of(head)};
     prepare(&p, thread);
 }
 
@@ -301,7 +308,7 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
                            .step = step,
                            .first = first,
                            .m = m,
-                           .k = chunk->workspace->width[step->in],
+                           .k = columns_of(step),
                            .scratch = chunk->workspace->lanes[thread].scratch};
     prepare(&p, thread);
     /* Products that are combined row by row advance together; others follow each other. */
@@ -339,15 +346,15 @@ static void project(struct strata__chunk *chunk, const struct strata__step *step
 static void rope_store(struct strata__chunk *chunk, const struct strata__step *step,
                        unsigned thread)
 {
-    const struct strata__hparams *hp = &chunk->model->hp;
+    const struct strata__layer_shape *shape = strata__shape_of(chunk, step);
     size_t begin, end;
     share_of(chunk, thread, chunk->count, &begin, &end);
     const struct strata__span *span = chunk->spans;
     for (size_t t = begin; t < end; t++) {
         while (t >= span->first + span->count)
             span++;
-        strata__rope(chunk, t, strata__row_of(chunk, STRATA__BUF_Q, t), hp->heads);
-        for (size_t h = 0; h < hp->kv_heads; h++)
+        strata__rope(chunk, step->q_norm, t, strata__row_of(chunk, STRATA__BUF_Q, t), shape->heads);
+        for (size_t h = 0; h < shape->kv_heads; h++)
             strata__store(chunk, step, span, t, h);
     }
     strata__threads_barrier(strata__pool_of(chunk));
@@ -431,7 +438,7 @@ void strata__run_step(struct strata__chunk *chunk, const struct strata__step *st
             project(chunk, step, first, chunk->count - first, thread);
         break;
     case STRATA__STEP_ROPE_STORE:
-        if (!strata__attends_alone(chunk))
+        if (!strata__attends_alone(chunk, step))
             rope_store(chunk, step, thread);
         break;
     case STRATA__STEP_ATTEND:

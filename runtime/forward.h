@@ -157,19 +157,28 @@ static inline float *strata__row_of(const struct strata__chunk *chunk, enum stra
     return ws->buffer[buffer] + token * ws->width[buffer];
 }
 
-/* Rotates `heads` vectors at x by the position of token t; stores key and value of token t, of the
- * span, and key/value head h in the cache, the key rotated (attend.c). */
-void strata__rope(const struct strata__chunk *chunk, size_t t, float *x, size_t heads);
+static inline const struct strata__layer_shape *strata__shape_of(const struct strata__chunk *chunk,
+                                                                 const struct strata__step *step)
+{
+    return &chunk->model->hp.shape[step->layer];
+}
+
+/* Normalises `heads` vectors at x unless `norm` is NULL, and rotates them by the position of token
+ * t; stores key and value of token t, of the span, and key/value head h in the cache, the key
+ * normalised and rotated (attend.c). */
+void strata__rope(const struct strata__chunk *chunk, const float *norm, size_t t, float *x,
+                  size_t heads);
 void strata__store(const struct strata__chunk *chunk, const struct strata__step *step,
                    const struct strata__span *span, size_t t, size_t h);
 
 /* True when all spans have one token and whoever attends to the newest position of a key/value head
  * can rotate and store it too, so that no step and barrier of its own is needed. */
-static inline bool strata__attends_alone(const struct strata__chunk *chunk)
+static inline bool strata__attends_alone(const struct strata__chunk *chunk,
+                                         const struct strata__step *step)
 {
-    const struct strata__hparams *hp = &chunk->model->hp;
-    return !hp->encoder && strata__is_decoding(chunk) &&
-           hp->heads / hp->kv_heads <= STRATA_ATTENTION_HEADS;
+    const struct strata__layer_shape *shape = strata__shape_of(chunk, step);
+    return !chunk->model->hp.encoder && strata__is_decoding(chunk) &&
+           shape->heads / shape->kv_heads <= STRATA_ATTENTION_HEADS;
 }
 
 /* The attention step, by every thread of a run. */

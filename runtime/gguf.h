@@ -67,6 +67,9 @@ strata_status strata__file_need(const strata_file *file, const char *name, uint6
  * where they fit) is E_FORMAT with file, offset, key, found and expected type or range. */
 strata_status strata__meta_u64(const strata_file *file, const char *key, uint64_t *out,
                                bool *found);
+/* Integer `index` of an array of `count`, or the one integer that stands for all of them. */
+strata_status strata__meta_u64_of(const strata_file *file, const char *key, uint32_t index,
+                                  uint32_t count, uint64_t *out, bool *found);
 strata_status strata__meta_f32(const strata_file *file, const char *key, float *out, bool *found);
 strata_status strata__meta_bool(const strata_file *file, const char *key, bool *out, bool *found);
 strata_status strata__meta_string(const strata_file *file, const char *key,

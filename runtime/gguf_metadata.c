@@ -54,22 +54,33 @@ static strata_status wrong_type(const struct strata__shard *shard, const struct 
                             strata__meta_type_name(key->type), expected);
 }
 
-/* The value sign-extended to 64 bits; *negative when it is below zero.  False: not an integer. */
-static bool integer(const struct strata__shard *shard, const struct strata__key *key,
-                    uint64_t *value, bool *negative)
+static bool is_signed(uint32_t type)
 {
-    bool is_signed = key->type == STRATA__META_I8 || key->type == STRATA__META_I16 ||
-                     key->type == STRATA__META_I32 || key->type == STRATA__META_I64;
-    if (!is_signed && key->type != STRATA__META_U8 && key->type != STRATA__META_U16 &&
-        key->type != STRATA__META_U32 && key->type != STRATA__META_U64)
-        return false;
-    uint32_t bytes = types[key->type].bytes;
-    *value = 0;
-    memcpy(value, shard->map.data + key->value, bytes);
-    *negative = is_signed && *value >> (8 * bytes - 1);
-    if (*negative && bytes < sizeof *value)
-        *value |= UINT64_MAX << (8 * bytes);
-    return true;
+    return type == STRATA__META_I8 || type == STRATA__META_I16 || type == STRATA__META_I32 ||
+           type == STRATA__META_I64;
+}
+
+static bool is_integer(uint32_t type)
+{
+    return is_signed(type) || type == STRATA__META_U8 || type == STRATA__META_U16 ||
+           type == STRATA__META_U32 || type == STRATA__META_U64;
+}
+
+/* An integer that is not below zero. */
+static strata_status read_integer(const struct strata__shard *shard, const char *name,
+                                  uint32_t type, uint64_t offset, uint64_t *out)
+{
+    uint32_t bytes = types[type].bytes;
+    uint64_t value = 0;
+    memcpy(&value, shard->map.data + offset, bytes);
+    if (is_signed(type) && value >> (8 * bytes - 1)) {
+        if (bytes < sizeof value)
+            value |= UINT64_MAX << (8 * bytes);
+        return strata__gguf_bad(shard, offset, "key \"%s\": %" PRId64 ", expected 0 or more", name,
+                                (int64_t)value);
+    }
+    *out = value;
+    return STRATA_OK;
 }
 
 strata_status strata__shard_u64(const struct strata__shard *shard, const char *name, uint64_t *out,
@@ -79,15 +90,9 @@ strata_status strata__shard_u64(const struct strata__shard *shard, const char *n
     STRATA_TRY(look_up(shard, name, found, &key));
     if (!key)
         return STRATA_OK;
-    uint64_t value;
-    bool negative;
-    if (!integer(shard, key, &value, &negative))
+    if (!is_integer(key->type))
         return wrong_type(shard, key, name, "an integer");
-    if (negative)
-        return strata__gguf_bad(shard, key->value, "key \"%s\": %" PRId64 ", expected 0 or more",
-                                name, (int64_t)value);
-    *out = value;
-    return STRATA_OK;
+    return read_integer(shard, name, key->type, key->value, out);
 }
 
 strata_status strata__meta_u64(const strata_file *file, const char *key, uint64_t *out, bool *found)
@@ -149,6 +154,41 @@ strata_status strata__meta_string(const strata_file *file, const char *name,
     return STRATA_OK;
 }
 
+/* What is in front of the elements of an array, which begin at *offset. */
+static void array_head(const struct strata__shard *shard, const struct strata__key *key,
+                       uint32_t *type, uint64_t *count, uint64_t *offset)
+{
+    const unsigned char *data = shard->map.data + key->value;
+    memcpy(type, data, sizeof *type);
+    memcpy(count, data + sizeof *type, sizeof *count);
+    *offset = key->value + sizeof *type + sizeof *count;
+}
+
+strata_status strata__meta_u64_of(const strata_file *file, const char *name, uint32_t index,
+                                  uint32_t count, uint64_t *out, bool *found)
+{
+    const struct strata__shard *shard = &file->shards[0];
+    const struct strata__key *key;
+    STRATA_TRY(look_up(shard, name, found, &key));
+    if (!key)
+        return STRATA_OK;
+    if (is_integer(key->type))
+        return read_integer(shard, name, key->type, key->value, out);
+    if (key->type != STRATA__META_ARRAY)
+        return wrong_type(shard, key, name, "an integer or an ARRAY of them");
+    uint32_t type;
+    uint64_t found_count, offset;
+    array_head(shard, key, &type, &found_count, &offset);
+    if (!is_integer(type))
+        return strata__gguf_bad(shard, key->value, "key \"%s\": ARRAY of %s, expected of integers",
+                                name, strata__meta_type_name(type));
+    if (found_count != count)
+        return strata__gguf_bad(shard, key->value,
+                                "key \"%s\": ARRAY of %" PRIu64 " integers, expected %" PRIu32,
+                                name, found_count, count);
+    return read_integer(shard, name, type, offset + index * (uint64_t)types[type].bytes, out);
+}
+
 strata_status strata__meta_array(const strata_file *file, const char *name,
                                  enum strata__meta_type type, struct strata__meta_array *out,
                                  bool *found)
@@ -163,16 +203,13 @@ strata_status strata__meta_array(const strata_file *file, const char *name,
     if (key->type != STRATA__META_ARRAY)
         return wrong_type(shard, key, name, expected);
     uint32_t found_type;
-    uint64_t count;
-    const unsigned char *data = shard->map.data + key->value;
-    memcpy(&found_type, data, sizeof found_type);
-    memcpy(&count, data + sizeof found_type, sizeof count);
+    uint64_t count, offset;
+    array_head(shard, key, &found_type, &count, &offset);
     if (found_type != type)
         return strata__gguf_bad(shard, key->value, "key \"%s\": ARRAY of %s, expected %s", name,
                                 strata__meta_type_name(found_type), expected);
-    size_t head = sizeof found_type + sizeof count;
     *out = (struct strata__meta_array){
-        .count = count, .type = type, .data = data + head, .offset = key->value + head};
+        .count = count, .type = type, .data = shard->map.data + offset, .offset = offset};
     return STRATA_OK;
 }
 
@@ -212,11 +249,10 @@ struct strata__meta_value strata__meta_value(const strata_file *file, uint32_t i
     size_t bytes;
     if (key->type == STRATA__META_ARRAY) {
         uint32_t type;
-        uint64_t count;
-        memcpy(&type, data, sizeof type);
-        memcpy(&count, data + sizeof type, sizeof count);
-        size_t head = sizeof type + sizeof count;
-        bytes = head + values_bytes(data + head, type, count);
+        uint64_t count, offset;
+        array_head(shard, key, &type, &count, &offset);
+        bytes = (size_t)(offset - key->value);
+        bytes += values_bytes(data + bytes, type, count);
     } else {
         bytes = values_bytes(data, key->type, 1);
     }

@@ -170,6 +170,13 @@ static size_t width_of(const strata_model *model, size_t step)
     return s->kind == STRATA__STEP_PROJECT ? (size_t)s->product[0].weight->shape[0] : 0;
 }
 
+/* Products with rows of the same tensor are one weight of the file. */
+static bool is_next_slice(const struct strata__step *step, unsigned product)
+{
+    return product &&
+           step->product[product].weight->name == step->product[product - 1].weight->name;
+}
+
 static strata_status open_sums(struct collection *c)
 {
     const strata_model *model = c->session->model;
@@ -259,11 +266,13 @@ static strata_status write_file(struct collection *c)
     STRATA_TRY(write_metadata(c));
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned j = 0; c->sums[i] && j < model->steps[i].products; j++)
-            STRATA_TRY(declare(c, model->steps[i].product[j].weight->name, width_of(model, i)));
+            if (!is_next_slice(&model->steps[i], j))
+                STRATA_TRY(declare(c, model->steps[i].product[j].weight->name, width_of(model, i)));
     for (size_t i = 0; i < model->n_steps; i++)
         for (unsigned j = 0; c->sums[i] && j < model->steps[i].products; j++)
-            STRATA_TRY(write_sums(c, model->steps[i].product[j].weight->name, c->sums[i],
-                                  width_of(model, i)));
+            if (!is_next_slice(&model->steps[i], j))
+                STRATA_TRY(write_sums(c, model->steps[i].product[j].weight->name, c->sums[i],
+                                      width_of(model, i)));
     return strata__gguf_write_finish(&c->writer);
 }
 

@@ -9,17 +9,19 @@
 #include "checked.h"
 #include "device.h"
 #include "memory.h"
+#include "model.h"
 
 /* Sets the values' address, once there is memory for both. */
 static void share(const struct strata__kv_cache *kv, struct strata__kv_layer *layer)
 {
-    layer->values = layer->keys + strata__kv_layer_bytes(kv) / 2;
+    layer->values = layer->keys + strata__kv_layer_bytes(kv, layer) / 2;
 }
 
 static strata_status open_on_host(const struct strata__kv_cache *kv, struct strata__kv_layer *layer)
 {
     struct strata__scope before = strata__scope_set(kv->scope);
-    strata_status status = strata__calloc(&layer->keys, strata__kv_layer_bytes(kv), 1, "KV cache");
+    strata_status status =
+        strata__calloc(&layer->keys, strata__kv_layer_bytes(kv, layer), 1, "KV cache");
     strata__scope_set(before);
     STRATA_TRY(status);
     share(kv, layer);
@@ -32,7 +34,7 @@ static strata_status open_on_device(const struct strata__kv_cache *kv,
     void *memory;
     struct strata__scope before = strata__scope_set(kv->scope);
     strata_status status =
-        strata__device_alloc(layer->device, strata__kv_layer_bytes(kv), "KV cache", &memory);
+        strata__device_alloc(layer->device, strata__kv_layer_bytes(kv, layer), "KV cache", &memory);
     strata__scope_set(before);
     STRATA_TRY(status);
     layer->keys = memory;
@@ -46,7 +48,7 @@ static void release(struct strata__kv_layer *layer)
         strata__device_free(layer->device, layer->keys);
     else
         strata__free(layer->keys);
-    *layer = (struct strata__kv_layer){0};
+    *layer = (struct strata__kv_layer){.heads = layer->heads};
 }
 
 /* Copies between the memory of a device and the host's, or of two devices through the host. */
@@ -66,37 +68,38 @@ static strata_status copy(struct strata__device *to_device, void *to,
     return status;
 }
 
-strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type, size_t layers,
-                              size_t kv_heads, size_t context, size_t head_dim)
+strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type,
+                              const struct strata__hparams *hp, size_t context)
 {
     const struct strata_block_format *format = strata_block_format(type);
-    if (head_dim % format->block_elems)
+    if (hp->head_dim % format->block_elems)
         return strata__fail(
             STRATA_E_INVALID,
             "KV cache: type %s needs heads of a multiple of %u elements, this model "
-            "has %zu; use f16",
-            format->name, format->block_elems, head_dim);
+            "has %u; use f16",
+            format->name, format->block_elems, hp->head_dim);
     *kv = (struct strata__kv_cache){
         .type = type,
-        .layers = layers,
-        .kv_heads = kv_heads,
+        .layers = hp->layers,
         .context = context,
-        .row_bytes = head_dim / format->block_elems * format->block_bytes,
+        .row_bytes = (size_t)hp->head_dim / format->block_elems * format->block_bytes,
         .scope = strata__scope_now(),
     };
-    uint64_t heads, positions, bytes, both;
+    uint64_t heads = 0, positions, bytes, both;
     char what[64];
+    for (unsigned i = 0; i < hp->layers; i++)
+        heads += hp->shape[i].kv_heads;
     snprintf(what, sizeof what, "KV cache of %zu positions", context);
-    if (!strata__mul_u64(layers, kv_heads, &heads) ||
-        !strata__mul_u64(heads, context, &positions) ||
+    if (!strata__mul_u64(heads, context, &positions) ||
         !strata__mul_u64(positions, kv->row_bytes, &bytes) || !strata__mul_u64(bytes, 2, &both))
         return strata__fail(STRATA_E_NOMEM, "%s: its bytes are beyond 2^64", what);
     /* All at once, before a part of it is there. */
     STRATA_TRY(
         strata__charge(kv->scope.account, STRATA__HOST_MEMORY, both, STRATA__COLLECT_ALL, what));
     strata__release(kv->scope.account, STRATA__HOST_MEMORY, both);
-    STRATA_TRY(strata__calloc(&kv->layer, layers, sizeof *kv->layer, "KV cache"));
-    for (size_t i = 0; i < layers; i++) {
+    STRATA_TRY(strata__calloc(&kv->layer, kv->layers, sizeof *kv->layer, "KV cache"));
+    for (size_t i = 0; i < kv->layers; i++) {
+        kv->layer[i].heads = hp->shape[i].kv_heads;
         strata_status status = open_on_host(kv, &kv->layer[i]);
         if (status != STRATA_OK) {
             strata__kv_close(kv);
@@ -118,7 +121,7 @@ void strata__kv_close(struct strata__kv_cache *kv)
 static strata_status copy_used(const struct strata__kv_cache *kv, const struct strata__kv_layer *to,
                                const struct strata__kv_layer *from, size_t used)
 {
-    for (size_t h = 0; h < kv->kv_heads; h++) {
+    for (size_t h = 0; h < from->heads; h++) {
         size_t at = strata__kv_at(kv, h, 0), bytes = used * kv->row_bytes;
         if (bytes == 0)
             continue;
@@ -131,7 +134,8 @@ static strata_status copy_used(const struct strata__kv_cache *kv, const struct s
 strata_status strata__kv_move(struct strata__kv_cache *kv, size_t index,
                               struct strata__device *device, size_t used, uint64_t *bytes)
 {
-    struct strata__kv_layer *layer = &kv->layer[index], to = {.device = device};
+    struct strata__kv_layer *layer = &kv->layer[index];
+    struct strata__kv_layer to = {.heads = layer->heads, .device = device};
     *bytes = 0;
     if (layer->device == device)
         return STRATA_OK;
@@ -146,13 +150,13 @@ strata_status strata__kv_move(struct strata__kv_cache *kv, size_t index,
     }
     release(layer);
     *layer = to;
-    *bytes = 2 * kv->kv_heads * used * kv->row_bytes;
+    *bytes = 2 * to.heads * used * kv->row_bytes;
     return STRATA_OK;
 }
 
 strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index)
 {
-    struct strata__kv_layer to = {0};
+    struct strata__kv_layer to = {.heads = kv->layer[index].heads};
     STRATA_TRY(open_on_host(kv, &to));
     release(&kv->layer[index]);
     kv->layer[index] = to;
@@ -176,7 +180,7 @@ uint64_t strata__kv_spare(const struct strata__kv_cache *kv, bool give_back)
     size_t used = atomic_load(&kv->used);
     uint64_t bytes = 0;
     for (size_t i = 0; i < kv->layers; i++)
-        for (size_t h = 0; h < kv->kv_heads && !kv->layer[i].device; h++) {
+        for (size_t h = 0; h < kv->layer[i].heads && !kv->layer[i].device; h++) {
             const struct strata__kv_layer *layer = &kv->layer[i];
             size_t begin = strata__kv_at(kv, h, used), end = strata__kv_at(kv, h + 1, 0);
             bytes += spare(layer->keys + begin, layer->keys + end, give_back);

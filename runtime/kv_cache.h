@@ -12,8 +12,10 @@
 #include "ledger.h"
 
 struct strata__device;
+struct strata__hparams;
 
 struct strata__kv_layer {
+    size_t heads;                  /* key/value heads */
     unsigned char *keys, *values;  /* one allocation, the values behind the keys */
     struct strata__device *device; /* whose memory it is; NULL: the host's */
 };
@@ -21,7 +23,7 @@ struct strata__kv_layer {
 struct strata__kv_cache {
     struct strata__kv_layer *layer;
     enum strata_type type;
-    size_t layers, kv_heads, context, row_bytes;
+    size_t layers, context, row_bytes;
     _Atomic size_t used;        /* positions that hold something, from the first on */
     struct strata__scope scope; /* that it is charged to */
     _Atomic bool lost; /* a device that held a layer is gone: to be evaluated again (session.c) */
@@ -30,8 +32,8 @@ struct strata__kv_cache {
 /* Allocates the cache in host memory, charged to this thread's scope; pages are taken when first
  * written.  `type` is F16 or Q8_0; E_INVALID when head_dim is not a multiple of its block.
  * E_BUDGET; E_NOMEM; both name the bytes. */
-strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type, size_t layers,
-                              size_t kv_heads, size_t context, size_t head_dim);
+strata_status strata__kv_open(struct strata__kv_cache *kv, enum strata_type type,
+                              const struct strata__hparams *hp, size_t context);
 void strata__kv_close(struct strata__kv_cache *kv);
 
 /* Moves layer `index` into memory of another device (NULL: the host), with what positions 0 ..
@@ -50,9 +52,10 @@ strata_status strata__kv_give_up(struct strata__kv_cache *kv, size_t index);
 uint64_t strata__kv_spare(const struct strata__kv_cache *kv, bool give_back);
 
 /* Bytes of a layer's keys and values, each from a multiple of 64 on. */
-static inline size_t strata__kv_layer_bytes(const struct strata__kv_cache *kv)
+static inline size_t strata__kv_layer_bytes(const struct strata__kv_cache *kv,
+                                            const struct strata__kv_layer *layer)
 {
-    return 2 * ((kv->kv_heads * kv->context * kv->row_bytes + 63) / 64 * 64);
+    return 2 * ((layer->heads * kv->context * kv->row_bytes + 63) / 64 * 64);
 }
 
 /* Offset of the row of (head, position) in keys and values of a layer. */

@@ -13,7 +13,7 @@
 #include "tokenizer.h"
 
 static const struct strata__arch *const archs[] = {&strata__arch_llama, &strata__arch_qwen2,
-                                                   &strata__arch_bert};
+                                                   &strata__arch_openelm, &strata__arch_bert};
 #define N_ARCHS (sizeof archs / sizeof *archs)
 
 static const struct strata__arch *find_arch(const char *name)
@@ -85,12 +85,16 @@ static strata_status first_row(struct strata_model *model, const char *name, uin
     return STRATA_OK;
 }
 
+static void full_key(const struct strata_model *model, const char *key, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s.%s", strata_file_info_get(model->file).architecture, key);
+}
+
 strata_status strata__model_key(struct strata_model *model, const char *key, unsigned low,
                                 unsigned high, bool optional, unsigned *out)
 {
     char full[128], where[512];
-    strata_file_info info = strata_file_info_get(model->file);
-    snprintf(full, sizeof full, "%s.%s", info.architecture, key);
+    full_key(model, key, full, sizeof full);
     uint64_t value = *out;
     bool found = true;
     STRATA_TRY(strata__meta_u64(model->file, full, &value, optional ? &found : NULL));
@@ -99,6 +103,32 @@ strata_status strata__model_key(struct strata_model *model, const char *key, uns
                             strata__file_where(model->file, full, where, sizeof where), full,
                             (unsigned long long)value, low, high);
     *out = (unsigned)value;
+    return STRATA_OK;
+}
+
+strata_status strata__model_layer_key(struct strata_model *model, const char *key, unsigned layer,
+                                      unsigned low, unsigned high, bool optional, unsigned *out)
+{
+    char full[128], where[512];
+    full_key(model, key, full, sizeof full);
+    uint64_t value = *out;
+    bool found = true;
+    STRATA_TRY(strata__meta_u64_of(model->file, full, layer, model->hp.layers, &value,
+                                   optional ? &found : NULL));
+    if (found && (value < low || value > high))
+        return strata__fail(STRATA_E_FORMAT, "%s: %s: %llu of layer %u, must be %u to %u",
+                            strata__file_where(model->file, full, where, sizeof where), full,
+                            (unsigned long long)value, layer, low, high);
+    *out = (unsigned)value;
+    return STRATA_OK;
+}
+
+strata_status strata__model_shapes(struct strata_model *model)
+{
+    struct strata__hparams *hp = &model->hp;
+    STRATA_TRY(strata__calloc(&hp->shape, hp->layers, sizeof *hp->shape, "shapes of layers"));
+    for (unsigned layer = 0; layer < hp->layers; layer++)
+        hp->shape[layer] = (struct strata__layer_shape){hp->heads, hp->kv_heads, hp->ffn};
     return STRATA_OK;
 }
 
@@ -157,6 +187,29 @@ strata_status strata__model_product(struct strata_model *model, struct strata__s
     STRATA_TRY(strata__model_weight(model, full, rows, cols, &product->weight));
     snprintf(full, sizeof full, "blk.%u.%s.bias", step->layer, name);
     return strata__model_vector(model, full, rows, !bias, bias ? bias : &product->bias);
+}
+
+strata_status strata__model_slices(struct strata_model *model, struct strata__step *step,
+                                   const char *name, const unsigned rows[3], unsigned cols)
+{
+    static const enum strata__buffer outs[] = {STRATA__BUF_Q, STRATA__BUF_K, STRATA__BUF_V};
+    char full[64];
+    const struct strata__tensor *whole;
+    snprintf(full, sizeof full, "blk.%u.%s.weight", step->layer, name);
+    STRATA_TRY(
+        strata__model_weight(model, full, (uint64_t)rows[0] + rows[1] + rows[2], cols, &whole));
+    uint64_t offset = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        struct strata__tensor *slice = &model->slices[model->n_slices++];
+        *slice = *whole;
+        slice->shape[1] = slice->rows = rows[i];
+        slice->bytes = rows[i] * slice->row_bytes;
+        slice->data = (const char *)whole->data + offset;
+        slice->offset += offset;
+        offset += slice->bytes;
+        step->product[step->products++] = (struct strata__product){.weight = slice, .out = outs[i]};
+    }
+    return STRATA_OK;
 }
 
 static strata_status open_weights(struct strata_model *model, bool cached)
@@ -291,6 +344,8 @@ void strata_model_unref(strata_model **handle)
         strata__free(model->vectors[i]);
     strata__free(model->vectors);
     strata__free(model->rope_frequency);
+    strata__free(model->slices);
+    strata__free(model->hp.shape);
     strata__encoder_close(&model->encoder);
     strata__residency_close(model);
     strata__packed_close(&model->packed);
@@ -305,8 +360,11 @@ strata_model_info strata_model_info_get(const strata_model *model)
     strata_file_info file = strata_file_info_get(model->file);
     const struct strata__hparams *hp = &model->hp;
     uint64_t bytes = 0;
+    unsigned kv_heads = 0; /* at most 1024 * 4096 */
     for (size_t i = 0; i < strata_file_tensor_count(model->file); i++)
         bytes += strata_file_tensor(model->file, i).bytes;
+    for (unsigned i = 0; i < hp->layers; i++)
+        kv_heads += hp->shape[i].kv_heads;
     return (strata_model_info){
         .architecture = file.architecture,
         .name = file.name,
@@ -319,6 +377,7 @@ strata_model_info strata_model_info_get(const strata_model *model)
         .head_dim = hp->head_dim,
         .vocab = hp->vocab,
         .context_length = hp->context,
+        .all_kv_heads = kv_heads,
     };
 }
 

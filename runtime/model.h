@@ -75,10 +75,19 @@ struct strata__step {
     enum strata__combine combine;   /* PROJECT */
     unsigned products;              /* PROJECT: 1 .. 3; else 0 */
     struct strata__product product[3];
+    const float *q_norm, *k_norm; /* ROPE_STORE, ATTEND: RMS norms of each head before it is
+                                   * rotated, or NULL */
+};
+
+/* What layers may have different numbers of. */
+struct strata__layer_shape {
+    unsigned heads, kv_heads, ffn;
 };
 
 struct strata__hparams {
-    unsigned layers, embedding, ffn, heads, kv_heads, head_dim, vocab, context;
+    unsigned layers, embedding, head_dim, vocab, context;
+    unsigned heads, kv_heads, ffn;     /* the greatest of all layers, which buffers have room for */
+    struct strata__layer_shape *shape; /* [layers] */
     float norm_eps;
     unsigned window;     /* positions that a token sees, its own among them; 0: all before it */
     unsigned rope_pairs; /* dimensions rotated / 2 */
@@ -109,6 +118,8 @@ struct strata_model {
     double *rope_frequency;                          /* rope_pairs values: radians a position */
     float **vectors;                                 /* norm weights and biases as float */
     size_t n_vectors, vector_capacity;
+    struct strata__tensor *slices; /* rows of a tensor that are a weight of their own, or NULL */
+    size_t n_slices;
     size_t n_used;                   /* tensors that the architecture took */
     struct strata__encoder *encoder; /* what strata_embed works with (embed.c), or NULL */
 };
@@ -119,9 +130,12 @@ struct strata__arch {
     const char *name;
     strata_status (*build)(struct strata_model *model, const struct strata__arch *arch);
     bool rope_neox;
+    bool fused_qkv;  /* attn_q, attn_k and attn_v are rows of one tensor */
+    bool head_norms; /* of queries and keys */
 };
 
-extern const struct strata__arch strata__arch_llama, strata__arch_qwen2, strata__arch_bert;
+extern const struct strata__arch strata__arch_llama, strata__arch_qwen2, strata__arch_openelm,
+    strata__arch_bert;
 
 /* For architectures.  The required weight `name` of rows x cols, of a type that this runtime can
  * multiply with (else E_UNSUPPORTED naming tensor and type). */
@@ -142,6 +156,13 @@ strata_status strata__model_row(struct strata_model *model, const char *name, ui
 strata_status strata__model_key(struct strata_model *model, const char *key, unsigned low,
                                 unsigned high, bool optional, unsigned *out);
 
+/* The same of a key that has one integer for all layers, or an array of one for each. */
+strata_status strata__model_layer_key(struct strata_model *model, const char *key, unsigned layer,
+                                      unsigned low, unsigned high, bool optional, unsigned *out);
+
+/* Makes hp.shape, in which all layers are as hp says. */
+strata_status strata__model_shapes(struct strata_model *model);
+
 /* Appends a step to model->steps, which has room for it. */
 struct strata__step *strata__model_step(struct strata_model *model, enum strata__step_kind kind,
                                         unsigned layer, enum strata__buffer in,
@@ -152,6 +173,11 @@ struct strata__step *strata__model_step(struct strata_model *model, enum strata_
 strata_status strata__model_product(struct strata_model *model, struct strata__step *step,
                                     const char *name, unsigned rows, unsigned cols,
                                     enum strata__buffer out, const float **bias);
+
+/* Appends products of `step` with runs of the rows of blk.LAYER.NAME.weight, which follow each
+ * other: three, for Q, K and V.  model->slices has room for them. */
+strata_status strata__model_slices(struct strata_model *model, struct strata__step *step,
+                                   const char *name, const unsigned rows[3], unsigned cols);
 
 /* Reads ARCH.KEY, a float in [0, 1): the epsilon of a norm. */
 strata_status strata__model_epsilon(struct strata_model *model, const char *key);

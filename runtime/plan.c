@@ -146,9 +146,9 @@ static void add_sessions(struct work *w)
     const struct strata__hparams *hp = &w->model->hp;
     uint64_t context = w->options.context, sessions = w->options.sessions;
     double element = w->options.kv_type == STRATA_KV_Q8_0 ? 34.0 / 32 : 2;
-    uint64_t kv = (uint64_t)(2.0 * hp->kv_heads * hp->head_dim * (double)context * element);
+    double kv_head = 2.0 * hp->head_dim * (double)context * element;
     for (size_t i = 0; i < hp->layers && !hp->encoder; i++)
-        w->layers[i].kv_bytes = kv * sessions;
+        w->layers[i].kv_bytes = (uint64_t)(kv_head * hp->shape[i].kv_heads) * sessions;
     uint64_t tokens = context < 512 ? context : 512, width = 0;
     for (int b = 0; b < STRATA__BUF_LOGITS; b++)
         width += strata__buffer_width(hp, (enum strata__buffer)b);

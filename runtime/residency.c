@@ -124,7 +124,7 @@ uint64_t strata__layer_bytes(const struct strata_model *model, size_t layer)
 
 uint64_t strata__layer_kv_bytes(const struct strata_model *model, size_t layer)
 {
-    return layer < model->hp.layers ? atomic_load(&model->residency->kv_bytes) : 0;
+    return atomic_load(&model->residency->layers[layer].kv_bytes);
 }
 
 bool strata__can_be_on_disk(const struct strata_model *model, size_t index)
@@ -490,6 +490,11 @@ strata_status strata__residency_settle(const struct strata_model *model,
     return STRATA_OK;
 }
 
+static uint64_t kv_bytes(const struct strata__kv_cache *kv, size_t layer)
+{
+    return strata__kv_layer_bytes(kv, &kv->layer[layer]);
+}
+
 strata_status strata__residency_join(strata_session *session)
 {
     struct strata__residency *r = session->model->residency;
@@ -497,7 +502,8 @@ strata_status strata__residency_join(strata_session *session)
     session->next_of_model = r->sessions;
     r->sessions = session;
     atomic_fetch_add(&r->n_sessions, 1);
-    atomic_fetch_add(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
+    for (size_t i = 0; i < session->kv.layers; i++)
+        atomic_fetch_add(&r->layers[i].kv_bytes, kv_bytes(&session->kv, i));
     strata_status status = strata__residency_settle(session->model, &session->kv);
     strata__residency_leave(session->model);
     return status;
@@ -511,7 +517,8 @@ void strata__residency_part(strata_session *session)
         if (*at == session) {
             *at = session->next_of_model;
             atomic_fetch_sub(&r->n_sessions, 1);
-            atomic_fetch_sub(&r->kv_bytes, strata__kv_layer_bytes(&session->kv));
+            for (size_t i = 0; i < session->kv.layers; i++)
+                atomic_fetch_sub(&r->layers[i].kv_bytes, kv_bytes(&session->kv, i));
             break;
         }
     strata__residency_leave(session->model);

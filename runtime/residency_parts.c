@@ -25,10 +25,13 @@ static size_t product_bytes(const struct strata__product *product)
 size_t strata__step_parts(const struct strata_model *model, struct strata__step *step,
                           struct strata__weight_part *parts)
 {
-    size_t n = 0, width = strata__buffer_width(&model->hp, step->in) * sizeof(float);
+    size_t columns = step->products ? step->product[0].weight->shape[0] : model->hp.embedding;
+    size_t n = 0, width = columns * sizeof(float), head = model->hp.head_dim * sizeof(float);
     add_part(parts, &n, (const void **)&step->prelude.weight, width);
     add_part(parts, &n, (const void **)&step->prelude.bias, width);
     add_part(parts, &n, (const void **)&step->prelude.addend, width);
+    add_part(parts, &n, (const void **)&step->q_norm, head);
+    add_part(parts, &n, (const void **)&step->k_norm, head);
     for (unsigned i = 0; i < step->products; i++) {
         struct strata__product *product = &step->product[i];
         const void **weights = (const void **)(product->panels ? &product->panels : &product->rows);

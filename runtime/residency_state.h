@@ -20,11 +20,11 @@ struct strata__residency {
     struct turns turns;
     pthread_mutex_t moving;    /* held by the thread that moves a layer, staging included */
     pthread_mutex_t looking;   /* of `place` of the layers */
-    _Atomic uint64_t kv_bytes; /* of all sessions, for each layer */
     struct strata__step *home; /* the steps with the host's addresses */
     struct layer {
         size_t first, count; /* of the steps */
         uint64_t bytes;
+        _Atomic uint64_t kv_bytes; /* of all sessions */
         struct strata__place place;
     } * layers;
     size_t n_layers;

@@ -18,10 +18,8 @@ void strata_session_options_default(strata_session_options *options)
 
 static strata_status open_in_scope(strata_session *session, size_t context, strata_kv_type kv_type)
 {
-    const struct strata__hparams *hp = &session->model->hp;
     enum strata_type type = kv_type == STRATA_KV_Q8_0 ? STRATA_TYPE_Q8_0 : STRATA_TYPE_F16;
-    STRATA_TRY(
-        strata__kv_open(&session->kv, type, hp->layers, hp->kv_heads, context, hp->head_dim));
+    STRATA_TRY(strata__kv_open(&session->kv, type, &session->model->hp, context));
     STRATA_TRY(strata__calloc(&session->history, context, sizeof *session->history, "history"));
     STRATA_TRY(strata__calloc(&session->begins, context, sizeof *session->begins, "history"));
     size_t tokens = context < STRATA__CHUNK ? context : STRATA__CHUNK;

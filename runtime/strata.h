@@ -363,8 +363,11 @@ typedef struct strata_model_info {
     const char *name;
     uint64_t parameters;
     uint64_t weight_bytes;
-    unsigned layers, embedding_length, heads, kv_heads, head_dim, vocab;
+    unsigned layers, embedding_length;
+    unsigned heads, kv_heads; /* of a layer: the most that one has */
+    unsigned head_dim, vocab;
     unsigned context_length; /* that the model was trained for */
+    unsigned all_kv_heads;   /* of all layers together */
 } strata_model_info;
 
 STRATA_API strata_model_info strata_model_info_get(const strata_model *model);
@@ -449,7 +452,7 @@ typedef struct strata_session_options {
 
 STRATA_API void strata_session_options_default(strata_session_options *options);
 
-/* Allocates the KV cache (F16: layers * context * kv_heads * head_dim * 4 bytes) and takes a
+/* Allocates the KV cache (F16: context * all_kv_heads * head_dim * 4 bytes) and takes a
  * reference to the model.  E_INVALID: a model without weights, context above the model's, no such
  * kv_type, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET: there is no
  * room for it, after collecting (strata_memory.h); E_NOMEM; both name the bytes. */

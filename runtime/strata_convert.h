@@ -26,10 +26,12 @@ STRATA_API void strata_convert_options_default(strata_convert_options *options);
  * (modules.json, 1_Pooling/config.json, sentence_bert_config.json); only plain files that lie in
  * the folder.
  *
- * Architectures: BertModel (WordPiece tokenizers) and LlamaForCausalLM (BPE: byte-level, or Llama
- * 2's with byte fallback).  Keys and tensor names are those of the GGUF specification and of other
- * engines; strata's own key is strata.max_sequence_length.  Vectors, and BERT's tables of positions
- * and segments, stay F32.  Q8_0 rounds to nearest, 32 weights a scale.
+ * Architectures: BertModel (WordPiece tokenizers), LlamaForCausalLM and OpenELMForCausalLM (BPE:
+ * byte-level, or Llama 2's with byte fallback, whose tokenizer.json and tokenizer_config.json
+ * belong beside the config.json of OpenELM, which is published without any).  Keys and tensor names
+ * are those of the GGUF specification and of other engines; strata's own key is
+ * strata.max_sequence_length.  Vectors, and BERT's tables of positions and segments, stay F32. Q8_0
+ * rounds to nearest, 32 weights a scale.
  *
  * A file at `out` is replaced when the new one is whole; after an error it is as it was, and
  * nothing else is left.  on_progress (may be NULL) is called with the name of the tensor that is

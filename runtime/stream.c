@@ -93,6 +93,7 @@ static void for_all_pages(const struct strata_model *model, size_t layer, bool w
     for (size_t i = 0; i < count; i++) {
         struct strata__step step = steps[i];
         step.prelude = (struct strata__prelude){0}; /* vectors are not in a file */
+        step.q_norm = step.k_norm = NULL;
         for (unsigned p = 0; p < step.products; p++)
             step.product[p].bias = NULL;
         struct strata__weight_part parts[STRATA__STEP_PARTS];

@@ -143,7 +143,7 @@ static void summarise(const struct bench *bench, struct phase *phase, size_t cou
     strata_model_info info = strata_model_info_get(bench->engine.model);
     double batch = (double)bench->options->batch;
     double element = bench->engine.kv_type == STRATA_KV_Q8_0 ? 34.0 / 32 : 2;
-    double row = (double)info.layers * info.kv_heads * info.head_dim * 2 * element;
+    double row = (double)info.all_kv_heads * info.head_dim * 2 * element;
     double seen = (double)bench->options->depth + (double)(count * steps) / 2;
     double bytes = (double)info.weight_bytes;
     if (!bench->text)

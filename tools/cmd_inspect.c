@@ -36,9 +36,8 @@ static void find_needs(struct needs *needs, const char *path, uint64_t context)
         needs->context = context ? context : most;
         needs->weight_bytes = info.weight_bytes;
         needs->embeds = strata_model_embeds(model);
-        needs->kv_bytes = needs->embeds ? 0
-                                        : (uint64_t)info.layers * needs->context * info.kv_heads *
-                                              info.head_dim * 4;
+        needs->kv_bytes =
+            needs->embeds ? 0 : needs->context * info.all_kv_heads * info.head_dim * 4;
     } else {
         snprintf(needs->reason, sizeof needs->reason, "%s", strata_last_error());
     }

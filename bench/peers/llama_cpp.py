@@ -53,13 +53,6 @@ def compare(strata, peer):
     }
 
 
-def kv_cache_bytes(inspected, context):
-    """Bytes of the F16 keys and values of all layers, from what `strata inspect` says."""
-    widths = {t["name"]: t["shape"][1] for t in inspected["tensors"] if len(t["shape"]) > 1}
-    keys, values = (widths[f"blk.0.attn_{which}.weight"] for which in "kv")
-    return inspected["layers"] * context * (keys + values) * 2
-
-
 def memory_result(peak, peer_peak, file_bytes, kv_bytes):
     limit = file_bytes + kv_bytes + MEMORY_ALLOWANCE
     return {
@@ -164,8 +157,9 @@ def generate(args, threads, new):
 
 def measure_generate(args):
     """First-token results by thread count, and the memory result."""
-    inspected = output_of([args.strata, "inspect", args.model, "--json"], 1)
-    kv_bytes = kv_cache_bytes(inspected, MEMORY_CONTEXT)
+    command = [args.strata, "inspect", args.model, "--ctx", str(MEMORY_CONTEXT), "--json"]
+    inspected = output_of(command, 1)
+    kv_bytes = inspected["memory"]["kv_bytes"]
     first, peak, peer_peak = [], 0, 0
     for threads in args.threads:
         progress(f"{threads} threads, first token")

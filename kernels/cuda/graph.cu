@@ -35,9 +35,10 @@ struct Key {
     }
     void add_step(const strata_cuda_step &s)
     {
-        for (const float *address : {s.norm, s.bias, s.addend})
+        for (const float *address : {s.norm, s.bias, s.addend, s.q_norm, s.k_norm})
             add_address(address);
-        for (uint32_t word : {s.kind, s.in, s.prelude, s.combine, s.products, s.layer})
+        for (uint32_t word :
+             {s.kind, s.in, s.prelude, s.combine, s.products, s.layer, s.heads, s.kv_heads})
             add(word);
         for (uint32_t i = 0; i < s.products; i++)
             add_product(s.product[i]);

@@ -114,6 +114,15 @@ struct Attention {
 uint32_t attention_parts(uint64_t longest);
 uint64_t attention_floats(const Attention &a);
 
+/* RMS norms in place: of n_q vectors of `dim` elements at q, and of n_k at k. */
+struct HeadNorms {
+    float *q, *k;
+    const float *q_norm, *k_norm;
+    uint32_t n_q, n_k, dim;
+    float eps;
+};
+cudaError_t norm_heads(cudaStream_t stream, const HeadNorms &a);
+
 /* Rotates q and k, and stores k and v.  cudaErrorNotSupported: heads wider than 256. */
 cudaError_t rope_store(cudaStream_t stream, const Attention &a);
 

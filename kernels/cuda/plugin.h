@@ -37,7 +37,8 @@ enum strata_cuda_status {
 
 /* ---- Work (run) ---- */
 
-/* Rows of activations of a run's tokens, in its workspace. */
+/* Rows of activations of a run's tokens, in its workspace; a step's rows follow each other at the
+ * width that its layer has. */
 enum strata_cuda_buffer {
     STRATA_CUDA_X,      /* the residual stream, `embedding` wide */
     STRATA_CUDA_Q,      /* queries, heads * head_dim */
@@ -78,7 +79,7 @@ struct strata_cuda_product {
 
 enum strata_cuda_kind {
     STRATA_CUDA_PROJECT,      /* out[i] = product[i] * prelude(in), combined */
-    STRATA_CUDA_ROPE_STORE,   /* rotates Q and K, stores K and V in the cache */
+    STRATA_CUDA_ROPE_STORE,   /* normalises, rotates Q and K, stores K and V in the cache */
     STRATA_CUDA_ATTEND,       /* MIX = attention of Q over the cache */
     STRATA_CUDA_ATTEND_SPANS, /* MIX = attention of Q over K and V of all of the token's span */
     STRATA_CUDA_POOL,         /* the last step: pooled vectors of prelude(in) */
@@ -101,7 +102,10 @@ struct strata_cuda_step {
     const float *norm, *bias; /* of the prelude's norm; an RMS norm has no bias */
     const float *addend;      /* as wide as `in`; LAYER_NORM: NULL where there is no DELTA */
     struct strata_cuda_product product[3];
-    uint32_t layer; /* of `kv`: the layers of a run are numbered from 0 on */
+    uint32_t layer;               /* of `kv`: the layers of a run are numbered from 0 on */
+    uint32_t heads, kv_heads;     /* of that layer, of ROPE_STORE and the ATTENDs */
+    const float *q_norm, *k_norm; /* ROPE_STORE: RMS norms of each head before it is rotated, or
+                                   * NULL */
 };
 
 /* Successive tokens of one sequence, and where a layer keeps its keys and values: rows of positions
@@ -142,7 +146,8 @@ struct strata_cuda_draw {
 };
 
 struct strata_cuda_run {
-    uint32_t tokens, embedding, ffn, heads, kv_heads, head_dim, vocab;
+    uint32_t tokens, embedding, head_dim, vocab;
+    uint32_t ffn, heads, kv_heads;  /* the greatest of all layers */
     uint32_t rope_pairs, rope_neox; /* rotated dimensions / 2; else adjacent pairs */
     uint32_t window;                /* positions that a token sees; 0: all before it */
     uint32_t q8;                    /* packed weights take 8-bit activations */

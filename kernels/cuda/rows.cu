@@ -363,6 +363,27 @@ cudaError_t call_rope_store(Lane &l, uint64_t call)
     return rope_store(l.bench->stream, attention_at(l, call));
 }
 
+void setup_rms_norm_heads(Lane &l)
+{
+    HeadNorms &a = l.head_norms;
+    a.dim = l.n;
+    a.n_q = l.m * HEADS;
+    a.n_k = l.m * KV_HEADS;
+    a.q = l.take<float>(static_cast<uint64_t>(a.n_q) * a.dim);
+    a.k = l.take<float>(static_cast<uint64_t>(a.n_k) * a.dim);
+    a.q_norm = l.take<float>(a.dim);
+    a.k_norm = l.take<float>(a.dim);
+    a.eps = 1e-6f;
+    const double elements = static_cast<double>(a.n_q + a.n_k) * a.dim;
+    l.bytes = 8 * elements;
+    l.ops = 4 * elements;
+}
+
+cudaError_t call_rms_norm_heads(Lane &l, uint64_t)
+{
+    return norm_heads(l.bench->stream, l.head_norms);
+}
+
 /* ---- Encoders: m spans ---- */
 
 const strata_cuda_span *send_spans(Lane &l, uint32_t count)
@@ -509,6 +530,7 @@ const Shape row_shapes[] = {{256, 2}, {4096, 1}, {4096, 512}};
 const Shape depth_shapes[] = {{16, 2}, {1024, 1}, {1024, 16}};
 const Shape single_shapes[] = {{16, 2}, {1024, 1}, {8192, 1}, {1024, 16}};
 const Shape tiled_shapes[] = {{32, 9}, {512, 512}, {4096, 512}};
+const Shape head_shapes[] = {{16, 2}, {64, 1}, {64, 512}};
 const Shape span_shapes[] = {{16, 2}, {128, 16}, {512, 4}};
 const Shape pool_shapes[] = {{32, 2}, {384, 64}};
 const Shape vocabulary_shapes[] = {{1000, 2}, {49152, 1}, {128256, 1}, {128256, 8}};
@@ -547,6 +569,8 @@ const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
     PLAIN(silu_mul, 0, "n", "m", row_shapes, setup_silu_mul, call_prepare) \
     PLAIN(layer_norm, 0, "n", "m", row_shapes, setup_layer_norm, call_prepare) \
     PLAIN(gelu, 0, "n", "m", row_shapes, setup_gelu, call_prepare) \
+    PLAIN(rms_norm_heads, 0, "dim", "tokens", head_shapes, setup_rms_norm_heads, \
+          call_rms_norm_heads) \
     CACHES(TYPED, rope_store, 0, "depth", "tokens", depth_shapes, setup_rope_store, \
            call_rope_store) \
     CACHES(TYPED, attention, 0, "depth", "tokens", depth_shapes, setup_attention, \

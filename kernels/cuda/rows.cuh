@@ -32,6 +32,7 @@ struct Lane {
     Prelude prelude;
     Prepared prepared;
     Attention attention;
+    HeadNorms head_norms;
     SpanAttention spans;
     BlasScratch blas;
     float *out;

@@ -9,12 +9,12 @@ namespace
 {
 
 /* Writes the tiles of attention of all spans unless `tiles` is NULL, and returns how many. */
-uint32_t tiles_of(const strata_cuda_run &run, QueryTile *tiles)
+uint32_t tiles_of(const strata_cuda_run &run, uint32_t group, QueryTile *tiles)
 {
     uint32_t n = 0;
     for (uint32_t s = 0; s < run.n_spans; s++)
         n += tiles_of_span(tiles ? tiles + n : nullptr, run.spans[s].first, run.spans[s].count,
-                           run.heads / run.kv_heads);
+                           group);
     return n;
 }
 
@@ -50,6 +50,20 @@ bool has_logits(const strata_cuda_run &run)
     return false;
 }
 
+Tiles tiles_until(const strata_cuda_run &run, const strata_cuda_step *end, QueryTile *tiles)
+{
+    Tiles last = {};
+    uint32_t group = 0;
+    for (const strata_cuda_step *step = run.steps; step < end; step++) {
+        if (step->kind != STRATA_CUDA_ATTEND || step->heads / step->kv_heads == group)
+            continue;
+        group = step->heads / step->kv_heads;
+        last.first += last.count;
+        last.count = tiles_of(run, group, tiles ? tiles + last.first : nullptr);
+    }
+    return last;
+}
+
 /* Single tokens have their positions shared out among blocks, in parts that follow from the longest
  * context and not from the positions, so that the launches stay the same. */
 Attention shape_of(const strata_cuda_run &run)
@@ -68,8 +82,10 @@ Attention shape_of(const strata_cuda_run &run)
     a.tree = run.tree ? run.tree->from : 0;
     a.parts = is_decoding(run) ? attention_parts(longest) : 1;
     a.part = static_cast<uint32_t>((longest + a.parts - 1) / a.parts);
-    if (!is_decoding(run) && attention_tiles(run.head_dim))
-        a.n_tiles = tiles_of(run, nullptr);
+    if (!is_decoding(run) && attention_tiles(run.head_dim)) {
+        const Tiles last = tiles_until(run, run.steps + run.n_steps, nullptr);
+        a.n_tiles = last.first + last.count;
+    }
     return a;
 }
 
@@ -255,7 +271,8 @@ void write_sent(const Runner &r)
     else
         memcpy(r.mirror + l.spans, run.spans, run.n_spans * sizeof *run.spans);
     if (shape_of(run).n_tiles)
-        tiles_of(run, reinterpret_cast<QueryTile *>(r.mirror + l.tiles));
+        tiles_until(run, run.steps + run.n_steps,
+                    reinterpret_cast<QueryTile *>(r.mirror + l.tiles));
     if (run.ids)
         memcpy(r.mirror + l.ids, run.ids, run.tokens * sizeof *run.ids);
     else

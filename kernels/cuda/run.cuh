@@ -37,7 +37,7 @@ struct Runner {
     }
 };
 
-/* Elements of a row of a buffer. */
+/* Elements of a row of a buffer, at most. */
 uint64_t width_of(const strata_cuda_run &run, int buffer);
 
 /* True when each token is the only one of its sequence. */
@@ -62,7 +62,16 @@ bool has_logits(const strata_cuda_run &run);
 bool blas_serves(const strata_cuda_product &product, uint32_t m);
 bool takes_halves(const strata_cuda_product &product, uint32_t m);
 
-/* The attention of the run's tokens, without addresses. */
+/* Steps of attention with as many query heads of a key/value head as the one before share its
+ * tiles.  Writes those of all steps before `end`, unless `tiles` is NULL, and returns which are the
+ * last one's. */
+struct Tiles {
+    uint32_t first, count;
+};
+Tiles tiles_until(const strata_cuda_run &run, const strata_cuda_step *end, QueryTile *tiles);
+
+/* The attention of the run's tokens, without addresses: as layers have it that are the widest, with
+ * the tiles of all. */
 Attention shape_of(const strata_cuda_run &run);
 
 /* Launches the steps (steps.cu); with the copies before and behind them (run.cu); these as one

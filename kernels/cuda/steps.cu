@@ -35,7 +35,7 @@ struct Projection {
 Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m)
 {
     Projection p = {step, first, m, 0, {}, Prelude(), Prepared()};
-    p.k = static_cast<uint32_t>(width_of(r.run, static_cast<int>(step.in)));
+    p.k = step.products ? step.product[0].cols : r.run.embedding;
     for (uint32_t i = 0; i < step.products; i++)
         p.takes[input_of(r, step.product[i], p.m)] = true;
     size_t at = static_cast<size_t>(first) * p.k;
@@ -83,20 +83,13 @@ cudaError_t prepare(const Runner &r, Projection *p)
     return prepare_rows(r.stream, out, prelude, p->m, p->k);
 }
 
-/* Rows of a buffer for the projection's tokens. */
-float *rows_for(const Runner &r, const Projection &p, uint32_t buffer)
-{
-    bool logits = buffer == STRATA_CUDA_LOGITS; /* these have no rows before `first` */
-    return r.rows(buffer) + (logits ? 0 : p.first * width_of(r.run, static_cast<int>(buffer)));
-}
-
+/* Only logits are of some tokens: they have no rows before `first`. */
 Product product_of(const Runner &r, const Projection &p, const strata_cuda_product &product)
 {
     bool add = p.step.combine == STRATA_CUDA_ADD_TO_X;
-    uint32_t buffer = add ? static_cast<uint32_t>(STRATA_CUDA_X) : product.out;
     Product out = {};
-    out.y = rows_for(r, p, buffer);
-    out.ldy = static_cast<uint32_t>(width_of(r.run, static_cast<int>(buffer)));
+    out.y = r.rows(add ? static_cast<uint32_t>(STRATA_CUDA_X) : product.out);
+    out.ldy = product.rows;
     out.accumulate = add;
     out.bias = product.bias;
     out.weights = product.weights;
@@ -182,7 +175,7 @@ cudaError_t project(const Runner &r, const strata_cuda_step &step)
                     : project_rows(r, step, run.tokens - run.logit_rows, run.logit_rows);
 }
 
-cudaError_t attend_all(const Runner &r)
+cudaError_t attend_all(const Runner &r, const strata_cuda_step &step)
 {
     SpanAttention a = {};
     a.q = r.rows(STRATA_CUDA_Q);
@@ -193,7 +186,7 @@ cudaError_t attend_all(const Runner &r)
     a.n_spans = r.run.n_spans;
     for (uint32_t s = 0; s < r.run.n_spans; s++)
         a.longest = r.run.spans[s].count > a.longest ? r.run.spans[s].count : a.longest;
-    a.heads = r.run.heads;
+    a.heads = step.heads;
     a.head_dim = r.run.head_dim;
     return attend_spans(r.stream, a);
 }
@@ -215,17 +208,41 @@ cudaError_t pool_rows(const Runner &r, const strata_cuda_step &step)
 Attention attention_of(const Runner &r, const strata_cuda_step &step)
 {
     Attention a = shape_of(r.run);
+    a.heads = step.heads;
+    a.kv_heads = step.kv_heads;
     a.q = r.rows(STRATA_CUDA_Q);
     a.k = r.rows(STRATA_CUDA_K);
     a.v = r.rows(STRATA_CUDA_V);
     a.out = r.rows(STRATA_CUDA_MIX);
     a.rope = r.at<float>(r.layout.rope);
     a.tokens = r.at<TokenKv>(r.layout.tokens) + static_cast<uint64_t>(step.layer) * r.run.tokens;
-    a.tiles = r.at<QueryTile>(r.layout.tiles);
+    if (a.n_tiles) {
+        const Tiles tiles = tiles_until(r.run, &step + 1, nullptr);
+        a.tiles = r.at<QueryTile>(r.layout.tiles) + tiles.first;
+        a.n_tiles = tiles.count;
+    }
     a.partial = r.at<float>(r.layout.partial);
     a.arrived = r.at<uint32_t>(r.layout.arrived);
     a.until = r.run.tree ? r.at<uint32_t>(r.layout.until) : nullptr;
     return a;
+}
+
+/* attend_single rotates and stores too. */
+cudaError_t prepare_heads(const Runner &r, const strata_cuda_step &step)
+{
+    HeadNorms norms = {};
+    norms.q = r.rows(STRATA_CUDA_Q);
+    norms.k = r.rows(STRATA_CUDA_K);
+    norms.q_norm = step.q_norm;
+    norms.k_norm = step.k_norm;
+    norms.n_q = r.run.tokens * step.heads;
+    norms.n_k = r.run.tokens * step.kv_heads;
+    norms.dim = r.run.head_dim;
+    norms.eps = r.run.norm_eps;
+    cudaError_t error = step.q_norm ? norm_heads(r.stream, norms) : cudaSuccess;
+    if (error != cudaSuccess || is_decoding(r.run))
+        return error;
+    return rope_store(r.stream, attention_of(r, step));
 }
 
 cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
@@ -234,12 +251,12 @@ cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
     switch (step.kind) {
     case STRATA_CUDA_PROJECT:
         return project(r, step);
-    case STRATA_CUDA_ROPE_STORE: /* attend_single does it too */
-        return single ? cudaSuccess : rope_store(r.stream, attention_of(r, step));
+    case STRATA_CUDA_ROPE_STORE:
+        return prepare_heads(r, step);
     case STRATA_CUDA_ATTEND:
         return (single ? attend_single : attend)(r.stream, attention_of(r, step));
     case STRATA_CUDA_ATTEND_SPANS:
-        return attend_all(r);
+        return attend_all(r, step);
     case STRATA_CUDA_POOL:
         return pool_rows(r, step);
     default:

@@ -151,6 +151,7 @@ int main(int argc, char **argv)
         check_narrow();
         check_quantize();
         check_rows();
+        check_head_norms();
         check_halves();
         for (int n = 0; n < 4; n++) {
             check_attention(n % 2);

@@ -93,6 +93,7 @@ void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
 void check_rows();
+void check_head_norms();
 void check_halves();
 void check_attention(bool q8_0);
 void check_single(bool q8_0);

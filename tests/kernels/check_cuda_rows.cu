@@ -109,6 +109,33 @@ void check_rows()
     check_rows(false);
 }
 
+/* Heads of queries and keys, in place; what is beside them stays. */
+void check_head_norms()
+{
+    const unsigned n_q = 1 + below(20), n_k = 1 + below(9), dim = 2 * (1 + below(64));
+    std::vector<float> q = floats(static_cast<size_t>(n_q) * dim);
+    std::vector<float> k = floats(static_cast<size_t>(n_k) * dim);
+    const std::vector<float> q_norm = floats(dim), k_norm = floats(dim);
+    Device<float> q_there(q), k_there(k), q_norm_there(q_norm), k_norm_there(k_norm);
+    HeadNorms a = {};
+    a.q = q_there.data;
+    a.k = k_there.data;
+    a.q_norm = q_norm_there.data;
+    a.k_norm = k_norm_there.data;
+    a.n_q = n_q;
+    a.n_k = n_k;
+    a.dim = dim;
+    a.eps = 1e-6f;
+    must(norm_heads(stream, a), "norm_heads");
+    covers("rms_norm_heads");
+    for (unsigned i = 0; i < n_q; i++)
+        reference.rms_norm(&q[i * dim], &q[i * dim], q_norm.data(), dim, a.eps);
+    for (unsigned i = 0; i < n_k; i++)
+        reference.rms_norm(&k[i * dim], &k[i * dim], k_norm.data(), dim, a.eps);
+    check_near("norms of queries", q_there.host(), q, 3e-6f);
+    check_near("norms of keys", k_there.host(), k, 3e-6f);
+}
+
 /* Halves: every element within what rounding to eleven bits, or to the smallest of them, can
  * change; rows that are not finite are marked. */
 void check_halves()

@@ -18,6 +18,8 @@ static void changed_key(struct gguf_writer *w, const struct model_spec *spec)
         gguf_key_string(w, spec->key, spec->text);
     else if (spec->type == STRATA__META_U64)
         gguf_key_u64(w, spec->key, spec->number);
+    else if (spec->type == STRATA__META_ARRAY)
+        gguf_key_array(w, spec->key, spec->element, spec->count, spec->elements, 4 * spec->count);
     else
         gguf_key_raw(w, spec->key, spec->type, &spec->number, 4);
 }
@@ -45,7 +47,9 @@ static void keys(struct gguf_writer *w, const struct model_spec *spec)
     number(w, spec, "feed_forward_length", FFN);
     number(w, spec, "attention.head_count", HEADS);
     number(w, spec, "attention.head_count_kv", KV_HEADS);
-    static const char epsilon[] = "llama.attention.layer_norm_rms_epsilon";
+    char epsilon[96];
+    snprintf(epsilon, sizeof epsilon, "%s.attention.layer_norm_rms_epsilon",
+             spec->architecture ? spec->architecture : "llama");
     if (!is(epsilon, spec->without) && !is(epsilon, spec->key))
         gguf_key_f32(w, epsilon, 1e-5f);
     gguf_key_string(w, "tokenizer.ggml.model", "gpt2");
@@ -82,23 +86,30 @@ static void tensor(struct gguf_writer *w, const struct model_spec *spec, const c
 
 static void layer(struct gguf_writer *w, const struct model_spec *spec, unsigned index)
 {
-    enum { HEAD_DIM = EMBEDDING / HEADS };
+    enum { HEAD_DIM = EMBEDDING / HEADS, ALL = 0, OPENELM, OTHERS };
     static const struct {
         const char *name;
         uint64_t cols, rows;
+        int of;
     } parts[] = {
-        {"attn_norm", EMBEDDING, 1},
-        {"attn_q", EMBEDDING, HEADS * HEAD_DIM},
-        {"attn_k", EMBEDDING, KV_HEADS * HEAD_DIM},
-        {"attn_v", EMBEDDING, KV_HEADS * HEAD_DIM},
-        {"attn_output", HEADS * HEAD_DIM, EMBEDDING},
-        {"ffn_norm", EMBEDDING, 1},
-        {"ffn_gate", EMBEDDING, FFN},
-        {"ffn_up", EMBEDDING, FFN},
-        {"ffn_down", FFN, EMBEDDING},
+        {"attn_norm", EMBEDDING, 1, ALL},
+        {"attn_q", EMBEDDING, HEADS * HEAD_DIM, OTHERS},
+        {"attn_k", EMBEDDING, KV_HEADS * HEAD_DIM, OTHERS},
+        {"attn_v", EMBEDDING, KV_HEADS * HEAD_DIM, OTHERS},
+        {"attn_qkv", EMBEDDING, (HEADS + 2 * KV_HEADS) * HEAD_DIM, OPENELM},
+        {"attn_q_norm", HEAD_DIM, 1, OPENELM},
+        {"attn_k_norm", HEAD_DIM, 1, OPENELM},
+        {"attn_output", HEADS * HEAD_DIM, EMBEDDING, ALL},
+        {"ffn_norm", EMBEDDING, 1, ALL},
+        {"ffn_gate", EMBEDDING, FFN, ALL},
+        {"ffn_up", EMBEDDING, FFN, ALL},
+        {"ffn_down", FFN, EMBEDDING, ALL},
     };
+    const int left_out = is("openelm", spec->architecture) ? OTHERS : OPENELM;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char name[64];
+        if (parts[i].of == left_out)
+            continue;
         snprintf(name, sizeof name, "blk.%u.%s.weight", index, parts[i].name);
         tensor(w, spec, name, parts[i].cols, parts[i].rows);
     }

@@ -4,15 +4,19 @@
 
 #include "gguf_fixture.h"
 
-/* Two layers, embedding 32, four heads over two, feed-forward 64, 8 tokens, context 128; weights
- * are small numbers that follow from their place.  Changes, each by key or tensor name: */
+/* As architecture "openelm": with attn_qkv and norms of heads.  Two layers, embedding 32, four
+ * heads over two, feed-forward 64, 8 tokens, context 128; weights are small numbers that follow
+ * from their place.  Changes, each by key or tensor name: */
 struct model_spec {
     const char *architecture;    /* NULL: "llama" */
     const char *without;         /* a key or tensor that is left out, or NULL */
     const char *key;             /* a key written with another value, or added; NULL: none */
-    enum strata__meta_type type; /* U32, U64, F32 or STRING */
+    enum strata__meta_type type; /* U32, U64, F32, STRING or ARRAY */
     uint64_t number;             /* its value; for F32 the bits of a float */
     const char *text;
+    enum strata__meta_type element; /* of an array: a type of four bytes */
+    int32_t elements[4];            /* their bits */
+    uint32_t count;
     const char *reshaped;      /* a tensor whose rows are doubled, or NULL */
     const char *poisoned;      /* a tensor whose values are all NaN, or NULL */
     const char *retyped;       /* a tensor written as I8, or NULL */

@@ -20,6 +20,7 @@
 #include "half.h"
 #include "safetensors.h"
 #include "strata_convert.h"
+#include "strata_quantize.h"
 
 /* Of the cache's F16: 9e-4 measured, six times that; a wrong order of rows gives above 0.1. */
 #define LOGITS_MAX 5e-3
@@ -58,30 +59,57 @@ static json_t *expected(const char *model)
 
 /* ---- what comes out ---- */
 
+/* The logits after the last of the ids, with `step` of them at a time, against those expected. */
+static void check_logits(const json_t *json, const char *type, const char *level, size_t step)
+{
+    const json_t *logits = json_object_get(json, "logits");
+    size_t n, vocab = json_array_size(logits);
+    int32_t *ids = json_ids(json_object_get(json, "ids"), &n);
+    struct engine engine =
+        engine_open(folder_path("out.gguf"),
+                    (struct engine_options){.level = level, .compute = STRATA_COMPUTE_F32});
+    assert_int_equal(engine_vocab(&engine), vocab);
+    for (size_t at = 0; at < n; at += step)
+        assert_int_equal(strata_session_eval(engine.session, ids + at,
+                                             n - at < step ? n - at : step, STRATA_LOGITS_LAST),
+                         STRATA_OK);
+    const float *found = strata_session_logits(engine.session, 0);
+    double worst = 0;
+    for (size_t i = 0; i < vocab; i++)
+        worst = fmax(worst, fabs(found[i] - json_real_value(json_array_get(logits, i))));
+    if (!(worst < (strcmp(type, "q8_0") == 0 ? LOGITS_MAX_Q8 : LOGITS_MAX)))
+        fail_msg("%s at %s, %zu at a time: a logit differs by %g", type, level, step, worst);
+    engine_close(&engine);
+    free(ids);
+}
+
+static void computes_the_same(const char *model)
+{
+    size_t n_levels;
+    const char *const *levels = host_levels(&n_levels);
+    folder_copy(model, model);
+    json_t *json = expected(model);
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        if (convert(model, "out.gguf", types[t]) != STRATA_OK)
+            fail_msg("%s", strata_last_error());
+        for (size_t l = 0; l < n_levels; l++) {
+            check_logits(json, types[t], levels[l], 64);
+            check_logits(json, types[t], levels[l], 1);
+        }
+    }
+    json_decref(json);
+}
+
 static void llama_computes_the_same(void **state)
 {
     (void)state;
-    folder_copy("llama", "llama");
-    json_t *json = expected("llama"), *logits = json_object_get(json, "logits");
-    size_t n, vocab = json_array_size(logits);
-    int32_t *ids = json_ids(json_object_get(json, "ids"), &n);
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        assert_int_equal(convert("llama", "out.gguf", types[t]), STRATA_OK);
-        struct engine engine = engine_open(folder_path("out.gguf"),
-                                           (struct engine_options){.compute = STRATA_COMPUTE_F32});
-        assert_int_equal(engine_vocab(&engine), vocab);
-        assert_int_equal(strata_session_eval(engine.session, ids, n, STRATA_LOGITS_LAST),
-                         STRATA_OK);
-        const float *found = strata_session_logits(engine.session, 0);
-        double worst = 0;
-        for (size_t i = 0; i < vocab; i++)
-            worst = fmax(worst, fabs(found[i] - json_real_value(json_array_get(logits, i))));
-        if (!(worst < (t == 3 ? LOGITS_MAX_Q8 : LOGITS_MAX)))
-            fail_msg("%s: a logit differs by %g", types[t], worst);
-        engine_close(&engine);
-    }
-    free(ids);
-    json_decref(json);
+    computes_the_same("llama");
+}
+
+static void openelm_computes_the_same(void **state)
+{
+    (void)state;
+    computes_the_same("openelm");
 }
 
 /* The text has the ids of expected.json. */
@@ -325,8 +353,18 @@ static void llama_keys(void **state)
     strata_file_close(&file);
 }
 
-/* The tokenizer of Llama 2's kind in place of the folder's own. */
-static void llama_pieces(void **state)
+static void layers_are(const strata_file *file, const char *key, uint64_t first, uint64_t second)
+{
+    const uint64_t wanted[] = {first, second};
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t value = 0;
+        assert_int_equal(strata__meta_u64_of(file, key, i, 2, &value, NULL), STRATA_OK);
+        assert_int_equal(value, wanted[i]);
+    }
+}
+
+/* Lists as arrays, and the tokenizer, which is of Llama 2's kind. */
+static void openelm_keys(void **state)
 {
     (void)state;
     static const char text[] = "the anx";
@@ -334,14 +372,16 @@ static void llama_pieces(void **state)
     strata_tokenizer *tokenizer;
     int32_t ids[16];
     size_t count;
-    folder_copy("llama", "llama");
-    folder_copy("pieces", "pieces");
-    assert_int_equal(
-        rename(folder_path("pieces/tokenizer.json"), folder_path("llama/tokenizer.json")), 0);
-    assert_int_equal(rename(folder_path("pieces/tokenizer_config.json"),
-                            folder_path("llama/tokenizer_config.json")),
-                     0);
-    strata_file *file = converted("llama", "f16");
+    folder_copy("openelm", "openelm");
+    strata_file *file = converted("openelm", "f16");
+    number_is(file, "openelm.block_count", 2);
+    number_is(file, "openelm.context_length", 64);
+    number_is(file, "openelm.embedding_length", 32);
+    number_is(file, "openelm.attention.key_length", 8);
+    number_is(file, "openelm.rope.dimension_count", 8);
+    layers_are(file, "openelm.attention.head_count", 4, 8);
+    layers_are(file, "openelm.attention.head_count_kv", 1, 4);
+    layers_are(file, "openelm.feed_forward_length", 32, 64);
     text_is(file, "tokenizer.ggml.model", "llama");
     flag_is(file, "tokenizer.ggml.add_space_prefix", true);
     flag_is(file, "tokenizer.ggml.add_bos_token", true);
@@ -358,6 +398,38 @@ static void llama_pieces(void **state)
     assert_memory_equal(ids, wanted, sizeof wanted);
     strata_tokenizer_free(&tokenizer);
     strata_file_close(&file);
+}
+
+/* Q, K and V are rows of one weight, which an importance matrix has once. */
+static void openelm_importance(void **state)
+{
+    (void)state;
+    strata_imatrix_options options;
+    strata_imatrix_options_default(&options);
+    options.window = 16;
+    folder_copy("openelm", "openelm");
+    assert_int_equal(convert("openelm", "out.gguf", "f32"), STRATA_OK);
+    struct engine engine = engine_open(folder_path("out.gguf"), (struct engine_options){0});
+    static const char text[] = "the and then an ant that hath the hat and ate";
+    if (strata_imatrix(engine.session, text, sizeof text - 1, folder_path("importance.gguf"),
+                       &options, NULL, NULL) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    strata_file *file;
+    assert_int_equal(strata_file_open(&file, folder_path("importance.gguf"), NULL, NULL),
+                     STRATA_OK);
+    assert_int_equal(strata_file_tensor_count(file), 2 * (2 * 5 + 1));
+    assert_int_equal(strata__file_find(file, "blk.1.attn_output.weight.in_sum2")->shape[0], 64);
+    strata_file_close(&file);
+    strata_quantize_options how;
+    strata_quantize_options_default(&how);
+    how.type = "q4_0";
+    how.imatrix = folder_path("importance.gguf");
+    if (strata_quantize(engine.runtime, folder_path("out.gguf"), folder_path("small.gguf"), &how,
+                        NULL, NULL, NULL) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    engine_close(&engine);
+    unlink(folder_path("importance.gguf"));
+    unlink(folder_path("small.gguf"));
 }
 
 /* ---- what fails leaves nothing ---- */
@@ -410,8 +482,8 @@ static void failing_calls(void **state)
         {FAULT_MMAP, ENOMEM, STRATA_E_IO},      {FAULT_PWRITE, ENOSPC, STRATA_E_IO},
         {FAULT_RENAME, EROFS, STRATA_E_IO},
     };
-    static const char *const models[] = {"bert", "llama"};
-    for (size_t m = 0; m < 2; m++) {
+    static const char *const models[] = {"bert", "llama", "openelm"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         folder_copy(models[m], models[m]);
         unlink(folder_path("out.gguf"));
         unsigned entries = folder_entries("");
@@ -459,11 +531,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_computes_the_same),
+        cmocka_unit_test(openelm_computes_the_same),
         cmocka_unit_test(bert_computes_the_same),
         cmocka_unit_test(bert_holds_the_weights),
         cmocka_unit_test(bert_keys),
         cmocka_unit_test(llama_keys),
-        cmocka_unit_test(llama_pieces),
+        cmocka_unit_test(openelm_keys),
+        cmocka_unit_test(openelm_importance),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(failing_calls),
         cmocka_unit_test(full_disk),

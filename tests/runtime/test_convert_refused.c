@@ -188,7 +188,42 @@ static const struct edit llama_edits[] = {
      "model-00002-of-00002.safetensors: missing, but"},
 };
 
-static const struct edit pieces_edits[] = {
+static const struct edit openelm_edits[] = {
+    {"config.json", "\"num_query_heads\": [\n  4,", "\"num_query_heads\": [", BAD,
+     "num_query_heads: a list of 1, expected 2, one for each layer"},
+    {"config.json", "\"num_query_heads\": [", "\"num_query_heads\": [4,", BAD,
+     "num_query_heads: a list of 3, expected 2"},
+    {"config.json", "\"num_query_heads\"", "\"num_query_headz\"", BAD, "num_query_heads: missing"},
+    {"config.json", "\"num_query_heads\": [\n  4,", "\"num_query_heads\": [\n  0,", BAD,
+     "num_query_heads.0: 0, expected 1 or more"},
+    {"config.json", "\"num_query_heads\": [\n  4,", "\"num_query_heads\": [\n  4.5,", BAD,
+     "num_query_heads.0: 4.5, expected a whole number"},
+    {"config.json", "\"num_query_heads\": [\n  4,", "\"num_query_heads\": [\n  2147483648,", BAD,
+     "expected a whole number from 0 to 2147483647"},
+    {"config.json", "\"num_query_heads\": [\n  4,", "\"num_query_heads\": [\n  3,", BAD,
+     "layers.0.attn.qkv_proj.weight\": shape 48 x 32, expected 40 x 32"},
+    {"config.json", "1,\n  4\n ]", "1,\n  3\n ]", BAD,
+     "num_query_heads must be a multiple of num_kv_heads: found 8 and 3"},
+    {"config.json", "1.1,", "\"1.1\",", BAD,
+     "ffn_multipliers.0: \"1.1\", expected a number above 0"},
+    {"config.json", "1.1,", "-1,", BAD, "ffn_multipliers.0: -1, expected a number above 0"},
+    {"config.json", "1.1,", "1e300,", BAD, "expected a number above 0, model_dim times which"},
+    {"config.json", "1.1,", "67108863.9,", BAD, "expected a number above 0, model_dim times which"},
+    {"config.json", "1.1,", "1.9,", BAD,
+     "layers.0.ffn.proj_1.weight\": shape 64 x 32, expected 128 x 32"},
+    {"config.json", "\"ffn_dim_divisor\": 32", "\"ffn_dim_divisor\": 0", BAD, "ffn_dim_divisor: 0"},
+    {"config.json", "\"ffn_dim_divisor\": 32,", "", BAD, "ffn_dim_divisor: missing"},
+    {"config.json", "\"head_dim\": 8,", "", BAD, "head_dim: missing"},
+    {"config.json", "\"num_transformer_layers\": 2", "\"num_transformer_layers\": 2000000000", BAD,
+     "a list of 2, expected 2000000000, one for each layer"},
+    {"config.json", "\"normalize_qk_projections\": true", "\"normalize_qk_projections\": false",
+     NOT, "normalize_qk_projections: false, expected true"},
+    {"config.json", "\"share_input_output_layers\": true", "\"share_input_output_layers\": false",
+     NOT, "share_input_output_layers: false, expected true"},
+    {"config.json", "\"ffn_with_glu\": true", "\"ffn_with_glu\": false", NOT,
+     "ffn_with_glu: false"},
+    {"config.json", "\"swish\"", "\"gelu\"", NOT, "activation_fn_name: \"gelu\", expected swish"},
+    {"tokenizer.json", NULL, NULL, STRATA_E_IO, "tokenizer.json: cannot open"},
     {"tokenizer.json", "\"t h\",", "", NOT, "token \"th\": its merges are not all ways to make it"},
     {"tokenizer.json", "\"t he\",", "", NOT,
      "token \"the\": its merges are not all ways to make it"},
@@ -241,29 +276,10 @@ static void check_edits(const char *model, const struct edit *edits, size_t coun
     }
 }
 
-/* The tokenizer files of one folder in the model of another. */
-static void edited_pieces(void **state)
+static void edited_openelm(void **state)
 {
     (void)state;
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json"};
-    char from[64], to[64];
-    for (size_t i = 0; i <= sizeof pieces_edits / sizeof *pieces_edits; i++) {
-        const struct edit *edit = i ? &pieces_edits[i - 1] : NULL;
-        folder_copy("llama", "llama");
-        folder_copy("pieces", "pieces");
-        if (edit)
-            folder_edit("pieces/tokenizer.json", edit->from, edit->to);
-        for (size_t k = 0; k < 2; k++) {
-            snprintf(from, sizeof from, "pieces/%s", names[k]);
-            snprintf(to, sizeof to, "llama/%s", names[k]);
-            assert_int_equal(rename(folder_path(from), folder_path(to)), 0);
-        }
-        if (edit)
-            check("llama", edit->status, edit->from, edit->says);
-        else
-            assert_int_equal(convert("llama", "f32"), STRATA_OK);
-        unlink(folder_path("out.gguf"));
-    }
+    check_edits("openelm", openelm_edits, sizeof openelm_edits / sizeof *openelm_edits);
 }
 
 static void edited_bert(void **state)
@@ -355,7 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edited_bert),
         cmocka_unit_test(edited_llama),
-        cmocka_unit_test(edited_pieces),
+        cmocka_unit_test(edited_openelm),
         cmocka_unit_test(weights_that_are_not_finite),
         cmocka_unit_test(weights_beyond_the_type),
         cmocka_unit_test(arguments),

@@ -12,11 +12,13 @@
 
 #include "device_cuda_run.h"
 #include "emu_fixture.h"
+#include "folder_fixture.h"
 #include "ledger.h"
 #include "runtime.h"
 #include "golden_data.h"
 #include "model.h"
 #include "residency.h"
+#include "strata_convert.h"
 
 #define GOLDEN STRATA_SHARED "/golden/tiny/"
 
@@ -103,10 +105,10 @@ static void the_small_model(void **state)
 static void all_types(void **state)
 {
     static const char *const names[] = {
-        "llama",           "llama256-BF16", "llama256-F16",  "llama256-IQ4_NL",
-        "llama256-IQ4_XS", "llama256-Q2_K", "llama256-Q3_K", "llama256-Q4_0",
-        "llama256-Q4_1",   "llama256-Q4_K", "llama256-Q5_0", "llama256-Q5_1",
-        "llama256-Q5_K",   "llama256-Q6_K", "llama256-Q8_0", "qwen2"};
+        "llama",           "openelm",       "llama256-BF16", "llama256-F16",  "llama256-IQ4_NL",
+        "llama256-IQ4_XS", "llama256-Q2_K", "llama256-Q3_K", "llama256-Q4_0", "llama256-Q4_1",
+        "llama256-Q4_K",   "llama256-Q5_0", "llama256-Q5_1", "llama256-Q5_K", "llama256-Q6_K",
+        "llama256-Q8_0",   "qwen2"};
     (void)state;
     size_t there = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -123,6 +125,68 @@ static void all_types(void **state)
         skip();
     }
     print_message("%zu models\n", there);
+}
+
+static unsigned seed;
+
+static void move_some(struct engine *engine, unsigned evaluation)
+{
+    (void)evaluation;
+    for (int i = 0; i < 2; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        size_t layer = (seed >> 16) % strata_model_layers(engine->model);
+        unsigned to = (seed >> 8) % 4;
+        strata_residency place = to == 0   ? STRATA_ON_HOST
+                                 : to == 1 ? STRATA_ON_DISK
+                                           : STRATA_ON_DEVICE;
+        if (strata_model_move(engine->model, layer, place,
+                              to == 2   ? "emu0"
+                              : to == 3 ? "emu1"
+                                        : NULL) != STRATA_OK)
+            fail_msg("%s", strata_last_error());
+    }
+}
+
+/* Layers with heads of their own, and more rows of attention than a tile has. */
+static void layers_that_differ(void **state)
+{
+    (void)state;
+    enum { TOKENS = 60 };
+    folder_create();
+    folder_copy("openelm", "openelm");
+    if (strata_convert(folder_path("openelm"), folder_path("openelm.gguf"), NULL, NULL, NULL) !=
+        STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    struct setup setup = {.path = folder_path("openelm.gguf"), .compute = STRATA_COMPUTE_F32};
+    struct engine host = open_on("cpu", &setup);
+    size_t vocab = engine_vocab(&host);
+    int32_t *ids = engine_some_ids(TOKENS, vocab);
+    assert_int_equal(strata_session_eval(host.session, ids, TOKENS, STRATA_LOGITS_LAST), STRATA_OK);
+    check_model(&setup);
+    emu.reset(2, 1 << 30);
+    struct engine engine = open_on("emu", &setup);
+    assert_int_equal(4 * strata_model_layer(engine.model, 0).kv_bytes,
+                     strata_model_layer(engine.model, 1).kv_bytes);
+    for (seed = 1; seed < 4; seed++) {
+        unsigned kept = seed;
+        assert_int_equal(strata_session_truncate(engine.session, 0), STRATA_OK);
+        for (size_t at = 0; at < TOKENS; at += TOKENS - 1) { /* all but one, and one */
+            if (strata_session_eval(engine.session, ids + at, at ? 1 : TOKENS - 1,
+                                    STRATA_LOGITS_LAST) != STRATA_OK)
+                fail_msg("%s", strata_last_error());
+            move_some(&engine, 0);
+        }
+        double d = distance(strata_session_logits(engine.session, 0),
+                            strata_session_logits(host.session, 0), vocab);
+        if (!(d <= bound_of(&setup)))
+            fail_msg("distance %g", d);
+        seed = kept;
+    }
+    engine_close(&engine);
+    assert_int_equal(emu.used(), 0);
+    engine_close(&host);
+    free(ids);
+    folder_remove();
 }
 
 static void smollm2(void **state)
@@ -144,26 +208,6 @@ static void smollm2(void **state)
 }
 
 /* ---- Moves, memory, faults ---- */
-
-static unsigned seed;
-
-static void move_some(struct engine *engine, unsigned evaluation)
-{
-    (void)evaluation;
-    for (int i = 0; i < 2; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        size_t layer = (seed >> 16) % strata_model_layers(engine->model);
-        unsigned to = (seed >> 8) % 4;
-        strata_residency place = to == 0   ? STRATA_ON_HOST
-                                 : to == 1 ? STRATA_ON_DISK
-                                           : STRATA_ON_DEVICE;
-        if (strata_model_move(engine->model, layer, place,
-                              to == 2   ? "emu0"
-                              : to == 3 ? "emu1"
-                                        : NULL) != STRATA_OK)
-            fail_msg("%s", strata_last_error());
-    }
-}
 
 static void layers_move(void **state)
 {
@@ -287,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_small_model),
         cmocka_unit_test(all_types),
+        cmocka_unit_test(layers_that_differ),
         cmocka_unit_test(layers_move),
         cmocka_unit_test(little_memory),
         cmocka_unit_test(lost_devices),

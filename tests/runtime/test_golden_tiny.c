@@ -20,9 +20,9 @@
 
 /* Models of the reference data that this version can run. */
 static const char *const supported[] = {
-    "llama.gguf",         "qwen2.gguf",         "llama256-F16.gguf",
-    "llama256-BF16.gguf", "llama256-Q4_0.gguf", "llama256-Q4_1.gguf",
-    "llama256-Q8_0.gguf", "llama256-Q4_K.gguf", "llama256-Q6_K.gguf",
+    "llama.gguf",         "qwen2.gguf",         "openelm.gguf",       "llama256-F16.gguf",
+    "llama256-BF16.gguf", "llama256-Q4_0.gguf", "llama256-Q4_1.gguf", "llama256-Q8_0.gguf",
+    "llama256-Q4_K.gguf", "llama256-Q6_K.gguf",
 };
 
 static bool is_supported(const char *model)

@@ -127,6 +127,66 @@ static void hyperparameters_have_limits(void **state)
         .key = "llama.attention.head_count", .type = STRATA__META_U64, .number = 4});
 }
 
+/* Arrays of one number for each layer. */
+static void layers_may_differ(void **state)
+{
+    (void)state;
+    static const char heads[] = "openelm.attention.head_count",
+                      ffn[] = "openelm.feed_forward_length";
+    const struct model_spec good[] = {
+        {.key = heads, .element = STRATA__META_I32, .elements = {4, 4}, .count = 2},
+        {.key = heads, .element = STRATA__META_U32, .elements = {4, 4}, .count = 2},
+        {.key = "openelm.attention.head_count_kv",
+         .element = STRATA__META_I32,
+         .elements = {2, 2},
+         .count = 2},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct model_spec spec = good[i];
+        spec.architecture = "openelm";
+        spec.type = STRATA__META_ARRAY;
+        loads(&spec);
+    }
+    static const struct {
+        struct model_spec spec;
+        const char *part, *says;
+    } bad[] = {
+        {{.key = heads, .elements = {4, 4, 4}, .count = 3}, heads, "of 3 integers, expected 2"},
+        {{.key = heads, .elements = {4}, .count = 1}, heads, "of 1 integers, expected 2"},
+        {{.key = heads, .count = 0}, heads, "of 0 integers, expected 2"},
+        {{.key = heads, .element = STRATA__META_F32, .count = 2},
+         heads,
+         "ARRAY of FLOAT32, expected of integers"},
+        {{.key = heads, .elements = {4, 0}, .count = 2}, heads, "0 of layer 1, must be 1 to 4096"},
+        {{.key = heads, .elements = {4, -4}, .count = 2}, heads, "-4, expected 0 or more"},
+        {{.key = heads, .elements = {3, 4}, .count = 2},
+         "layer 0: head_count must be a multiple",
+         "found 3 and 2"},
+        {{.key = heads, .elements = {2, 4}, .count = 2}, "attention.key_length", "missing"},
+        {{.key = ffn, .elements = {64, 1 << 23}, .count = 2}, ffn, "of layer 1, must be 1 to"},
+        {{.key = ffn, .elements = {64, 96}, .count = 2}, "blk.1.ffn_gate.weight", "32 x 64"},
+        {{.key = "openelm.attention.head_count_kv", .elements = {4, 2}, .count = 2},
+         "blk.0.attn_qkv.weight",
+         "32 x 64"},
+        {{.without = "blk.1.attn_qkv.weight"}, "blk.1.attn_qkv.weight", "missing"},
+        {{.reshaped = "blk.1.attn_qkv.weight"}, "blk.1.attn_qkv.weight", "32 x 128"},
+        {{.without = "blk.0.attn_k_norm.weight"}, "blk.0.attn_k_norm.weight", "missing"},
+        {{.reshaped = "blk.0.attn_q_norm.weight"}, "blk.0.attn_q_norm.weight", "8 x 2"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct model_spec spec = bad[i].spec;
+        spec.architecture = "openelm";
+        spec.type = STRATA__META_ARRAY;
+        if (!spec.element)
+            spec.element = STRATA__META_I32;
+        refused(&spec, STRATA_E_FORMAT, bad[i].part, bad[i].says);
+    }
+    refused(
+        &(struct model_spec){
+            .architecture = "openelm", .key = heads, .type = STRATA__META_STRING, .text = "4"},
+        STRATA_E_FORMAT, heads, "STRING, expected an integer or an ARRAY of them");
+}
+
 static uint64_t bits_of(float value)
 {
     uint32_t bits;
@@ -270,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_must_be_there_and_fit),
         cmocka_unit_test(hyperparameters_have_limits),
+        cmocka_unit_test(layers_may_differ),
         cmocka_unit_test(floats_have_limits),
         cmocka_unit_test(unknown_things_are_named),
         cmocka_unit_test(huge_contexts_are_refused),

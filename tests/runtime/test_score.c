@@ -183,10 +183,12 @@ static void little_room(void **state)
 static unsigned char *kept(const strata_session *session, size_t positions, size_t *bytes)
 {
     const struct strata__kv_cache *kv = &session->kv;
-    size_t row = positions * kv->row_bytes;
-    unsigned char *out = malloc(2 * kv->layers * kv->kv_heads * row), *at = out;
+    size_t row = positions * kv->row_bytes, heads = 0;
     for (size_t l = 0; l < kv->layers; l++)
-        for (size_t h = 0; h < kv->kv_heads; h++) {
+        heads += kv->layer[l].heads;
+    unsigned char *out = malloc(2 * heads * row), *at = out;
+    for (size_t l = 0; l < kv->layers; l++)
+        for (size_t h = 0; h < kv->layer[l].heads; h++) {
             memcpy(at, kv->layer[l].keys + strata__kv_at(kv, h, 0), row);
             memcpy(at + row, kv->layer[l].values + strata__kv_at(kv, h, 0), row);
             at += 2 * row;

@@ -1,0 +1,251 @@
+/* Whose facts, and with which predicates, an entity and a phrase mean (tier2_expand.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deadline.h"
+#include "memory.h"
+#include "tier2_expand.h"
+#include "tier2_weights.h"
+
+#define PREDICATES_MOST 6   /* whose facts are given */
+#define ENTITIES_MOST 64    /* of one name */
+#define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
+#define LINKED_PREDICATES 4 /* that tier 1 is asked for */
+#define LINKED_MOST 10      /* entities and predicates that are given of what it says */
+#define CANDIDATES_EACH 50  /* of tier 1, for each predicate */
+#define SEEKS_A_LOOK 64     /* between two looks at the clock */
+
+struct finding {
+    struct strata__txn *txn;
+    const struct strata__choices *exact;
+    double deadline;
+    bool all;
+    unsigned seeks;
+    struct strata__bytes meant; /* struct strata__meant */
+    struct strata__tier2 *out;
+};
+
+static bool late(struct finding *f)
+{
+    if (strata__now_ms() <= f->deadline)
+        return false;
+    f->out->whole = false;
+    return true;
+}
+
+/* The evidence that added most to a score. */
+static const char *why(const struct strata__expansion *e)
+{
+    const bool shared =
+        strata__tier2_weights[STRATA__SHARED] * (double)e->evidence[STRATA__SHARED] >
+        strata__tier2_weights[STRATA__NEAR] * (double)e->evidence[STRATA__NEAR];
+    return strata__phrase_evidence_names[shared ? STRATA__SHARED : STRATA__NEAR];
+}
+
+/* ---- Entities of the very name ---- */
+
+static strata_status has_fact(struct finding *f, strata__id entity,
+                              const struct strata__expansion *e, bool *has)
+{
+    struct strata__row row;
+    const enum strata__table table = e->reversed ? STRATA__POS : STRATA__SPO;
+    const struct strata__row from = e->reversed ? (struct strata__row){e->predicate, entity, 0}
+                                                : (struct strata__row){entity, e->predicate, 0};
+    STRATA_TRY(strata__store_seek(f->txn, table, from, &row, has));
+    *has = *has && row.b == from.b;
+    return STRATA_OK;
+}
+
+/* Adds the entities that have facts of an expansion; *stop where the deadline came. */
+static strata_status add_entities(struct finding *f, struct strata__expansion *e, bool give,
+                                  bool *stop)
+{
+    for (size_t i = 0; i < f->exact->n && i < ENTITIES_MOST && !*stop; i++) {
+        bool has;
+        const strata__id entity = f->exact->ids[i];
+        STRATA_TRY(has_fact(f, entity, e, &has));
+        *stop = ++f->seeks % SEEKS_A_LOOK == 0 && late(f);
+        if (!has)
+            continue;
+        e->held = true;
+        const struct strata__meant meant = {e->predicate, entity, e->reversed, e->score, why(e)};
+        if (give)
+            STRATA_TRY(strata__bytes_append(&f->meant, &meant, sizeof meant));
+    }
+    return STRATA_OK;
+}
+
+/* The best predicates that entities of the name have; none where even the best is unlikely. */
+static strata_status find_exact(struct finding *f)
+{
+    struct strata__expansion *best = NULL;
+    size_t given = 0;
+    bool stop = false;
+    for (size_t i = 0; i < f->out->n_expansions && !stop; i++) {
+        struct strata__expansion *e = &f->out->expansions[i];
+        const double least = best ? SHARE_LEAST * best->score : strata__tier2_least;
+        const bool give = e->score >= least && given < PREDICATES_MOST;
+        if (!give && !f->all)
+            break;
+        STRATA_TRY(add_entities(f, e, give, &stop));
+        given += give && e->held;
+        if (give && e->held && !best)
+            best = e;
+    }
+    return STRATA_OK;
+}
+
+/* ---- Entities by tier 1 ---- */
+
+static int more_likely(const void *a, const void *b)
+{
+    const struct strata__meant *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    if (x->predicate != y->predicate)
+        return x->predicate < y->predicate ? -1 : 1;
+    return x->entity < y->entity ? -1 : x->entity > y->entity;
+}
+
+static int better_candidate(const void *a, const void *b)
+{
+    const struct strata__candidate *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Adds what tier 1 says of a predicate's subjects. */
+static strata_status link_one(struct finding *f, const char *entity,
+                              const struct strata__expansion *e, struct strata__bytes *candidates)
+{
+    strata__id id = e->predicate;
+    const struct strata__choices predicate = {.ids = &id, .n = 1};
+    struct strata__candidate *found;
+    size_t n;
+    bool whole;
+    STRATA_TRY(
+        strata__tier1_link(f->txn, entity, f->exact, &predicate, f->deadline, &found, &n, &whole));
+    strata_status status = STRATA_OK;
+    f->out->whole = f->out->whole && whole;
+    for (size_t i = 0; i < n && i < CANDIDATES_EACH && status == STRATA_OK; i++) {
+        const char *evidence = strata__candidate_why(&found[i]);
+        const bool likely = found[i].score >= strata__tier1_least;
+        found[i].score *= e->score;
+        const struct strata__meant meant = {id, found[i].id, false, found[i].score, evidence};
+        if (likely)
+            status = strata__bytes_append(&f->meant, &meant, sizeof meant);
+        if (status == STRATA_OK)
+            status = strata__bytes_append(candidates, &found[i], sizeof *found);
+    }
+    strata__free(found);
+    return status;
+}
+
+static strata_status find_linked(struct finding *f, const char *entity)
+{
+    struct strata__bytes candidates = {0};
+    strata_status status = STRATA_OK;
+    size_t asked = 0;
+    const struct strata__expansion *e = f->out->expansions;
+    for (size_t i = 0;
+         i < f->out->n_expansions && asked < LINKED_PREDICATES && !late(f) && status == STRATA_OK;
+         i++) {
+        if (e[i].reversed || e[i].score < SHARE_LEAST * e[0].score)
+            continue;
+        asked++;
+        status = link_one(f, entity, &e[i], &candidates);
+    }
+    struct strata__meant *meant = (struct strata__meant *)(void *)f->meant.data;
+    size_t n = f->meant.size / sizeof *meant, kept = 0;
+    if (n)
+        qsort(meant, n, sizeof *meant, more_likely);
+    while (kept < n && kept < LINKED_MOST && meant[0].score >= strata__tier2_least_linked &&
+           meant[kept].score >= SHARE_LEAST * meant[0].score)
+        kept++;
+    f->meant.size = kept * sizeof *meant;
+    f->out->candidates = (struct strata__candidate *)(void *)candidates.data;
+    f->out->n_candidates = candidates.size / sizeof *f->out->candidates;
+    if (f->out->n_candidates)
+        qsort(f->out->candidates, f->out->n_candidates, sizeof *f->out->candidates,
+              better_candidate);
+    return status;
+}
+
+/* ---- All of it ---- */
+
+strata_status strata__tier2_find(struct strata__txn *txn, const char *entity, const char *phrase,
+                                 const struct strata__choices *exact, double deadline, bool all,
+                                 struct strata__tier2 *out)
+{
+    struct finding f = {.txn = txn, .exact = exact, .deadline = deadline, .all = all, .out = out};
+    *out = (struct strata__tier2){.whole = true};
+    strata_status status = strata__tier2_expand(txn, phrase, deadline, &out->expansions,
+                                                &out->n_expansions, &out->whole);
+    if (status == STRATA_OK && exact->n)
+        status = find_exact(&f);
+    if (status == STRATA_OK && f.meant.size == 0 && entity)
+        status = find_linked(&f, entity);
+    out->meant = (struct strata__meant *)(void *)f.meant.data;
+    out->n_meant = f.meant.size / sizeof *out->meant;
+    return status;
+}
+
+void strata__tier2_free(struct strata__tier2 *tier2)
+{
+    strata__free(tier2->expansions);
+    strata__free(tier2->candidates);
+    strata__free(tier2->meant);
+    *tier2 = (struct strata__tier2){0};
+}
+
+static bool means(const struct strata__meant *meant, const struct strata__row *row)
+{
+    return meant->predicate == row->b && meant->entity == (meant->reversed ? row->c : row->a);
+}
+
+const struct strata__meant *strata__tier2_meant(const struct strata__tier2 *tier2,
+                                                const struct strata__row *row)
+{
+    for (size_t i = 0; i < tier2->n_meant; i++)
+        if (means(&tier2->meant[i], row))
+            return &tier2->meant[i];
+    return NULL;
+}
+
+/* Gives the rows of meant[at] that none before it gave. */
+struct walk {
+    const struct strata__tier2 *tier2;
+    const struct strata__meant *meant;
+    strata__row_fn *take;
+    void *user;
+    bool stop;
+};
+
+static strata_status take_new(void *user, const struct strata__row *row, bool *stop)
+{
+    struct walk *walk = user;
+    if (strata__tier2_meant(walk->tier2, row) != walk->meant)
+        return STRATA_OK;
+    strata_status status = walk->take(walk->user, row, stop);
+    walk->stop = *stop;
+    return status;
+}
+
+strata_status strata__tier2_walk(struct strata__txn *txn, const struct strata__tier2 *tier2,
+                                 strata__row_fn *take, void *user)
+{
+    struct walk walk = {.tier2 = tier2, .take = take, .user = user};
+    for (size_t i = 0; i < tier2->n_meant && !walk.stop; i++) {
+        struct strata__meant *meant = &tier2->meant[i];
+        const struct strata__choices entity = {.ids = &meant->entity, .n = 1}, any = {.any = true};
+        const struct strata__pattern pattern = {
+            .subject = meant->reversed ? any : entity,
+            .predicate = {.ids = &meant->predicate, .n = 1},
+            .object = meant->reversed ? entity : any,
+        };
+        walk.meant = meant;
+        STRATA_TRY(strata__pattern_walk(txn, &pattern, take_new, &walk));
+    }
+    return STRATA_OK;
+}

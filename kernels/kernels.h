@@ -104,6 +104,12 @@ struct strata_matmul {
  * open, so that positions can be shared out and put together by attention_merge: largest[h] = max
  * s, denominator[h] = sum of exp(s[p] - largest[h]), out[h] = sum of exp(s[p] - largest[h]) * v[p].
  *
+ * Trees.  With `until` (else NULL) the positions from `tree` on are the tokens of a tree in
+ * preorder, of which token t is that at position row + t, and visible[t] is at most row + t + 1.
+ * Of them it sees position p only where row + t < until[p - tree], the end of p's subtree: its
+ * ancestors and itself.  Every token sees something; there are no parts, and no window.  Keys and
+ * values that are hidden so are finite.
+ *
  * One token with at most STRATA_ATTENTION_HEADS heads: a head's result is the same, bit for bit,
  * whatever other heads the call has, so that heads may be spread over threads. */
 struct strata_attention {
@@ -117,6 +123,8 @@ struct strata_attention {
     size_t v_stride;
     const uint32_t *visible;
     size_t window;
+    const uint32_t *until;
+    size_t tree, row;
     size_t tokens, heads, head_dim;
     float scale;
     float *largest, *denominator;

@@ -64,7 +64,7 @@ static struct cut cut_of(const struct strata__chunk *chunk, const struct strata_
 {
     const struct strata__hparams *hp = &chunk->model->hp;
     size_t share = hp->heads / hp->kv_heads; /* query heads a key/value head */
-    bool single = span->count == 1;
+    bool single = span->count == 1 && !chunk->tree;
     struct cut cut = {.group = clip(share, single ? STRATA_ATTENTION_HEADS : STRATA_ATTENTION_ROWS),
                       .parts = 1};
     cut.groups = (share + cut.group - 1) / cut.group;
@@ -113,6 +113,12 @@ static struct strata_attention attention_of(const struct strata__chunk *chunk,
         a.k = layer->keys + at;
         a.v = layer->values + at;
         a.k_stride = a.v_stride = span->kv->row_bytes;
+    }
+    if (chunk->tree) { /* of which a window would hide nothing */
+        a.window = SIZE_MAX;
+        a.until = chunk->tree->until;
+        a.tree = chunk->tree->from;
+        a.row = span->position + begin;
     }
     return a;
 }

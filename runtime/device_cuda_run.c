@@ -332,6 +332,17 @@ static strata_status reserve_mirror(struct cuda_device *d, const struct strata__
     return STRATA_OK;
 }
 
+/* The tree that the chunk's tokens are of. */
+static struct strata_cuda_tree tree_of(const struct strata__chunk *chunk)
+{
+    const struct strata__tree *tree = chunk->tree;
+    return (struct strata_cuda_tree){.from = tree->from,
+                                     .until = tree->until,
+                                     .first = tree->first + strata__tree_at(chunk),
+                                     .next = tree->next,
+                                     .logprob = tree->logprob};
+}
+
 static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chunk,
                                 const struct strata__step *steps, size_t count)
 {
@@ -349,6 +360,11 @@ static strata_status run_locked(struct cuda_device *d, struct strata__chunk *chu
         run.ids = chunk->ids;
         run.table = product_of(d, chunk->model->runtime,
                                &chunk->model->steps[chunk->model->n_steps - 1].product[0]);
+    }
+    struct strata_cuda_tree tree;
+    if (chunk->tree) {
+        tree = tree_of(chunk);
+        run.tree = &tree;
     }
     run.x_stays = ends_with(chunk, steps + count);
     STRATA_TRY(reserve_workspace(d, chunk, d->plugin->workspace_bytes(&run)));

@@ -138,10 +138,11 @@ static void place_tokens(const struct strata__chunk *chunk)
         if (span->kv)
             span->kv->used = span->position + span->count;
         for (size_t t = 0; t < span->count; t++) {
-            size_t place = span->position + t;
-            chunk->workspace->place[span->first + t] = (uint32_t)place;
+            size_t row = span->position + t;
+            chunk->workspace->place[span->first + t] =
+                chunk->tree ? chunk->tree->place[strata__tree_at(chunk) + t] : (uint32_t)row;
             chunk->workspace->visible[span->first + t] =
-                (uint32_t)(chunk->model->hp.encoder ? span->count : place + 1);
+                (uint32_t)(chunk->model->hp.encoder ? span->count : row + 1);
         }
     }
 }
@@ -169,6 +170,10 @@ static bool results_are_finite(const struct strata__chunk *chunk)
     const struct strata__hparams *hp = &chunk->model->hp;
     if (hp->encoder)
         return all_finite(chunk->pooled, chunk->n_spans * hp->embedding);
+    if (chunk->tree) {
+        const uint32_t *first = chunk->tree->first + strata__tree_at(chunk);
+        return all_finite(chunk->tree->logprob + *first, first[chunk->count] - *first);
+    }
     if (!chunk->chosen)
         return all_finite(chunk->logits, chunk->logit_rows * hp->vocab);
     bool finite = true;
@@ -243,7 +248,7 @@ static bool shorten_chunks(struct strata__workspace *ws)
 static size_t room_for(const struct strata__chunk *chunk)
 {
     struct strata__workspace *ws = chunk->workspace;
-    if (chunk->logit_rows > 1)
+    if (chunk->logit_rows > 1 && !chunk->tree)
         return ws->tokens;
     for (;;) {
         size_t room = strata__chunk_tokens(chunk->model, ws);
@@ -300,7 +305,7 @@ strata_status strata__forward(struct strata__chunk *chunk)
                     strata__residency_lower(chunk->model, failed);
         }
     }
-    bool decoded = chunk->count == chunk->n_spans && !chunk->model->hp.encoder;
+    bool decoded = strata__is_decoding(chunk) && !chunk->model->hp.encoder;
     strata__residency_used(chunk->model, chunk->count, decoded, began);
     strata__residency_leave(chunk->model);
     return status;

@@ -353,6 +353,39 @@ static void rope_store(struct strata__chunk *chunk, const struct strata__step *s
     strata__threads_barrier(strata__pool_of(chunk));
 }
 
+/* ---- Trees ---- */
+
+/* Makes the log-probabilities that are wanted after token t of its logits, which are used up: the
+ * largest one's share of the softmax is the inverse of the sum. */
+static void take_logprobs(const struct strata__chunk *chunk, size_t t, float *row)
+{
+    const struct strata__tree *tree = chunk->tree;
+    const struct strata_kernels *kernels = strata__kernels_of(chunk);
+    const uint32_t *first = tree->first + strata__tree_at(chunk) + t;
+    size_t vocab = chunk->model->hp.vocab, best = kernels->argmax(row, vocab);
+    float largest = row[best];
+    for (size_t i = first[0]; i < first[1]; i++)
+        tree->logprob[i] = row[tree->next[i]] - largest;
+    kernels->softmax(row, vocab);
+    float rest = logf(row[best]);
+    for (size_t i = first[0]; i < first[1]; i++)
+        tree->logprob[i] += rest;
+}
+
+/* The output head of a tree's tokens, some rows of logits after the other. */
+static void score(struct strata__chunk *chunk, const struct strata__step *head, unsigned thread)
+{
+    size_t vocab = chunk->model->hp.vocab, begin, end;
+    for (size_t first = 0, m; first < chunk->count; first += m) {
+        m = clip(STRATA__TREE_LOGITS, chunk->count - first);
+        project(chunk, head, first, m, thread);
+        share_of(chunk, thread, m, &begin, &end);
+        for (size_t t = begin; t < end; t++)
+            take_logprobs(chunk, first + t, chunk->logits + t * vocab);
+        strata__threads_barrier(strata__pool_of(chunk));
+    }
+}
+
 /* ---- Pooling ---- */
 
 /* The vector of a sequence, of its rows after the last norm. */
@@ -392,6 +425,8 @@ void strata__run_step(struct strata__chunk *chunk, const struct strata__step *st
     case STRATA__STEP_PROJECT:
         if (head && chunk->column_sums)
             sum_head(chunk, step, thread);
+        else if (head && chunk->tree)
+            score(chunk, step, thread);
         else if (!head || chunk->logit_rows)
             project(chunk, step, first, chunk->count - first, thread);
         break;

@@ -69,15 +69,36 @@ struct strata__span {
     size_t position;            /* of the first one; position + count <= kv->context */
 };
 
+/* Rows of logits that are computed together of a tree's tokens. */
+#define STRATA__TREE_LOGITS 64
+
+/* Tokens of a tree, in preorder, that chunks of one span each evaluate from the first to the last;
+ * each sees what the cache has before the first one, its ancestors and, where it is seen at all,
+ * itself. */
+struct strata__tree {
+    size_t from, count; /* token i is in row from + i of the cache */
+    int32_t *ids;
+    uint32_t *place; /* positions in their sequences */
+    uint32_t *until; /* the rows behind their last descendants'; `from` of one that is not seen */
+    /* The log-probabilities that are wanted after token i: those of the tokens next[first[i]] ..
+     * next[first[i + 1] - 1] become logprob[first[i]] .. logprob[first[i + 1] - 1]. */
+    uint32_t *first;
+    int32_t *next;
+    float *logprob;
+};
+
 struct strata__chunk {
     const struct strata_model *model;
     struct strata__workspace *workspace;
     struct strata__span *spans; /* in order, covering all tokens */
     size_t n_spans;
-    const int32_t *ids;           /* checked by the caller */
-    size_t count;                 /* 1 or more */
-    float *logits;                /* rows of vocab floats for the last `logit_rows` tokens */
-    size_t logit_rows;            /* 0 .. count */
+    const int32_t *ids; /* checked by the caller */
+    size_t count;       /* 1 or more */
+    float *logits;      /* rows of vocab floats for the last `logit_rows` tokens */
+    size_t logit_rows;  /* 0 .. count */
+    /* Or NULL: the only span is part of it, and logit_rows is count; there are STRATA__TREE_LOGITS
+     * rows of logits, only to make its log-probabilities. */
+    const struct strata__tree *tree;
     strata_candidate *candidates; /* [logit_rows][n_candidates]: what is wanted of the logits, */
     size_t n_candidates;          /* if not 0; `logits` are then only where they may be */
     const strata_draw *draws; /* [logit_rows], or NULL: `candidates` then has one a row, drawn from
@@ -106,11 +127,22 @@ static inline bool strata__needs_head(const struct strata__chunk *chunk)
     return chunk->model->hp.encoder || chunk->column_sums || chunk->logit_rows;
 }
 
-/* Those for decoding when every sequence of the chunk has one token. */
+/* True when every sequence of the chunk has one token. */
+static inline bool strata__is_decoding(const struct strata__chunk *chunk)
+{
+    return chunk->count == chunk->n_spans && !chunk->tree;
+}
+
+/* Number of the chunk's first token in its tree. */
+static inline size_t strata__tree_at(const struct strata__chunk *chunk)
+{
+    return chunk->spans->position - chunk->tree->from;
+}
+
 static inline const struct strata_kernels *strata__kernels_of(const struct strata__chunk *chunk)
 {
     const strata_runtime *runtime = chunk->model->runtime;
-    return chunk->count == chunk->n_spans ? &runtime->decode : &runtime->kernels;
+    return strata__is_decoding(chunk) ? &runtime->decode : &runtime->kernels;
 }
 
 static inline struct strata__threads *strata__pool_of(const struct strata__chunk *chunk)
@@ -136,7 +168,7 @@ void strata__store(const struct strata__chunk *chunk, const struct strata__step 
 static inline bool strata__attends_alone(const struct strata__chunk *chunk)
 {
     const struct strata__hparams *hp = &chunk->model->hp;
-    return !hp->encoder && chunk->n_spans == chunk->count &&
+    return !hp->encoder && strata__is_decoding(chunk) &&
            hp->heads / hp->kv_heads <= STRATA_ATTENTION_HEADS;
 }
 

@@ -164,6 +164,12 @@ static strata_status reserve(const strata_session *session, void *array, size_t 
     return STRATA_OK;
 }
 
+strata_status strata__session_reserve_logits(strata_session *session, size_t rows)
+{
+    return reserve(session, &session->logits, &session->logit_capacity, rows,
+                   session->model->hp.vocab * sizeof *session->logits);
+}
+
 /* Room for `rows` rows of logits, and of candidates if they are wanted (`choose`); draws: of the
  * rows, or NULL. */
 static strata_status reserve_results(strata_session *session, size_t rows, bool choose,
@@ -174,8 +180,7 @@ static strata_status reserve_results(strata_session *session, size_t rows, bool 
         n = draws[i].top_k > n ? draws[i].top_k : n;
     n = n < vocab ? n : vocab;
     session->n_candidates = draws ? 1 : n;
-    STRATA_TRY(reserve(session, &session->logits, &session->logit_capacity, rows,
-                       vocab * sizeof *session->logits));
+    STRATA_TRY(strata__session_reserve_logits(session, rows));
     STRATA_TRY(reserve(session, &session->candidates, &session->candidate_capacity,
                        rows * session->n_candidates, sizeof *session->candidates));
     *out = (struct results){rows, session->logits, session->candidates, n, draws};
@@ -227,9 +232,7 @@ static strata_status eval_chunk(strata_session *session, size_t position, size_t
     return STRATA_OK;
 }
 
-/* After a device with some of the keys and values was lost: computes those of the positions before
- * `end` once more, in the chunks that they were in, so that they get the same bits. */
-static strata_status restore(strata_session *session, size_t end)
+strata_status strata__session_restore(strata_session *session, size_t end)
 {
     while (session->kv.lost) {
         strata__residency_enter(session->model);
@@ -261,7 +264,7 @@ static strata_status eval_chunk_safely(strata_session *session, size_t position,
                                        struct results results)
 {
     for (;;) {
-        STRATA_TRY(restore(session, position));
+        STRATA_TRY(strata__session_restore(session, position));
         strata_status status = eval_chunk(session, position, count, results);
         if (status != STRATA_E_DEVICE)
             return status;
@@ -366,7 +369,7 @@ static strata_status eval_batch_safely(strata_session *lender, strata_session *c
 {
     for (;;) {
         for (size_t i = 0; i < count; i++)
-            STRATA_TRY(restore(sessions[i], sessions[i]->position));
+            STRATA_TRY(strata__session_restore(sessions[i], sessions[i]->position));
         strata_status status = eval_batch(lender, sessions, ids, count, results);
         if (status != STRATA_E_DEVICE)
             return status;

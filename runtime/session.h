@@ -23,4 +23,11 @@ struct strata_session {
     double *const *column_sums; /* as in struct strata__chunk, or NULL */
 };
 
+/* After a device with some of the keys and values was lost: computes those of the positions before
+ * `end` once more, in the chunks that they were in, so that they get the same bits. */
+strata_status strata__session_restore(strata_session *session, size_t end);
+
+/* Room for `rows` rows of logits. */
+strata_status strata__session_reserve_logits(strata_session *session, size_t rows);
+
 #endif

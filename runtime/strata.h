@@ -498,8 +498,8 @@ STRATA_API strata_status strata_batch_eval(strata_session *const *sessions, cons
  * call on the session. */
 STRATA_API const float *strata_session_logits(const strata_session *session, size_t index);
 
-/* Makes a running or the next strata_session_eval or strata_generate stop with E_CANCELLED within
- * one token.  May be called from any thread and from a signal handler. */
+/* Makes a running or the next strata_session_eval, strata_score or strata_generate stop with
+ * E_CANCELLED within one token.  May be called from any thread and from a signal handler. */
 STRATA_API void strata_session_cancel(strata_session *session);
 
 /* ---- Generate ---- */
@@ -572,6 +572,7 @@ STRATA_API strata_status strata_generate(strata_session *session, const int32_t 
 #include "strata_placement.h"  /* where layers live, and why they move */
 #include "strata_plan.h"       /* where they would */
 #include "strata_quantize.h"   /* smaller weights */
+#include "strata_score.h"      /* log-probabilities of many continuations */
 #include "strata_topology.h"   /* processors, memory nodes, GPUs */
 
 #endif

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes what run.sh takes along to a machine that cannot build all of strata, in build-gpu/kit:
 #
-#   strata, bench_moves    need nothing but glibc, and beside them libudev.so.1, which hwloc's
+#   strata, bench_moves, bench_score
+#                          need nothing but glibc, and beside them libudev.so.1, which hwloc's
 #                          archive names, and libserd-0.so.0: Debian has no archives of these
 #   libstrata_cuda.so      the CUDA plug-in, for sm_80, sm_90 and as PTX
 #   tiny/                  the small reference models, where ../shared has them
@@ -17,7 +18,7 @@ most=$((64 << 20)) # bytes
 sources()
 {
     cd "$root"
-    find kernels runtime tools bench/gpu/bench_moves.c -type f \
+    find kernels runtime tools bench/gpu/bench_moves.c bench/bench_score.c -type f \
         \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name CMakeLists.txt \) -print0 |
         LC_ALL=C sort -z | xargs -0 cat | sha256sum
 }
@@ -56,17 +57,19 @@ make_all()
     cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSTRATA_TESTS=OFF -DSTRATA_BENCH=ON \
         -DSTRATA_STATIC=ON \
         "-DCMAKE_C_STANDARD_LIBRARIES=-l:libudev.so.1" '-DCMAKE_BUILD_RPATH=$ORIGIN' >&2
-    cmake --build "$build" --parallel "$(nproc)" --target strata bench_moves strata_cuda >&2 ||
+    cmake --build "$build" --parallel "$(nproc)" --target strata bench_moves bench_score \
+        strata_cuda >&2 ||
         die "the build failed (it needs Debian's packages of tools/quickstart, and nvcc)"
     rm -rf "$out"
     mkdir -p "$out"
-    install -s "$build/strata" "$build/bench/bench_moves" "$out"
+    install -s "$build/strata" "$build/bench/bench_moves" "$build/bench/bench_score" "$out"
     install -s "$build/kernels/cuda/libstrata_cuda.so" "$out"
     install -m 644 "$(readlink -f "$udev")" "$out/libudev.so.1"
     install -m 644 "$(readlink -f "$serd")" "$out/libserd-0.so.0"
     [ ! -d "$root/../shared/golden/tiny" ] || cp -r "$root/../shared/golden/tiny" "$out/tiny"
     chmod -R u+w "$out"
     needs_only "$out/strata" libudev.so.1 libserd-0.so.0
+    needs_only "$out/bench_score" libudev.so.1 libserd-0.so.0
     needs_only "$out/bench_moves" libudev.so.1 libserd-0.so.0
     needs_only "$out/libudev.so.1"
     needs_only "$out/libserd-0.so.0"
@@ -80,5 +83,5 @@ make_all()
 case ${1-} in
 "") make_all ;;
 --check) check ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -22,6 +22,7 @@
 #include <assert.h>
 
 #include "../kernel_list.h"
+#include "../tree_mask.h"
 #include "vec_avx2.h"
 
 enum { TILE = STRATA_ATTENTION_TILE, MOST_ROWS = 6 };
@@ -40,6 +41,7 @@ struct work {
     float *values;                     /* [position][padded] */
     float *scores;                     /* [row][TILE] */
     float *max, *denominator, *shrink; /* [row] */
+    uint64_t *hidden;                  /* [row]: positions of the tile that it does not see */
 };
 
 static struct work lay_out(void *scratch, size_t head_dim)
@@ -276,10 +278,13 @@ struct part {
     int shrink;
 };
 
-/* The largest score of row r at the positions of `part` and before; others become -Inf. */
+/* The largest score of row r at the positions of `part` and before; others become -Inf, and those
+ * that are hidden between them. */
 STRATA_INLINE float largest_score(const struct work *w, size_t r, struct part part)
 {
     float *s = w->scores + r * TILE;
+    for (uint64_t left = w->hidden[r]; left; left &= left - 1)
+        s[__builtin_ctzll(left)] = -INFINITY;
     for (size_t p = 0; p < part.from; p++)
         s[p] = -INFINITY;
     for (size_t p = part.to; p < TILE; p++)
@@ -423,12 +428,18 @@ STRATA_INLINE void sum_all(const struct work *w, struct source from, size_t r, i
 /* ---- groups of rows ---- */
 
 /* Positions of the tile from `first` on that row r sees: from .. to - 1, none when to <= from. */
-STRATA_INLINE struct part seen(const struct strata_attention *a, size_t r, size_t first)
+STRATA_INLINE struct part seen(const struct strata_attention *a, const struct work *w, size_t r,
+                               size_t first)
 {
     const size_t visible = a->visible[r / a->heads];
     const size_t begin = visible > a->window ? visible - a->window : 0;
-    return (struct part){begin > first ? begin - first : 0,
-                         visible > first ? clip(visible - first, TILE) : 0, 1};
+    struct part part = {begin > first ? begin - first : 0,
+                        visible > first ? clip(visible - first, TILE) : 0, 1};
+    while (part.from < part.to && w->hidden[r] >> part.from & 1)
+        part.from++;
+    while (part.from < part.to && w->hidden[r] >> (part.to - 1) & 1)
+        part.to--;
+    return part;
 }
 
 /* Takes a tile into rows r..r + rows - 1: what all of them see together, the rest row by row.
@@ -447,7 +458,7 @@ STRATA_INLINE void take_tile(const struct strata_attention *a, const struct work
     struct part part[MOST_ROWS], common = {0, TILE, 1};
     size_t most = 0;
     for (int i = 0; i < rows; i++) {
-        part[i] = seen(a, r + (size_t)i, first);
+        part[i] = seen(a, w, r + (size_t)i, first);
         common.from = part[i].from > common.from ? part[i].from : common.from;
         common.to = clip(part[i].to, common.to);
         if (part[i].to > part[i].from)
@@ -501,9 +512,12 @@ STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type 
 {
     const size_t rows = a->tokens * a->heads;
     /* Rows of floats are converted like others: encoders have many tokens. */
-    const int direct = type != STRATA_TYPE_F32 && a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS;
+    const int direct =
+        type != STRATA_TYPE_F32 && a->tokens == 1 && rows <= STRATA_ATTENTION_HEADS && !a->until;
     assert(rows <= STRATA_ATTENTION_ROWS);
-    const struct work w = lay_out(a->scratch, a->head_dim);
+    uint64_t hidden[STRATA_ATTENTION_ROWS] = {0};
+    struct work w = lay_out(a->scratch, a->head_dim);
+    w.hidden = hidden;
     size_t most = 0, least = SIZE_MAX;
     for (size_t t = 0; t < a->tokens; t++) {
         const size_t visible = a->visible[t];
@@ -512,8 +526,13 @@ STRATA_INLINE void attention(const struct strata_attention *a, enum strata_type 
     }
     start_rows(a, &w);
     for (size_t first = least / TILE * TILE; first < most; first += TILE) {
+        const size_t n = clip(most - first, TILE);
+        if (strata_all_hide(a, first, n))
+            continue;
+        for (size_t r = 0; r < rows && a->until; r++)
+            hidden[r] = r % a->heads ? hidden[r - 1] : strata_hidden(a, r / a->heads, first, n);
         if (!direct) {
-            convert_tile(a, &w, type, whole, first, clip(most - first, TILE));
+            convert_tile(a, &w, type, whole, first, n);
             take_converted(a, &w, rows, first);
         } else {
             take_rows(a, &w, type, whole, rows, first);

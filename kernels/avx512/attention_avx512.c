@@ -25,6 +25,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "../tree_mask.h"
 #include "lanes_avx512.h"
 
 #define TILE STRATA_ATTENTION_TILE
@@ -39,7 +40,8 @@ struct tile {
     float *largest, *denominator; /* [rows] */
     size_t padded;                /* head_dim, up to a multiple of 16 */
     const float *q[ROWS];
-    size_t begin[ROWS], visible[ROWS]; /* positions that a row sees */
+    size_t begin[ROWS], visible[ROWS]; /* positions that a row sees, */
+    uint64_t hidden[ROWS];             /* but for these of the tile */
     size_t rows;
 };
 
@@ -95,6 +97,7 @@ static void open_tile(struct tile *tile, const struct strata_attention *a)
             tile->q[row] = a->q + t * a->q_token_stride + h * a->q_head_stride;
             tile->visible[row] = a->visible[t];
             tile->begin[row] = a->visible[t] > a->window ? a->visible[t] - a->window : 0;
+            tile->hidden[row] = 0;
             tile->largest[row] = -INFINITY;
             tile->denominator[row] = 0;
         }
@@ -195,8 +198,8 @@ INLINE void score_all(const struct tile *tile, size_t vectors, size_t head_dim)
         score_rows(tile, row, 1, vectors, head_dim);
 }
 
-/* Brings row's running state to a tile of which it sees positions from .. to - 1, at least one:
- * scores become weights. */
+/* Brings row's running state to a tile of which it sees positions from .. to - 1, at least one, but
+ * for hidden ones: scores become weights. */
 static void soften_row(const struct tile *tile, size_t row, size_t from, size_t to, float scale)
 {
     const __m512 lowest = _mm512_set1_ps(-INFINITY), factor = _mm512_set1_ps(scale);
@@ -207,6 +210,7 @@ static void soften_row(const struct tile *tile, size_t row, size_t from, size_t 
         __mmask16 mask = 16 * i < to ? first16(to - 16 * i) : 0;
         if (from > 16 * i)
             mask &= (__mmask16)~first16(from - 16 * i);
+        mask &= (__mmask16) ~(tile->hidden[row] >> 16 * i);
         s[i] =
             _mm512_mask_mul_ps(lowest, mask, _mm512_maskz_loadu_ps(mask, scores + 16 * i), factor);
         top = _mm512_max_ps(s[i], top); /* a NaN score gives top, and a NaN weight below */
@@ -268,7 +272,8 @@ INLINE void add_all_elements(const struct tile *tile, size_t row, size_t rows, s
         add_values(tile, row, rows, d, 1, from, to);
 }
 
-/* Positions that a row sees of a tile of n that begins at first: from .. to - 1. */
+/* Positions that a row sees of a tile of n that begins at first: from .. to - 1; those that are
+ * hidden between others have no weight. */
 struct part {
     size_t from, to;
 };
@@ -276,8 +281,13 @@ struct part {
 INLINE struct part seen(const struct tile *tile, size_t row, size_t first, size_t n)
 {
     size_t begin = tile->begin[row], visible = tile->visible[row];
-    return (struct part){begin > first ? begin - first : 0,
-                         visible > first ? min_size(visible - first, n) : 0};
+    struct part part = {begin > first ? begin - first : 0,
+                        visible > first ? min_size(visible - first, n) : 0};
+    while (part.from < part.to && tile->hidden[row] >> part.from & 1)
+        part.from++;
+    while (part.from < part.to && tile->hidden[row] >> (part.to - 1) & 1)
+        part.to--;
+    return part;
 }
 
 INLINE void add_part(const struct tile *tile, size_t row, size_t from, size_t to)
@@ -466,9 +476,14 @@ INLINE void attention(const struct strata_attention *a, enum strata_type type)
         visible = tile.visible[row] > visible ? tile.visible[row] : visible;
         begin = min_size(begin, tile.begin[row]);
     }
-    int few = a->tokens == 1 && a->heads <= FEW_ROWS;
+    int few = a->tokens == 1 && a->heads <= FEW_ROWS && !a->until;
     for (size_t first = begin / TILE * TILE; first < visible; first += TILE) {
         size_t n = min_size(visible - first, TILE);
+        if (strata_all_hide(a, first, n))
+            continue;
+        for (size_t row = 0; row < tile.rows && a->until; row++)
+            tile.hidden[row] =
+                row % a->heads ? tile.hidden[row - 1] : strata_hidden(a, row / a->heads, first, n);
         if (few)
             take_tile_few(a, type, &tile, first, n);
         else

@@ -61,6 +61,8 @@ __device__ void attend_positions(Online &state, const Attention &a, const TokenK
     size_t bytes = row_bytes(dim, q8_0);
     float scale = 1 / sqrtf(static_cast<float>(dim));
     for (uint64_t p = range.from + warp_of(); p < range.to; p += WARPS) {
+        if (is_hidden(a, p, kv.position))
+            continue;
         const unsigned char *k = row_at(kv.keys, kv, kv_head, p, bytes);
         const unsigned char *v = row_at(kv.values, kv, kv_head, p, bytes);
         float s = 0;

@@ -20,7 +20,9 @@
  * instructions for a lane's 32 scores (maximum, difference, exp2, sum, half a conversion); 32
  * products of the sums with what the new maximum leaves of them; and 100 to copy (F16) or 370
  * (Q8_0): seven instructions of F16 to one of the tensor cores, which takes them about as long.
- * Masks, where some row does not see all of a tile, add 100. */
+ * Masks, where some row does not see all of a tile, add 100.
+ *
+ * Of a tree's positions tiles that no row of a block sees are passed over. */
 #include <math.h>
 
 #include "cache.cuh"
@@ -51,6 +53,8 @@ struct Plan {
     const unsigned char *keys, *values; /* of that position */
     uint32_t end, low, high; /* all positions; between low and high every row sees them */
     uint32_t dim, q8_0;
+    const uint32_t *until; /* as in Attention, */
+    uint32_t tree, first;  /* whose positions count from 0 on; and that of the first row's token */
     struct {
         size_t vector; /* where its query is, and its result */
         uint32_t from, seen;
@@ -108,6 +112,22 @@ __device__ void make_plan(Plan &plan, const Attention &a)
     plan.high = static_cast<uint32_t>(span.to(tile.row) - first);
     plan.dim = a.head_dim;
     plan.q8_0 = kv.q8_0;
+    plan.until = a.until;
+    plan.tree = static_cast<uint32_t>(a.tree);
+    plan.first = static_cast<uint32_t>(kv.position) + tile.row / group;
+}
+
+/* The first tile from `at` on that some row sees, or the end: the same in all warps. */
+template <int WIDTH> __device__ uint32_t next_tile(const Plan &plan, uint32_t at)
+{
+    for (; plan.until && at < plan.end; at += positions_of(WIDTH)) {
+        bool seen = false;
+        for (uint32_t p = at + lane_of(); p < at + positions_of(WIDTH) && p < plan.end; p += WARP)
+            seen = seen || p < plan.tree || plan.until[p - plan.tree] > plan.first;
+        if (__any_sync(ALL_LANES, seen))
+            break;
+    }
+    return at;
 }
 
 /* ---- Keys and values ---- */
@@ -267,6 +287,24 @@ __device__ void mask(float (&scores)[positions_of(WIDTH) / 8][4], const Plan &pl
     }
 }
 
+/* Takes out what a row does not see of a tree, of what mask() has left. */
+template <int WIDTH>
+__device__ void mask_tree(float (&scores)[positions_of(WIDTH) / 8][4], const Plan &plan,
+                          uint32_t at)
+{
+    UNROLL
+    for (int i = 0; i < positions_of(WIDTH) / 4; i++) {
+        const uint32_t p = at + 2 * (lane_of() % 4) + 8 * (i / 2) + i % 2;
+        if (p < plan.tree || p >= plan.end)
+            continue;
+        const uint32_t until = plan.until[p - plan.tree];
+        UNROLL
+        for (int r = 0; r < 2; r++)
+            if (until < plan.row[row_of(r)].seen)
+                scores[i / 2][2 * r + i % 2] = -INFINITY;
+    }
+}
+
 /* The same in all of the four lanes that share a row. */
 __device__ float largest_of_four(float value)
 {
@@ -357,7 +395,7 @@ __global__ void __launch_bounds__(THREADS, Staged<WIDTH>::resident)
     __syncthreads();
     stage<WIDTH>(staged.keys, plan, plan.keys, 0);
     begin(lane, plan, a.q, scale);
-    for (uint32_t at = 0; at < plan.end; at += positions_of(WIDTH)) {
+    for (uint32_t at = 0, next; at < plan.end; at = next) {
         float scores[positions_of(WIDTH) / 8][4];
         wait_copies();
         __syncthreads(); /* the keys are there, and the values before are not needed any more */
@@ -365,11 +403,14 @@ __global__ void __launch_bounds__(THREADS, Staged<WIDTH>::resident)
         multiply_keys(scores, lane, staged.keys);
         if (at < plan.low || at + positions_of(WIDTH) > plan.high)
             mask<WIDTH>(scores, plan, at);
+        if (plan.until && at + positions_of(WIDTH) > plan.tree)
+            mask_tree<WIDTH>(scores, plan, at);
         weigh(scores, lane);
         wait_copies();
         __syncthreads(); /* the values are there, and the keys are not needed any more */
-        if (at + positions_of(WIDTH) < plan.end)
-            stage<WIDTH>(staged.keys, plan, plan.keys, at + positions_of(WIDTH));
+        next = next_tile<WIDTH>(plan, at + positions_of(WIDTH));
+        if (next < plan.end)
+            stage<WIDTH>(staged.keys, plan, plan.keys, next);
         add_values(lane, scores, staged.values);
     }
     store(lane, plan, a.out);

@@ -87,6 +87,12 @@ __device__ inline void decode_eight(float (&out)[8], const unsigned char *row, u
     }
 }
 
+/* True where a position is of another branch of the tree than a token's, which is not before it. */
+__device__ inline bool is_hidden(const Attention &a, uint64_t position, uint64_t token)
+{
+    return a.until && position >= a.tree && a.until[position - a.tree] <= token;
+}
+
 /* The positions that a token sees, or a part of them. */
 struct Range {
     uint64_t from, to;

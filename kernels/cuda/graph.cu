@@ -113,7 +113,7 @@ namespace strata
 cudaError_t launch_run(struct strata_cuda_context *context, const Runner &r)
 {
     context->runs++;
-    if (r.run.tokens != r.run.n_spans)
+    if (!is_decoding(r.run))
         return launch_all(r);
     uint64_t key = key_of(r);
     DecodeGraph *graph = graph_of(context, key);

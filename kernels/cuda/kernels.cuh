@@ -103,6 +103,10 @@ struct Attention {
     const QueryTile *tiles;
     uint32_t n_tiles;
     uint32_t whole; /* tokens see their whole span (tiles only, no window), else what precedes */
+    /* Or NULL: the positions from `tree` on are a tree's, in one cache; a token sees position p of
+     * them only where until[p - tree] is above its own.  No window; not of attend_single. */
+    const uint32_t *until;
+    uint64_t tree;
 };
 
 /* The parts for contexts of up to `longest` positions, and floats of `partial`. */
@@ -142,6 +146,17 @@ cudaError_t best_of_rows(cudaStream_t stream, strata_cuda_candidate *best, uint6
 cudaError_t draw_of_rows(cudaStream_t stream, strata_cuda_candidate *drawn,
                          const strata_cuda_candidate *best, const strata_cuda_draw *draws,
                          uint32_t rows, uint32_t n);
+
+/* Of rows of n logits the log-probabilities of the tokens next[i - base], for i from first[row] to
+ * first[row + 1] - 1: out[i - base].  Not finite where the row is not. */
+struct Logprobs {
+    float *out;
+    const float *logits;
+    const uint32_t *first;
+    const int32_t *next;
+    uint32_t n, base;
+};
+cudaError_t logprobs(cudaStream_t stream, const Logprobs &a, uint32_t rows);
 
 /* ---- Encoders (encoder.cu) ---- */
 

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRATA_CUDA_ABI 4u
+#define STRATA_CUDA_ABI 5u
 #define STRATA_CUDA_LIBRARY "libstrata_cuda.so"
 #define STRATA_CUDA_ENTRY "strata_cuda_entry"
 
@@ -115,6 +115,19 @@ struct strata_cuda_kv {
     void *keys, *values;
 };
 
+/* The tokens of a run whose only span is some of a tree's: each sees the positions before the
+ * tree's, and of these its ancestors' and its own, which caches hold in preorder. */
+struct strata_cuda_tree {
+    uint64_t from;         /* the position of the tree's first token */
+    const uint32_t *until; /* host: the end of the subtree of each token, from the tree's first to
+                            * the span's last; its own row where nobody sees it */
+    /* host: what comes of the output head, in place of logits: the log-probabilities after token t
+     * of next[first[t]] .. next[first[t + 1] - 1], in the same places of `logprob` */
+    const uint32_t *first; /* [tokens + 1] */
+    const int32_t *next;
+    float *logprob;
+};
+
 /* One of the greatest logits of a row. */
 struct strata_cuda_candidate {
     int32_t id;
@@ -160,6 +173,7 @@ struct strata_cuda_run {
     /* host: one for each row of logits, whose `best` is then a single one: that which is drawn from
      * n_best (not 0); its id is -1 where a logit of the row is not finite.  NULL: all of them */
     const struct strata_cuda_draw *draws;
+    const struct strata_cuda_tree *tree; /* host, or NULL; logit_rows is then `tokens` */
 };
 
 struct strata_cuda_context; /* a device in use */

@@ -476,6 +476,25 @@ cudaError_t call_draw(Lane &l, uint64_t)
                         l.draws, l.m, l.n);
 }
 
+/* Two tokens after each row, as where continuations branch. */
+void setup_logprobs(Lane &l)
+{
+    const uint64_t n = l.n, m = l.m;
+    Logprobs &a = l.logprobs;
+    a.out = l.take<float>(2 * m);
+    a.logits = l.take<float>(n * m);
+    a.first = l.send<uint32_t>(m + 1, [](uint64_t i) { return static_cast<uint32_t>(2 * i); });
+    a.next = l.send<int32_t>(2 * m, [n](uint64_t i) { return static_cast<int32_t>(i * 389 % n); });
+    a.n = l.n;
+    l.bytes = 8.0 * static_cast<double>(n * m);
+    l.ops = 4.0 * static_cast<double>(n * m);
+}
+
+cudaError_t call_logprobs(Lane &l, uint64_t)
+{
+    return logprobs(l.bench->stream, l.logprobs, l.m);
+}
+
 /* ---- Operations and shapes ---- */
 
 typedef strata_cuda_shape Shape;
@@ -491,6 +510,7 @@ const Shape tiled_shapes[] = {{32, 9}, {512, 512}, {4096, 512}};
 const Shape span_shapes[] = {{16, 2}, {128, 16}, {512, 4}};
 const Shape pool_shapes[] = {{32, 2}, {384, 64}};
 const Shape vocabulary_shapes[] = {{1000, 2}, {49152, 1}, {128256, 1}, {128256, 8}};
+const Shape logprob_shapes[] = {{1000, 3}, {49152, 256}};
 const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
 
 /* clang-format off */
@@ -539,7 +559,8 @@ const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
     PACKED(TYPED, look_up, 0, "k", "m", row_shapes, setup_look_up, call_look_up) \
     FLOATS(TYPED, look_up, 0, "k", "m", row_shapes, setup_look_up, call_look_up) \
     PLAIN(top_k, 0, "n", "m", vocabulary_shapes, setup_top_k, call_top_k) \
-    PLAIN(draw, 0, "n", "m", draw_shapes, setup_draw, call_draw)
+    PLAIN(draw, 0, "n", "m", draw_shapes, setup_draw, call_draw) \
+    PLAIN(logprobs, 0, "n", "m", logprob_shapes, setup_logprobs, call_logprobs)
 
 #define COUNT(list) static_cast<uint32_t>(sizeof list / sizeof *list)
 #define TYPED_ROW(op, type, id, blas, n_name, m_name, shapes, ...) \

@@ -40,6 +40,7 @@ struct Lane {
     uint64_t *entries;
     strata_cuda_candidate *best;
     strata_cuda_draw *draws;
+    Logprobs logprobs;
 
     /* Of random contents, from the scratch. */
     template <class T> T *take(uint64_t count)

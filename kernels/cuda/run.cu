@@ -42,6 +42,14 @@ uint64_t width_of(const strata_cuda_run &run, int buffer)
     }
 }
 
+bool has_logits(const strata_cuda_run &run)
+{
+    for (uint32_t i = 0; i < run.n_steps; i++)
+        if (run.steps[i].products && run.steps[i].product[0].out == STRATA_CUDA_LOGITS)
+            return run.logit_rows != 0;
+    return false;
+}
+
 /* Single tokens have their positions shared out among blocks, in parts that follow from the longest
  * context and not from the positions, so that the launches stay the same. */
 Attention shape_of(const strata_cuda_run &run)
@@ -56,10 +64,11 @@ Attention shape_of(const strata_cuda_run &run)
     a.head_dim = run.head_dim;
     a.rope_pairs = run.rope_pairs;
     a.rope_neox = run.rope_neox;
-    a.window = run.window;
-    a.parts = run.tokens == run.n_spans ? attention_parts(longest) : 1;
+    a.window = run.tree ? 0 : run.window;
+    a.tree = run.tree ? run.tree->from : 0;
+    a.parts = is_decoding(run) ? attention_parts(longest) : 1;
     a.part = static_cast<uint32_t>((longest + a.parts - 1) / a.parts);
-    if (run.tokens != run.n_spans && attention_tiles(run.head_dim))
+    if (!is_decoding(run) && attention_tiles(run.head_dim))
         a.n_tiles = tiles_of(run, nullptr);
     return a;
 }
@@ -126,8 +135,18 @@ bool rows_come_back(const strata_cuda_run &run)
 
 void place_rows(const strata_cuda_run &run, int buffer, Layout *l)
 {
-    uint64_t rows = buffer == STRATA_CUDA_LOGITS ? run.logit_rows : run.tokens;
+    uint64_t rows = buffer == STRATA_CUDA_LOGITS ? rows_of_logits(run) : run.tokens;
     l->buffer[buffer] = place(&l->bytes, rows * width_of(run, buffer) * sizeof(float));
+}
+
+/* Tokens of a tree up to the run's last; log-probabilities that are wanted. */
+uint64_t tree_rows(const strata_cuda_run &run)
+{
+    return run.tree ? run.spans->position - run.tree->from + run.tokens : 0;
+}
+uint64_t n_logprobs(const strata_cuda_run &run)
+{
+    return run.tree && has_logits(run) ? run.tree->first[run.tokens] - run.tree->first[0] : 0;
 }
 
 /* What is sent, in one copy, then what comes back, then what stays. */
@@ -143,6 +162,9 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
     l->tiles = place(&l->bytes, shape.n_tiles * sizeof(QueryTile));
     l->arrived = place(&l->bytes, shape.parts > 1 ? tokens * run.heads * sizeof(uint32_t) : 0);
     l->spans = place(&l->bytes, run.kv ? 0 : run.n_spans * sizeof *run.spans);
+    l->until = place(&l->bytes, tree_rows(run) * sizeof(uint32_t));
+    l->first = place(&l->bytes, n_logprobs(run) ? (tokens + 1) * sizeof(uint32_t) : 0);
+    l->next = place(&l->bytes, n_logprobs(run) * sizeof(int32_t));
     if (!run.ids)
         place_rows(run, STRATA_CUDA_X, l);
     if (with_delta)
@@ -155,6 +177,7 @@ void place_transfers(const strata_cuda_run &run, Layout *l)
     l->best = place(&l->bytes, static_cast<uint64_t>(run.logit_rows) * run.n_best *
                                    sizeof(strata_cuda_candidate));
     l->drawn = place(&l->bytes, run.draws ? run.logit_rows * sizeof(strata_cuda_candidate) : 0);
+    l->logprobs = place(&l->bytes, n_logprobs(run) * sizeof(float));
     l->pooled = place(&l->bytes, pooled_bytes(run));
     l->mirrored = l->bytes;
     if (run.ids && !back)
@@ -206,6 +229,18 @@ void write_tokens(const strata_cuda_run &run, TokenKv *tokens)
             }
 }
 
+void write_tree(const Runner &r)
+{
+    const strata_cuda_run &run = r.run;
+    const uint64_t wanted = n_logprobs(run);
+    memcpy(r.mirror + r.layout.until, run.tree->until, tree_rows(run) * sizeof(uint32_t));
+    if (!wanted)
+        return;
+    memcpy(r.mirror + r.layout.first, run.tree->first,
+           (static_cast<uint64_t>(run.tokens) + 1) * sizeof(uint32_t));
+    memcpy(r.mirror + r.layout.next, run.tree->next + run.tree->first[0], wanted * sizeof(int32_t));
+}
+
 /* Writes all that is sent to the mirror; the zeros of `arrived` too. */
 void write_sent(const Runner &r)
 {
@@ -225,6 +260,8 @@ void write_sent(const Runner &r)
         memcpy(r.mirror + l.ids, run.ids, run.tokens * sizeof *run.ids);
     else
         memcpy(r.mirror + l.buffer[STRATA_CUDA_X], run.x, run.tokens * row);
+    if (run.tree)
+        write_tree(r);
     if (run.draws)
         memcpy(r.mirror + l.draws, run.draws, run.logit_rows * sizeof *run.draws);
     if (begins_with_delta(run))
@@ -244,6 +281,9 @@ template <class F> void each_result(const Runner &r, F f)
         f(r.layout.buffer[STRATA_CUDA_X], rows, run.x);
     if (rows_come_back(run) && run.delta)
         f(r.layout.buffer[STRATA_CUDA_DELTA], rows, run.delta);
+    if (n_logprobs(run))
+        f(r.layout.logprobs, n_logprobs(run) * sizeof(float),
+          run.tree->logprob + run.tree->first[0]);
     if (has_logits(run) && run.n_best)
         f(run.draws ? r.layout.drawn : r.layout.best,
           static_cast<uint64_t>(run.logit_rows) * (run.draws ? 1 : run.n_best) * sizeof *run.best,
@@ -256,14 +296,6 @@ template <class F> void each_result(const Runner &r, F f)
 
 namespace strata
 {
-
-bool has_logits(const strata_cuda_run &run)
-{
-    for (uint32_t i = 0; i < run.n_steps; i++)
-        if (run.steps[i].products && run.steps[i].product[0].out == STRATA_CUDA_LOGITS)
-            return run.logit_rows != 0;
-    return false;
-}
 
 uint64_t workspace_bytes(const strata_cuda_run *run)
 {
@@ -306,7 +338,8 @@ int run_steps(strata_cuda_context *context, const strata_cuda_run *run, char *me
             return failed(out, "launching", error);
         return blas_failed(context->blas, message, capacity);
     }
-    if (has_logits(*run) && !run->n_best) /* many, perhaps, which the mirror has no room for */
+    if (has_logits(*run) && !run->n_best &&
+        !run->tree) /* many, perhaps, which the mirror has no room for */
         TRY(cudaMemcpyAsync(run->logits, r.rows(STRATA_CUDA_LOGITS),
                             static_cast<uint64_t>(run->logit_rows) * run->vocab * sizeof(float),
                             cudaMemcpyDeviceToHost, r.stream));

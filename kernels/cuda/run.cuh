@@ -11,7 +11,8 @@ namespace strata
  * `mirrored` bytes are what crosses the link (but for whole rows of logits), of which the first
  * `sent` go to the device. */
 struct Layout {
-    uint64_t ids, draws, rope, tokens, tiles, arrived, spans, sent, best, drawn, pooled, mirrored;
+    uint64_t ids, draws, rope, tokens, tiles, arrived, spans, until, first, next, sent;
+    uint64_t best, drawn, logprobs, pooled, mirrored;
     uint64_t buffer[STRATA_CUDA_BUFFERS], norm, q, scale, sum, halves, token_scale, partial,
         entries;
     uint64_t blas, narrow, of_row, unpacked, unpacked_bytes; /* where cuBLAS serves */
@@ -38,6 +39,19 @@ struct Runner {
 
 /* Elements of a row of a buffer. */
 uint64_t width_of(const strata_cuda_run &run, int buffer);
+
+/* True when each token is the only one of its sequence. */
+inline bool is_decoding(const strata_cuda_run &run)
+{
+    return run.tokens == run.n_spans && !run.tree;
+}
+
+/* Rows of logits that are there at a time: of trees some. */
+const uint32_t TREE_ROWS = 256;
+inline uint32_t rows_of_logits(const strata_cuda_run &run)
+{
+    return run.tree && run.logit_rows > TREE_ROWS ? TREE_ROWS : run.logit_rows;
+}
 
 /* True when one of the steps is the output head, and it has rows to work on. */
 bool has_logits(const strata_cuda_run &run);

@@ -32,9 +32,9 @@ struct Projection {
     Prepared in;
 };
 
-Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t first)
+Projection projection_of(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m)
 {
-    Projection p = {step, first, r.run.tokens - first, 0, {}, Prelude(), Prepared()};
+    Projection p = {step, first, m, 0, {}, Prelude(), Prepared()};
     p.k = static_cast<uint32_t>(width_of(r.run, static_cast<int>(step.in)));
     for (uint32_t i = 0; i < step.products; i++)
         p.takes[input_of(r, step.product[i], p.m)] = true;
@@ -130,10 +130,9 @@ cudaError_t multiply_by_blas(const Runner &r, const Projection &p,
                         scratch);
 }
 
-cudaError_t project(const Runner &r, const strata_cuda_step &step)
+cudaError_t project_rows(const Runner &r, const strata_cuda_step &step, uint32_t first, uint32_t m)
 {
-    bool head = step.products && step.product[0].out == STRATA_CUDA_LOGITS;
-    Projection p = projection_of(r, step, head ? r.run.tokens - r.run.logit_rows : 0);
+    Projection p = projection_of(r, step, first, m);
     if (step.combine == STRATA_CUDA_ADD_TO_X && (step.products != 1 || step.in == STRATA_CUDA_X))
         return cudaErrorNotSupported;
     if (p.m == 0)
@@ -151,6 +150,36 @@ cudaError_t project(const Runner &r, const strata_cuda_step &step)
             error = float_product(r.stream, product_of(r, p, product));
     }
     return error == cudaSuccess ? packed_products(r.stream, packed, n_packed) : error;
+}
+
+/* The output head of a tree's tokens, some rows of logits after the other. */
+cudaError_t score(const Runner &r, const strata_cuda_step &head)
+{
+    const strata_cuda_run &run = r.run;
+    cudaError_t error = cudaSuccess;
+    for (uint32_t done = 0, m; done < run.logit_rows && error == cudaSuccess; done += m) {
+        m = run.logit_rows - done < TREE_ROWS ? run.logit_rows - done : TREE_ROWS;
+        Logprobs wanted = {};
+        wanted.out = r.at<float>(r.layout.logprobs);
+        wanted.logits = r.rows(STRATA_CUDA_LOGITS);
+        wanted.first = r.at<uint32_t>(r.layout.first) + done;
+        wanted.next = r.at<int32_t>(r.layout.next);
+        wanted.n = run.vocab;
+        wanted.base = run.tree->first[0];
+        error = project_rows(r, head, done, m);
+        if (error == cudaSuccess)
+            error = logprobs(r.stream, wanted, m);
+    }
+    return error;
+}
+
+cudaError_t project(const Runner &r, const strata_cuda_step &step)
+{
+    const strata_cuda_run &run = r.run;
+    if (!step.products || step.product[0].out != STRATA_CUDA_LOGITS)
+        return project_rows(r, step, 0, run.tokens);
+    return run.tree ? score(r, step)
+                    : project_rows(r, step, run.tokens - run.logit_rows, run.logit_rows);
 }
 
 cudaError_t attend_all(const Runner &r)
@@ -174,7 +203,7 @@ cudaError_t pool_rows(const Runner &r, const strata_cuda_step &step)
     bool in_place = step.prelude == STRATA_CUDA_AS_IT_IS || step.prelude == STRATA_CUDA_LAYER_NORM;
     if (!in_place || !r.run.pooled)
         return cudaErrorNotSupported;
-    Projection p = projection_of(r, step, 0);
+    Projection p = projection_of(r, step, 0, r.run.tokens);
     cudaError_t error = prepare(r, &p);
     if (error != cudaSuccess)
         return error;
@@ -195,12 +224,13 @@ Attention attention_of(const Runner &r, const strata_cuda_step &step)
     a.tiles = r.at<QueryTile>(r.layout.tiles);
     a.partial = r.at<float>(r.layout.partial);
     a.arrived = r.at<uint32_t>(r.layout.arrived);
+    a.until = r.run.tree ? r.at<uint32_t>(r.layout.until) : nullptr;
     return a;
 }
 
 cudaError_t run_step(const Runner &r, const strata_cuda_step &step)
 {
-    bool single = r.run.tokens == r.run.n_spans;
+    const bool single = is_decoding(r.run);
     switch (step.kind) {
     case STRATA_CUDA_PROJECT:
         return project(r, step);

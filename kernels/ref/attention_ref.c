@@ -12,6 +12,7 @@
 
 #include "half.h"
 #include "kernel_list.h"
+#include "tree_mask.h"
 
 struct running {
     double largest, denominator, *sum;
@@ -45,12 +46,15 @@ static double score(const struct strata_attention *a, enum strata_type type, con
     return dot * (double)a->scale;
 }
 
-/* Takes positions first .. first + n - 1 into the running state. */
+/* Takes those of positions first .. first + n - 1 that token t sees into the running state. */
 static void take_tile(const struct strata_attention *a, enum strata_type type, struct running *r,
-                      const float *q, size_t first, size_t n)
+                      const float *q, size_t t, size_t first, size_t n)
 {
     double scores[STRATA_ATTENTION_TILE], largest = r->largest;
+    uint64_t hidden = strata_hidden(a, t, first, n);
     for (size_t p = 0; p < n; p++) {
+        if (hidden >> p & 1)
+            continue;
         scores[p] = score(a, type, q, first + p);
         largest = scores[p] > largest ? scores[p] : largest;
     }
@@ -60,6 +64,8 @@ static void take_tile(const struct strata_attention *a, enum strata_type type, s
     for (size_t i = 0; i < a->head_dim; i++)
         r->sum[i] *= shrink;
     for (size_t p = 0; p < n; p++) {
+        if (hidden >> p & 1)
+            continue;
         double weight = exp(scores[p] - largest);
         const char *v = (const char *)a->v + (first + p) * a->v_stride;
         r->denominator += weight;
@@ -81,7 +87,7 @@ static void attention(const struct strata_attention *a, enum strata_type type)
             const float *q = a->q + t * a->q_token_stride + h * a->q_head_stride;
             for (size_t p = visible > a->window ? visible - a->window : 0, n; p < visible; p += n) {
                 n = visible - p < STRATA_ATTENTION_TILE ? visible - p : STRATA_ATTENTION_TILE;
-                take_tile(a, type, &r, q, p, n);
+                take_tile(a, type, &r, q, t, p, n);
             }
             float *out = a->out + t * a->out_token_stride + h * a->out_head_stride;
             for (size_t i = 0; i < a->head_dim; i++)

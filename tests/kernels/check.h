@@ -49,7 +49,7 @@ struct check_buffer {
  * NaN and Inf in activations; HOSTILE_WEIGHTS: in weights or their scales. */
 enum check_mode { CHECK_PLAIN, CHECK_EXACT, CHECK_EXTREME, CHECK_HOSTILE, CHECK_HOSTILE_WEIGHTS };
 
-#define CHECK_MAX_BUFFERS 8
+#define CHECK_MAX_BUFFERS 9
 /* Indices of the buffers of each operation. */
 enum {
     BUF_Y,
@@ -63,7 +63,17 @@ enum {
     BUF_SCALES = BUF_SCALE, /* of coded ones */
     BUF_STEPS = BUF_SUM
 }; /* products */
-enum { ATT_OUT, ATT_LARGEST, ATT_DENOMINATOR, ATT_Q, ATT_K, ATT_V, ATT_VISIBLE, ATT_SCRATCH };
+enum {
+    ATT_OUT,
+    ATT_LARGEST,
+    ATT_DENOMINATOR,
+    ATT_Q,
+    ATT_K,
+    ATT_V,
+    ATT_VISIBLE,
+    ATT_UNTIL,
+    ATT_SCRATCH
+};
 enum { MERGE_OUT, MERGE_SUMS, MERGE_LARGEST, MERGE_DENOMINATOR };
 enum { VEC_Y, VEC_A, VEC_B, VEC_C };                            /* the rest: output, then inputs */
 enum { QUANT_Q, QUANT_SCALE, QUANT_SUM, QUANT_TOTAL, QUANT_X }; /* quantize_q8 */
@@ -75,11 +85,12 @@ struct check_case {
     size_t rows, m, k;                                /* products; k: length of the others */
     size_t tokens, heads, head_dim, pairs, positions; /* attention and rope */
     size_t window;
-    bool open;    /* attention leaves its result open, for attention_merge */
-    size_t best;  /* top_k's k */
-    float number; /* eps of norms, scale of attention */
-    int alias;    /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
-    bool flushes; /* the kernel's instructions may take subnormal weights and sums for zero */
+    size_t tree, row; /* attention over a tree, of tokens from `row` on; tree 0: none */
+    bool open;        /* attention leaves its result open, for attention_merge */
+    size_t best;      /* top_k's k */
+    float number;     /* eps of norms, scale of attention */
+    int alias;        /* the buffer that the output shares (VEC_A, VEC_B), or -1 */
+    bool flushes;     /* the kernel's instructions may take subnormal weights and sums for zero */
     unsigned char *rows_of_w; /* products: the weights as a file has them, for the oracle */
     size_t row_bytes;
     struct check_buffer buffer[CHECK_MAX_BUFFERS];
@@ -121,6 +132,9 @@ struct check_element check_weight(enum strata_type type, const unsigned char *ro
 /* Fills n elements of a weight row. */
 void check_fill_weights(enum strata_type type, unsigned char *row, size_t n, enum check_mode mode,
                         struct check_random *random);
+/* Fills in the ends of the subtrees of `rows` <= 300 tokens from position `tree` on, in preorder;
+ * sometimes nobody sees the first one. */
+void check_fill_tree(uint32_t *until, size_t tree, size_t rows, struct check_random *random);
 /* A binary16 pattern as double, by its definition. */
 double check_half(uint16_t half);
 

@@ -426,6 +426,17 @@ static void add_cache(struct check_case *c, const char *name, size_t pad, enum c
         check_fill_weights(c->type, b->image + p * b->inner_stride, c->head_dim, mode, random);
 }
 
+/* The tokens of the call as the last ones of a tree behind some positions. */
+static void make_tree(struct check_case *c, uint32_t *visible, struct check_random *random)
+{
+    c->tree = check_between(random, 1, 100);
+    c->row = c->tree + check_between(random, 0, 200);
+    c->window = SIZE_MAX;
+    for (size_t t = 0; t < c->tokens; t++)
+        visible[t] = (uint32_t)(c->row + t + 1);
+    c->positions = c->row + c->tokens;
+}
+
 static void make_attention(struct check_case *c, struct check_random *random)
 {
     c->head_dim = check_between(random, 1, check_one_in(random, 2) ? 130 : 20);
@@ -450,6 +461,8 @@ static void make_attention(struct check_case *c, struct check_random *random)
             visible[t] = visible[t - 1] + 1;
         c->positions = visible[t] > c->positions ? visible[t] : c->positions;
     }
+    if (!c->open && check_one_in(random, 3))
+        make_tree(c, visible, random);
     const size_t out[5] = {c->tokens, c->heads * (d + pad[0]) + pad[1], c->heads, d + pad[0], d};
     const size_t q[5] = {c->tokens, c->heads * (d + pad[1]) + pad[0], c->heads, d + pad[1], d};
     enum check_role role = c->open ? CHECK_OUT : CHECK_IN; /* not touched unless open */
@@ -463,6 +476,10 @@ static void make_attention(struct check_case *c, struct check_random *random)
     add_cache(c, "v", pad[3], cache, random);
     struct check_buffer *b = add_vector(c, "visible", CHECK_IN, CHECK_BYTES, 4, c->tokens);
     memcpy(b->image, visible, 4 * c->tokens);
+    size_t rows = c->tree ? c->positions - c->tree : 0;
+    b = add_vector(c, "until", CHECK_IN, CHECK_BYTES, 4, rows ? rows : 1);
+    if (rows)
+        check_fill_tree((uint32_t *)b->image, c->tree, rows, random);
     add_vector(c, "scratch", CHECK_SCRATCH, CHECK_BYTES, 1, STRATA_ATTENTION_SCRATCH_BYTES(d));
 }
 

@@ -85,6 +85,20 @@ std::vector<float> floats(size_t n)
     return x;
 }
 
+std::vector<uint32_t> random_tree(uint32_t from, uint32_t rows)
+{
+    std::vector<uint32_t> until(rows), path;
+    for (uint32_t i = 0; i <= rows; i++) {
+        uint32_t leaves = i == rows ? rows : below(3) ? 0 : 1 + below(8);
+        for (; leaves && !path.empty(); leaves--, path.pop_back())
+            until[path.back()] = from + i;
+        path.push_back(i);
+    }
+    if (below(2))
+        until[0] = from;
+    return until;
+}
+
 void must(cudaError_t error, const char *what)
 {
     if (error == cudaSuccess)
@@ -142,11 +156,13 @@ int main(int argc, char **argv)
             check_attention(n % 2);
             check_single(n % 2);
         }
-        for (int n = 0; n < 2; n++)
-            check_tiled(n % 2);
+        for (int n = 0; n < 4; n++)
+            check_tiled(n % 2, n / 2);
         check_best();
         for (int n = 0; n < 16; n++)
             check_draw();
+        for (int n = 0; n < 4; n++)
+            check_logprobs();
         for (int n = 0; n < 3; n++)
             check_encoder();
     }

@@ -42,6 +42,10 @@ unsigned gguf_id(strata_type type);
 void check_near(const char *what, const std::vector<float> &found, const std::vector<float> &wanted,
                 float relative);
 
+/* The ends of the subtrees of `rows` tokens from position `from` on, in preorder; the first one may
+ * be seen by nobody. */
+std::vector<uint32_t> random_tree(uint32_t from, uint32_t rows);
+
 /* A copy of host values in memory of the device. */
 template <class T> struct Device {
     T *data;
@@ -84,7 +88,7 @@ void close_blas();
 bool has_blas();
 
 /* One case of each at random: products of a type, rows, attention, rows of a table, the best of
- * rows of logits, one drawn from these, what goes through cuBLAS, encoders. */
+ * rows of logits, one drawn from these, log-probabilities, what goes through cuBLAS, encoders. */
 void check_packed(strata_type type);
 void check_float(strata_type type);
 void check_quantize();
@@ -92,10 +96,11 @@ void check_rows();
 void check_halves();
 void check_attention(bool q8_0);
 void check_single(bool q8_0);
-void check_tiled(bool q8_0);
+void check_tiled(bool q8_0, bool tree);
 void check_look_up(strata_type type);
 void check_best();
 void check_draw();
+void check_logprobs();
 void check_unpack(strata_type type);
 void check_narrow();
 void check_blas_packed(strata_type type);

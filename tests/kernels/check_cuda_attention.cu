@@ -10,6 +10,9 @@ struct Heads {
     unsigned tokens, heads, kv_heads, dim, pairs, context, window;
     uint64_t position;
     bool neox, q8_0;
+    unsigned tree; /* the tokens are the last of a tree's, from this position on; 0: none */
+    std::vector<uint32_t> until;
+
     strata_type type() const
     {
         return q8_0 ? STRATA_TYPE_Q8_0 : STRATA_TYPE_F16;
@@ -28,6 +31,7 @@ Heads random_heads(bool q8_0)
 {
     static const unsigned dims[] = {8, 32, 48, 64, 96, 128, 256};
     Heads h = {};
+    h.until.resize(1);
     h.q8_0 = q8_0;
     do
         h.dim = dims[below(7)];
@@ -94,6 +98,9 @@ std::vector<float> reference_attention(const Heads &h, const std::vector<float> 
             a.k_stride = a.v_stride = h.row_bytes();
             a.visible = &visible;
             a.window = h.window ? h.window : SIZE_MAX;
+            a.until = h.tree ? h.until.data() : nullptr;
+            a.tree = h.tree;
+            a.row = h.position + t;
             a.tokens = a.heads = 1;
             a.head_dim = h.dim;
             a.scale = 1 / sqrtf(static_cast<float>(h.dim));
@@ -174,6 +181,10 @@ void compare_attention(const char *what, const Heads &h, const std::vector<float
 void check_attention(bool q8_0)
 {
     Heads h = random_heads(q8_0);
+    if (h.position && !h.window && below(2)) {
+        h.tree = 1 + below(static_cast<unsigned>(h.position));
+        h.until = random_tree(h.tree, static_cast<uint32_t>(h.position) + h.tokens - h.tree);
+    }
     covers("rope_store", h.type());
     covers("attention", h.type());
     std::vector<float> q = floats(static_cast<size_t>(h.tokens) * h.heads * h.dim);
@@ -186,8 +197,11 @@ void check_attention(bool q8_0)
     for (unsigned t = 0; t < h.tokens; t++)
         tokens[t] = TokenKv{keys_there.data, values_there.data, h.context, h.position + t, h.q8_0};
     Device<TokenKv> tokens_there(tokens);
+    Device<uint32_t> until_there(h.until);
     Attention a = attention_of(h, q_there.data, k_there.data, v_there.data, out.data,
                                rope_there.data, tokens_there.data);
+    a.until = h.tree ? until_there.data : nullptr;
+    a.tree = h.tree;
     must(rope_store(stream, a), "rope_store");
     reference_rope_store(h, rope, &q, k, v, &keys, &values);
     std::vector<float> rotated = q_there.host();

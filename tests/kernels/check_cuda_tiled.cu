@@ -15,6 +15,8 @@ struct Case {
     bool q8_0, whole;
     bool hostile; /* the first position, which all tokens see, has values that are not finite */
     std::vector<Span> spans;
+    unsigned tree; /* the only span is some of a tree's tokens, from this position on; 0: none */
+    std::vector<uint32_t> until;
 
     unsigned tokens() const
     {
@@ -30,21 +32,33 @@ struct Case {
     }
 };
 
+/* Many of the tree's tokens may come before the span's: tiles that no row sees. */
+void make_tree(Case *c)
+{
+    c->spans.resize(1);
+    Span &s = c->spans[0];
+    s.position = 1 + below(500);
+    s.context = s.position + s.count + below(3);
+    c->tree = 1 + below(s.position < 80 ? s.position : 80);
+    c->until = random_tree(c->tree, s.position + s.count - c->tree);
+}
+
 /* Long spans have few heads: the emulator is slow.  Where tiles are of fewer positions than a block
  * has tokens (wide heads, each alone with its keys), rows see nothing of the first with a window.
  */
-Case random_case(bool q8_0)
+Case random_case(bool q8_0, bool tree)
 {
     static const unsigned dims[] = {8, 24, 32, 40, 64, 64, 80, 96, 128, 160, 256};
     Case c = {};
+    c.until.resize(1);
     c.q8_0 = q8_0;
     do
         c.dim = dims[below(11)];
     while (c.q8_0 && c.dim % 32);
     c.kv_heads = 1 + below(2);
     c.group = c.dim > 128 ? 1 : 1 + below(4);
-    c.whole = below(4) == 0;
-    c.window = !c.whole && below(2) ? 1 + below(100) : 0;
+    c.whole = !tree && below(4) == 0;
+    c.window = !c.whole && !tree && below(2) ? 1 + below(100) : 0;
     c.hostile = !c.window && below(3) == 0;
     unsigned rows = 300, first = 0;
     do {
@@ -56,6 +70,8 @@ Case random_case(bool q8_0)
         first += s.count;
         rows -= s.count * c.heads() < rows ? s.count * c.heads() : rows;
     } while (rows && below(3));
+    if (tree)
+        make_tree(&c);
     return c;
 }
 
@@ -105,6 +121,9 @@ std::vector<float> attend_row(const Case &c, const Span &s, unsigned token, unsi
     a.k_stride = a.v_stride = 2 * c.dim;
     a.visible = &visible;
     a.window = c.window ? c.window : SIZE_MAX;
+    a.until = c.tree ? c.until.data() : nullptr;
+    a.tree = c.tree;
+    a.row = s.position + token;
     a.tokens = a.heads = 1;
     a.head_dim = c.dim;
     a.scale = 0.693147181f; /* the queries are scaled, for powers of two */
@@ -147,9 +166,9 @@ void compare_span(const Case &c, const Span &s, const std::vector<float> &q, con
 
 } // namespace
 
-void check_tiled(bool q8_0)
+void check_tiled(bool q8_0, bool tree)
 {
-    const Case c = random_case(q8_0);
+    const Case c = random_case(q8_0, tree);
     std::vector<float> q = floats(static_cast<size_t>(c.tokens()) * c.heads() * c.dim);
     for (float &x : q)
         x *= 4; /* so that some positions weigh much more than others */
@@ -172,6 +191,7 @@ void check_tiled(bool q8_0)
     Device<float> q_there(q), out(q.size());
     Device<TokenKv> tokens_there(tokens);
     Device<QueryTile> tiles_there(tiles);
+    Device<uint32_t> until_there(c.until);
     Attention a = {};
     a.q = q_there.data;
     a.out = out.data;
@@ -184,6 +204,8 @@ void check_tiled(bool q8_0)
     a.window = c.window;
     a.n_tiles = static_cast<uint32_t>(tiles.size());
     a.whole = c.whole;
+    a.until = c.tree ? until_there.data : nullptr;
+    a.tree = c.tree;
     must(attend(stream, a), "attend, tiled");
     covers("attention_tiled", c.type());
     const std::vector<float> found = out.host(), exact = rounded(c, q);

@@ -414,6 +414,13 @@ struct scores {
     size_t begin, end;
 };
 
+/* Another branch of the tree than token t's. */
+static bool is_hidden(const struct check_case *c, size_t t, size_t p)
+{
+    const uint32_t *until = (const uint32_t *)c->buffer[ATT_UNTIL].image;
+    return c->tree && p >= c->tree && until[p - c->tree] <= c->row + t;
+}
+
 static void score(const struct check_case *c, size_t t, size_t h, struct scores *s)
 {
     uint32_t visible = ((const uint32_t *)c->buffer[ATT_VISIBLE].image)[t];
@@ -424,8 +431,8 @@ static void score(const struct check_case *c, size_t t, size_t h, struct scores 
     s->sum = s->size = 0;
     for (size_t p = s->begin; p < s->end; p++) {
         double products = 0;
-        s->value[p] = 0;
-        for (size_t i = 0; i < d; i++) {
+        s->value[p] = is_hidden(c, t, p) ? -INFINITY : 0;
+        for (size_t i = 0; i < d && !is_hidden(c, t, p); i++) {
             double product = f32_at(&c->buffer[ATT_Q], row * d + i) * cache_at(c, ATT_K, p, i);
             s->value[p] += product * (double)c->number;
             products += fabs(product) * (double)c->number;

@@ -315,3 +315,20 @@ void check_fill_weights(enum strata_type type, unsigned char *row, size_t n, enu
     for (size_t b = 0; b < n / format->block_elems; b++)
         fill_block(type, row + b * format->block_bytes, mode, random);
 }
+
+/* ---- trees ---- */
+
+void check_fill_tree(uint32_t *until, size_t tree, size_t rows, struct check_random *random)
+{
+    size_t path[301], depth = 0;
+    for (size_t i = 0; i <= rows; i++) {
+        size_t stays = i < rows ? check_between(random, 0, depth) : 0;
+        if (check_one_in(random, 2) && i < rows)
+            stays = depth;
+        while (depth > stays)
+            until[path[--depth]] = (uint32_t)(tree + i);
+        path[depth++] = i;
+    }
+    if (check_one_in(random, 3))
+        until[0] = (uint32_t)tree;
+}

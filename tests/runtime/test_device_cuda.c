@@ -90,8 +90,8 @@ static void not_opened(void **state)
     expect_none(file, "", false, "CUDA plug-in cannot be opened: ");
     expect_none(FAKE_NO_ENTRY, "", false, "has no function strata_cuda_entry");
     expect_none(FAKE_CUDA, "table", false, "gives no table");
-    expect_none(FAKE_CUDA, "abi", false, "is of another version: ABI 5");
-    expect_none(FAKE_CUDA, "size", false, "is of another version: ABI 4 of ");
+    expect_none(FAKE_CUDA, "abi", false, "is of another version: ABI 6");
+    expect_none(FAKE_CUDA, "size", false, "is of another version: ABI 5 of ");
     expect_none(FAKE_CUDA, "function", false, "lacks a function");
 }
 

@@ -11,6 +11,7 @@
 #define ENTITIES_MOST 64    /* of one name */
 #define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
 #define LINKED_PREDICATES 4 /* that tier 1 is asked for */
+#define LINKED_SHARE 0.05   /* of the best one's score, that they have at least */
 #define LINKED_MOST 10      /* entities and predicates that are given of what it says */
 #define CANDIDATES_EACH 50  /* of tier 1, for each predicate */
 #define SEEKS_A_LOOK 64     /* between two looks at the clock */
@@ -115,6 +116,20 @@ static int better_candidate(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* Where entities have the very name, they were looked at before, and no name that is only like it
+ * is meant. */
+static bool may_mean(const struct finding *f, strata__id entity, const char *evidence)
+{
+    static const enum strata__evidence like[] = {STRATA__SPELLED, STRATA__WORDS, STRATA__MEANING};
+    for (size_t i = 0; i < f->exact->n && i < ENTITIES_MOST; i++)
+        if (f->exact->ids[i] == entity)
+            return false;
+    for (size_t i = 0; i < sizeof like / sizeof *like && f->exact->n; i++)
+        if (evidence == strata__evidence_names[like[i]])
+            return false;
+    return true;
+}
+
 /* Adds what tier 1 says of a predicate's subjects. */
 static strata_status link_one(struct finding *f, const char *entity,
                               const struct strata__expansion *e, struct strata__bytes *candidates)
@@ -133,7 +148,7 @@ static strata_status link_one(struct finding *f, const char *entity,
         const bool likely = found[i].score >= strata__tier1_least;
         found[i].score *= e->score;
         const struct strata__meant meant = {id, found[i].id, false, found[i].score, evidence};
-        if (likely)
+        if (likely && is_other_name(f, found[i].id, evidence))
             status = strata__bytes_append(&f->meant, &meant, sizeof meant);
         if (status == STRATA_OK)
             status = strata__bytes_append(candidates, &found[i], sizeof *found);
@@ -151,7 +166,9 @@ static strata_status find_linked(struct finding *f, const char *entity)
     for (size_t i = 0;
          i < f->out->n_expansions && asked < LINKED_PREDICATES && !late(f) && status == STRATA_OK;
          i++) {
-        if (e[i].reversed || e[i].score < SHARE_LEAST * e[0].score)
+        if (e[0].score < strata__tier2_least || e[i].score < LINKED_SHARE * e[0].score)
+            break;
+        if (e[i].reversed)
             continue;
         asked++;
         status = link_one(f, entity, &e[i], &candidates);

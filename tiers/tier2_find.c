@@ -148,7 +148,7 @@ static strata_status link_one(struct finding *f, const char *entity,
         const bool likely = found[i].score >= strata__tier1_least;
         found[i].score *= e->score;
         const struct strata__meant meant = {id, found[i].id, false, found[i].score, evidence};
-        if (likely && is_other_name(f, found[i].id, evidence))
+        if (likely && may_mean(f, found[i].id, evidence))
             status = strata__bytes_append(&f->meant, &meant, sizeof meant);
         if (status == STRATA_OK)
             status = strata__bytes_append(candidates, &found[i], sizeof *found);

@@ -89,6 +89,11 @@ strata_status strata__vectors_open(strata_facts *facts, strata_model *model,
         strata__vectors_close(out);
         return status;
     }
+    if (!out->predicates)
+        strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
+                    "%s: it has no vectors of predicates, without which phrases are not expanded: "
+                    "make them with strata facts index",
+                    facts->shown);
     strata__index_read_singly(out->labels);
     if (strata_index_info_get(out->descriptions).sketched) /* else all of them are read */
         strata__index_read_singly(out->descriptions);

@@ -77,8 +77,9 @@ static int open_vectors(struct facts_job *job)
 {
     if (!strata_facts_has_vectors(job->facts)) {
         if (!job->options->common.quiet)
-            cli_message("the store has no vectors: names are compared, descriptions are not; "
-                        "strata facts index makes them");
+            cli_message(
+                "the store has no vectors: names are compared, descriptions and phrases are not; "
+                "strata facts index makes them");
         return CLI_DONE;
     }
     job->engine.component = "tier1_linker";

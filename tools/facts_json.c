@@ -87,8 +87,10 @@ static json_t *expansions_json(const strata_facts_result *result)
 /* Adds what tiers 1 and 2 considered; NULL after freeing the object: no memory. */
 static json_t *with_explanation(json_t *object, const strata_facts_result *result)
 {
-    if (!object || (json_object_set_new(object, "candidates", candidates_json(result)) == 0 &&
-                    json_object_set_new(object, "predicates", expansions_json(result)) == 0))
+    const bool expanded = strata_facts_result_expansions(result) > 0;
+    if (!object ||
+        (json_object_set_new(object, "candidates", candidates_json(result)) == 0 &&
+         (!expanded || json_object_set_new(object, "predicates", expansions_json(result)) == 0)))
         return object;
     json_decref(object);
     return NULL;

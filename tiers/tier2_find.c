@@ -10,7 +10,7 @@
 #define PREDICATES_MOST 6   /* whose facts are given */
 #define ENTITIES_MOST 64    /* of one name */
 #define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
-#define LINKED_PREDICATES 4 /* that tier 1 is asked for */
+#define LINKED_PREDICATES 8 /* that tier 1 is asked for */
 #define LINKED_SHARE 0.05   /* of the best one's score, that they have at least */
 #define LINKED_MOST 10      /* entities and predicates that are given of what it says */
 #define CANDIDATES_EACH 50  /* of tier 1, for each predicate */
@@ -105,7 +105,9 @@ static int more_likely(const void *a, const void *b)
         return x->score > y->score ? -1 : 1;
     if (x->predicate != y->predicate)
         return x->predicate < y->predicate ? -1 : 1;
-    return x->entity < y->entity ? -1 : x->entity > y->entity;
+    if (x->entity != y->entity)
+        return x->entity < y->entity ? -1 : 1;
+    return x->reversed - y->reversed;
 }
 
 static int better_candidate(const void *a, const void *b)
@@ -130,9 +132,38 @@ static bool may_mean(const struct finding *f, strata__id entity, const char *evi
     return true;
 }
 
+/* An entity that tier 1 found for one of the predicates, and how likely. */
+struct linked {
+    strata__id entity;
+    double score;
+    const char *why;
+};
+
+static int more_linked(const void *a, const void *b)
+{
+    const struct linked *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->entity < y->entity ? -1 : x->entity > y->entity;
+}
+
+/* Notes an entity, once, with the best of its scores. */
+static strata_status add_linked(struct strata__bytes *all, struct linked linked)
+{
+    struct linked *items = (struct linked *)(void *)all->data;
+    for (size_t i = 0; i < all->size / sizeof *items; i++)
+        if (items[i].entity == linked.entity) {
+            if (items[i].score < linked.score)
+                items[i] = linked;
+            return STRATA_OK;
+        }
+    return strata__bytes_append(all, &linked, sizeof linked);
+}
+
 /* Adds what tier 1 says of a predicate's subjects. */
 static strata_status link_one(struct finding *f, const char *entity,
-                              const struct strata__expansion *e, struct strata__bytes *candidates)
+                              const struct strata__expansion *e, struct strata__bytes *candidates,
+                              struct strata__bytes *linked)
 {
     strata__id id = e->predicate;
     const struct strata__choices predicate = {.ids = &id, .n = 1};
@@ -145,11 +176,9 @@ static strata_status link_one(struct finding *f, const char *entity,
     f->out->whole = f->out->whole && whole;
     for (size_t i = 0; i < n && i < CANDIDATES_EACH && status == STRATA_OK; i++) {
         const char *evidence = strata__candidate_why(&found[i]);
-        const bool likely = found[i].score >= strata__tier1_least;
+        if (found[i].score >= strata__tier1_least && may_mean(f, found[i].id, evidence))
+            status = add_linked(linked, (struct linked){found[i].id, found[i].score, evidence});
         found[i].score *= e->score;
-        const struct strata__meant meant = {id, found[i].id, false, found[i].score, evidence};
-        if (likely && may_mean(f, found[i].id, evidence))
-            status = strata__bytes_append(&f->meant, &meant, sizeof meant);
         if (status == STRATA_OK)
             status = strata__bytes_append(candidates, &found[i], sizeof *found);
     }
@@ -157,30 +186,67 @@ static strata_status link_one(struct finding *f, const char *entity,
     return status;
 }
 
-static strata_status find_linked(struct finding *f, const char *entity)
+/* Asks tier 1 for the best predicates, of which the first is likely. */
+static strata_status link_all(struct finding *f, const char *entity,
+                              struct strata__bytes *candidates, struct strata__bytes *linked)
 {
-    struct strata__bytes candidates = {0};
-    strata_status status = STRATA_OK;
-    size_t asked = 0;
     const struct strata__expansion *e = f->out->expansions;
-    for (size_t i = 0;
-         i < f->out->n_expansions && asked < LINKED_PREDICATES && !late(f) && status == STRATA_OK;
-         i++) {
+    size_t asked = 0;
+    for (size_t i = 0; i < f->out->n_expansions && asked < LINKED_PREDICATES && !late(f); i++) {
         if (e[0].score < strata__tier2_least || e[i].score < LINKED_SHARE * e[0].score)
             break;
         if (e[i].reversed)
             continue;
         asked++;
-        status = link_one(f, entity, &e[i], &candidates);
+        STRATA_TRY(link_one(f, entity, &e[i], candidates, linked));
     }
+    return STRATA_OK;
+}
+
+/* Adds the predicates that an entity has of those that the phrase may mean. */
+static strata_status add_meant(struct finding *f, const struct linked *linked)
+{
+    const struct strata__expansion *e = f->out->expansions;
+    for (size_t i = 0, given = 0; i < f->out->n_expansions && given < PREDICATES_MOST; i++) {
+        bool has;
+        if (e[i].score < SHARE_LEAST * e[0].score || late(f))
+            break;
+        STRATA_TRY(has_fact(f, linked->entity, &e[i], &has));
+        const struct strata__meant meant = {e[i].predicate, linked->entity, e[i].reversed,
+                                            e[i].score * linked->score, linked->why};
+        if (has)
+            STRATA_TRY(strata__bytes_append(&f->meant, &meant, sizeof meant));
+        given += has;
+    }
+    return STRATA_OK;
+}
+
+/* Keeps the likeliest of what is meant; nothing where even the best is unlikely. */
+static void settle(struct finding *f)
+{
     struct strata__meant *meant = (struct strata__meant *)(void *)f->meant.data;
-    size_t n = f->meant.size / sizeof *meant, kept = 0;
+    const size_t n = f->meant.size / sizeof *meant;
+    size_t kept = 0;
     if (n)
         qsort(meant, n, sizeof *meant, more_likely);
     while (kept < n && kept < LINKED_MOST && meant[0].score >= strata__tier2_least_linked &&
            meant[kept].score >= SHARE_LEAST * meant[0].score)
         kept++;
     f->meant.size = kept * sizeof *meant;
+}
+
+static strata_status find_linked(struct finding *f, const char *entity)
+{
+    struct strata__bytes candidates = {0}, linked = {0};
+    strata_status status = link_all(f, entity, &candidates, &linked);
+    struct linked *items = (struct linked *)(void *)linked.data;
+    const size_t n = linked.size / sizeof *items;
+    if (n)
+        qsort(items, n, sizeof *items, more_linked);
+    for (size_t i = 0; i < n && i < LINKED_MOST && status == STRATA_OK; i++)
+        status = add_meant(f, &items[i]);
+    settle(f);
+    strata__bytes_free(&linked);
     f->out->candidates = (struct strata__candidate *)(void *)candidates.data;
     f->out->n_candidates = candidates.size / sizeof *f->out->candidates;
     if (f->out->n_candidates)

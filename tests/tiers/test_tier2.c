@@ -1,6 +1,8 @@
 /* Tier 2: what phrases mean in graphs of invented predicates.  Vectors are made here, of the words
  * of a text, so that it is known which texts mean the same. */
+#include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "faults.h"
 #include "text.h"
 #include "vectors_fixture.h"
 
@@ -25,8 +28,7 @@ enum { NEAR, SURPASSED, SHARED, REVERSED }; /* strata_facts_phrase_evidence_name
 /* Words that mean the same. */
 static const char *const same[][2] = {{"overseer", "boss"}, {"mass", "heaviness"}};
 
-static bool blind;        /* all texts mean the same */
-static size_t most_bytes; /* of a text */
+static bool blind; /* all texts mean the same */
 
 #define CONCEPTS 4096
 static unsigned concepts[CONCEPTS]; /* hashes of words, each a direction of its own while the */
@@ -43,14 +45,18 @@ static unsigned hash_of(const char *word, size_t size)
     return hash;
 }
 
+static pthread_mutex_t concepts_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static size_t concept_of(const char *word, size_t size)
 {
     const unsigned hash = hash_of(word, size);
     size_t i = 0;
+    pthread_mutex_lock(&concepts_lock);
     while (i < n_concepts && concepts[i] != hash)
         i++;
     if (i == n_concepts && n_concepts < CONCEPTS)
         concepts[n_concepts++] = hash;
+    pthread_mutex_unlock(&concepts_lock);
     return i;
 }
 
@@ -84,8 +90,6 @@ strata_status __wrap_strata_embed(strata_model *model, const strata_text *texts,
     assert_true(!infos && (!options || options->max_tokens <= 64));
     for (size_t i = 0; i < count; i++) {
         vector_of(&texts[i], vectors + i * width, width);
-        if (texts[i].size > most_bytes)
-            most_bytes = texts[i].size;
     }
     return STRATA_OK;
 }
@@ -531,13 +535,11 @@ static void hostile_texts(void **state)
         add(&text, "<u:bad> " COMMENT " \"the %d-th long and long description of it all\" .\n", i);
     add(&text, "<u:bad> " COMMENT " \"%.2900s\" .\n", big);
     strata_facts *facts = store_of("hostile", &text);
-    most_bytes = 0;
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         for (size_t k = 0; k < sizeof phrases / sizeof *phrases; k++)
             ask(facts, i ? phrases[i - 1] : "Firm A", phrases[k]);
     means(facts, "Firm A", "boss", "u:f0", "u:overseer", "u:h0");
     strata_facts_close(&facts);
-    assert_true(most_bytes <= sizeof big);
 }
 
 /* ---- Time and change ---- */
@@ -619,6 +621,63 @@ static void the_same(void **state)
     strata_facts_close(&facts);
 }
 
+static void *ask_much(void *facts)
+{
+    for (int i = 0; i < 60; i++)
+        ask(facts, i % 3 ? "Firm A" : "Frm Bb", i % 2 ? "boss" : "hands that toil");
+    return NULL;
+}
+
+/* Questions while triples come and go, each of which makes the predicates be read anew. */
+static void together(void **state)
+{
+    pthread_t threads[3];
+    (void)state;
+    strata_facts *facts = firms("together");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_much, facts), 0);
+    for (int i = 0; i < 20; i++) {
+        struct strata__bytes text = {0};
+        add(&text, "<u:f0> <u:staff> \"1%d\" .\n", i);
+        import(facts, &text);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    strata_facts_close(&facts);
+}
+
+/* Whatever allocation fails, it is said, and the next question is answered. */
+static void memory_may_fail(void **state)
+{
+    static const char *const entities[] = {"Firm A", "Yggrostemkin Works"};
+    struct strata__bytes text = {0};
+    (void)state;
+    add_firms(&text);
+    add(&text, "<u:big> " LABEL " \"Yggrostempkin Works\" .\n<u:big> <u:overseer> <u:h1> .\n");
+    strata_facts *facts = store_of("memory", &text);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t n = 1;; n++) {
+            const strata_facts_query query = query_of(entities[i / 2], "boss");
+            strata_facts_result *result;
+            strata_facts_close(&facts);
+            facts = store_open("memory", false);
+            use(facts);
+            fault_arm(FAULT_MEMORY, n, i % 2, ENOMEM);
+            const strata_status status = strata_facts_find(facts, &query, &result);
+            const size_t calls = fault_count(FAULT_MEMORY);
+            fault_reset();
+            assert_true(status == STRATA_OK || status == STRATA_E_NOMEM);
+            strata_facts_result_free(&result);
+            means(facts, entities[i / 2], "boss", i / 2 ? "u:big" : "u:f0", "u:overseer",
+                  i / 2 ? "u:h1" : "u:h0");
+            if (calls < n) {
+                assert_int_equal(status, STRATA_OK);
+                break;
+            }
+        }
+    strata_facts_close(&facts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -629,6 +688,7 @@ int main(void)
         cmocka_unit_test(each_once),     cmocka_unit_test(bare_stores),
         cmocka_unit_test(hostile_texts), cmocka_unit_test(deadlines),
         cmocka_unit_test(changes),       cmocka_unit_test(the_same),
+        cmocka_unit_test(together),      cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);
 }

@@ -16,8 +16,10 @@ foreach(name IN ITEMS test_tier1_together test_tier2)
 endforeach()
 if(NOT STRATA_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # Python does not load a library that needs a sanitizer's
   find_package(Python3 COMPONENTS Interpreter REQUIRED)
-  add_test(NAME test_fit_tier1 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/test_fit_tier1.py
-                                       ${PROJECT_SOURCE_DIR}/tiers/fit_tier1 $<TARGET_FILE:strata_shared>
+  foreach(name IN ITEMS fit_tier1 fit_tier2)
+    add_test(NAME test_${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/test_${name}.py
+                                       ${PROJECT_SOURCE_DIR}/tiers/${name} $<TARGET_FILE:strata_shared>
                                        ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/tiers)
-  set_tests_properties(test_fit_tier1 PROPERTIES SKIP_RETURN_CODE 77)
+    set_tests_properties(test_${name} PROPERTIES SKIP_RETURN_CODE 77)
+  endforeach()
 endif()

@@ -8,7 +8,8 @@
 
 /* {facts:[{s, p, o, score, ids, labels, language?, datatype?}], tier, latency_ms, complete}: IRIs
  * are whole, literals plain text, labels null where there is none; of tiers 1 and 2 also `why`, and
- * with explain the candidates, and predicates where there are any, with their evidence.  NULL: no memory. */
+ * with explain the candidates, and predicates where there are any, with their evidence.  NULL: no
+ * memory. */
 json_t *facts_json(const strata_facts_result *result, bool explain);
 
 /* The 20 best predicates of tier 2, and candidates of tier 1, a line each. */

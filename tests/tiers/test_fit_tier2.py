@@ -32,6 +32,9 @@ fit_tier2 = module_from_spec(spec_from_loader("fit_tier2", loader))
 loader.exec_module(fit_tier2)
 
 
+EVIDENCE = fit_tier2.EVIDENCE
+
+
 def made_up():
     """Queries, and answers in which the right predicate means most and others share words."""
     queries, answers = [], []
@@ -45,12 +48,12 @@ def made_up():
                 "reversed": k == 4,
                 "held": not linked,
                 "score": 0.1,
-                "evidence": {"meaning": 0.2, "words": 0.1 * ((i + k) % 7), "another's meaning": 0.5},
+                "evidence": {"meaning": 0.2, "words": 0.1 * ((i + k) % 7), EVIDENCE[1]: 0.5},
             }
             for k in range(5)
         ]
         if not nothing:
-            right = {"meaning": 0.9, "another's meaning": 0.0, "words": 0.1 * (i % 7)}
+            right = {"meaning": 0.9, "words": 0.1 * (i % 7)}
             predicates.append(dict(predicates[0], predicate="u:r", evidence=right))
         candidates = [{"entity": "u:e", "score": 0.01 if nothing else 0.7, "evidence": {}}]
         answer = {"id": i, "tier": 2, "facts": [], "predicates": predicates}
@@ -79,7 +82,8 @@ class Test(unittest.TestCase):
                 [sys.executable, "-B", SCRIPT, *paths, "--out", out], capture_output=True, text=True
             )
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertRegex(done.stdout, "all: 80 of 80 right, 80 of them first, 0 of 10 that[^$]*by tier 1: 20 of 20 right, 0 ")
+            self.assertRegex(done.stdout, "all: 80 of 80 right, 80 of them first, 0 of 10 that")
+            self.assertRegex(done.stdout, "by tier 1: 20 of 20 right, 0 of 10 that")
             text = out.read_text(encoding="utf-8")
             weights = {n: float(w) for w, n in re.findall(r"^    (\S+), /\* (.*) \*/$", text, re.M)}
             self.assertEqual(list(weights), list(fit_tier2.EVIDENCE))

@@ -11,6 +11,7 @@ foreach(name IN ITEMS test_tier1_link test_vectors test_vectors_faults test_tier
              test_tier1_together test_tier2) # what store_fixture.h needs
   target_link_options(${name} PRIVATE -Wl,--wrap=strata__store_hash -Wl,--wrap=strata__batch_full)
 endforeach()
+target_sources(test_tier2 PRIVATE tier2_fixture.c)
 foreach(name IN ITEMS test_tier1_together test_tier2)
   target_link_options(${name} PRIVATE -Wl,--wrap=strata_embed)
 endforeach()

@@ -160,8 +160,6 @@ struct making {
     struct strata__predicates *p;
     strata_index *index;
     size_t width;
-    double deadline;
-    bool late;
 };
 
 static strata_status make_one(struct strata__txn *txn, strata__id id, void *user, bool *stop)
@@ -171,8 +169,7 @@ static strata_status make_one(struct strata__txn *txn, strata__id id, void *user
     struct predicate predicate = {.id = id};
     uint32_t stems[WORDS_MOST];
     const size_t size = m->width * sizeof(float);
-    m->late = strata__now_ms() > m->deadline;
-    *stop = m->late || p->predicates.size / sizeof predicate >= PREDICATES_MOST;
+    *stop = p->predicates.size / sizeof predicate >= PREDICATES_MOST;
     if (*stop)
         return STRATA_OK;
     STRATA_TRY(strata__predicate_texts_read(txn, id, &p->texts));
@@ -211,24 +208,21 @@ static strata_status count_words(struct strata__predicates *p)
     return status;
 }
 
-/* Makes what is known of the predicates for the transaction's state; *made is false where the
- * deadline came first. */
-static strata_status make(struct strata__predicates *p, struct strata__txn *txn, double deadline,
-                          bool *made)
+/* Makes what is known of the predicates for the transaction's state.  It is bounded, and whoever
+ * comes first does it to the end, or questions with short deadlines would begin it for ever. */
+static strata_status make(struct strata__predicates *p, struct strata__txn *txn)
 {
     const struct strata__linker *linker = txn->facts->linker;
     const size_t state = mdb_txn_id(txn->txn);
-    *made = p->made && p->state == state;
-    if (*made)
+    struct making m = {.p = p, .index = linker->vectors.predicates, .width = linker->width};
+    if (p->made && p->state == state)
         return STRATA_OK;
-    struct making m = {
-        .p = p, .index = linker->vectors.predicates, .width = linker->width, .deadline = deadline};
     p->made = false;
     p->predicates.size = p->vectors.size = p->words.size = p->counts.size = 0;
     STRATA_TRY(strata__each_predicate(txn, make_one, &m));
     STRATA_TRY(count_words(p));
     p->state = state;
-    *made = p->made = !m.late;
+    p->made = true;
     return STRATA_OK;
 }
 
@@ -316,8 +310,9 @@ static strata_status score_state(struct strata__txn *txn, struct phrase *phrase,
     struct strata__predicates *p = txn->facts->expander;
     pthread_mutex_lock(&p->lock);
     struct strata__scope before = strata__scope_set(p->scope);
-    strata_status status = make(p, txn, deadline, whole);
+    strata_status status = make(p, txn);
     strata__scope_set(before);
+    *whole = strata__now_ms() <= deadline;
     if (status == STRATA_OK && *whole) {
         const size_t predicates = p->predicates.size / sizeof(struct predicate);
         status = strata__calloc(out, 2 * predicates, sizeof **out, "predicates of a phrase");

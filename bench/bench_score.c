@@ -185,7 +185,7 @@ int main(int argc, char **argv)
     if (status == STRATA_OK)
         status = measure(&w, ms);
     if (status == STRATA_OK)
-        printf("{\"count\": %zu, \"length\": %zu, \"prefix\": %zu, \"shared\": %zu, "
+        printf("{\"continuations\": %zu, \"length\": %zu, \"prefix\": %zu, \"shared\": %zu, "
                "\"score_ms\": %.3f, \"alone_ms\": %.3f, \"batch_ms\": %.3f, "
                "\"alone_by_score\": %.2f, \"batch_by_score\": %.2f}\n",
                w.n[COUNT], w.n[LENGTH], w.n[PREFIX], w.n[SHARED], ms[0], ms[1], ms[2],

@@ -13,7 +13,8 @@
 #define OWN "packed_halves" /* our own kernel on tensor cores, as the plug-in chooses its tile */
 #define KERNELS (1 + STRATA_CUDA_MAX_TILES) /* of a race, at most */
 
-/* What is measured: square matrices that wide, with so many tokens. */
+/* What is measured: square matrices that wide, with so many tokens; through cuBLAS, more than are
+ * computed in 8 bits. */
 struct sizes {
     uint64_t bytes; /* of weights: more than caches hold */
     uint32_t n;
@@ -22,9 +23,9 @@ struct sizes {
 
 static const struct sizes usual_sizes = {.bytes = (uint64_t)512 << 20,
                                          .n = 4096,
-                                         .blas = {10, 16, 32, 64, 128, 512},
-                                         .n_blas = 6,
-                                         .gemv = {2, 4, 6, 8, 12, 16},
+                                         .blas = {65, 96, 128, 256, 512},
+                                         .n_blas = 5,
+                                         .gemv = {8, 16, 32, 48, 64, 128},
                                          .n_gemv = 6,
                                          .tile = {{16, 32, 64}, {128, 512}},
                                          .n_tile = {3, 2}};

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "deadline.h"
+#include "facts_result.h"
 #include "memory.h"
 #include "pattern.h"
 #include "predicate_texts.h"
@@ -10,80 +11,14 @@
 #include "tier1_link.h"
 #include "tier2_expand.h"
 
-#define ROWS_A_LOOK 256 /* rows between two looks at the clock */
-#define CHUNK ((size_t)2 << 10)
-#define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
-#define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
-#define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
-_Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
-_Static_assert(STRATA_FACTS_PHRASE_EVIDENCE == STRATA__PHRASE_EVIDENCE, "one number for both");
-
-/* Memory that texts of a result lie in. */
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    char bytes[];
-};
-
-struct strata_facts_result {
-    strata_fact *facts;
-    strata_facts_answer answer;
-    strata_facts_candidate *candidates;
-    size_t n_candidates;
-    strata_facts_expansion *expansions;
-    size_t n_expansions;
-    struct chunk *chunks;
-};
+#define ROWS_A_LOOK 256  /* rows between two looks at the clock */
+#define LINES_LEAST 512  /* bytes of text that there is room for from the start */
+#define ENTITIES_MOST 10 /* of tier 1, whose facts are given */
+#define SHARE_LEAST 0.02 /* of the best one's score, that the others have at least */
 
 void strata_facts_query_default(strata_facts_query *query)
 {
     *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 2};
-}
-
-/* ---- Texts ---- */
-
-/* A terminated copy that lives as long as the result. */
-static strata_status keep(strata_facts_result *result, const char *text, size_t size,
-                          const char **out)
-{
-    struct chunk *chunk = result->chunks;
-    if (!chunk || chunk->size - chunk->used < size + 1) {
-        size_t room = size + 1 > CHUNK ? size + 1 : CHUNK;
-        STRATA_TRY(strata__calloc(&chunk, 1, sizeof *chunk + room, "texts of facts"));
-        chunk->size = room;
-        chunk->next = result->chunks;
-        result->chunks = chunk;
-    }
-    char *to = chunk->bytes + chunk->used;
-    if (size)
-        memcpy(to, text, size);
-    to[size] = '\0';
-    chunk->used += size + 1;
-    *out = to;
-    return STRATA_OK;
-}
-
-static strata_status fill_term(strata_facts_result *result, struct strata__txn *txn, strata__id id,
-                               strata_term *out)
-{
-    MDB_val bytes;
-    struct strata__term term, label = {0};
-    *out = (strata_term){.id = id};
-    STRATA_TRY(strata__store_term(txn, id, &bytes));
-    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
-        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
-    out->kind = term.kind == 'I'   ? STRATA_TERM_IRI
-                : term.kind == 'B' ? STRATA_TERM_BLANK
-                                   : STRATA_TERM_LITERAL;
-    out->size = term.size;
-    STRATA_TRY(keep(result, term.text, term.size, &out->text));
-    if (term.tag)
-        STRATA_TRY(keep(result, term.tag, term.tag_size,
-                        term.kind == 'G' ? &out->language : &out->datatype));
-    if (out->kind == STRATA_TERM_LITERAL)
-        return STRATA_OK;
-    STRATA_TRY(strata__label_of(txn, id, &label));
-    return label.text ? keep(result, label.text, label.size, &out->label) : STRATA_OK;
 }
 
 /* ---- Finding ---- */
@@ -97,14 +32,20 @@ struct find {
     size_t n_candidates;
     struct strata__tier2 tier2;
     strata_facts_answer answer;
+    struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
+
+static bool is_late(const struct find *find)
+{
+    return find->deadline < INFINITY && strata__now_ms() > find->deadline;
+}
 
 static strata_status take_row(void *user, const struct strata__row *row, bool *stop)
 {
     struct find *find = user;
     const strata_facts_query *query = find->query;
     const uint64_t n = find->seen++;
-    if (n % ROWS_A_LOOK == 0 && strata__now_ms() > find->deadline) {
+    if (n % ROWS_A_LOOK == 0 && is_late(find)) {
         find->answer.timed_out = true;
         *stop = true;
         return STRATA_OK;
@@ -131,6 +72,36 @@ static void set_score(const struct find *find, strata_fact *fact, const struct s
         }
 }
 
+/* The line of a term in the text: neighbours often share terms. */
+struct shown_term {
+    strata__id id;
+    size_t at, size;
+};
+
+/* Appends the term as N-Triples write it, and the end of a line; the line before's bytes where that
+ * is of the same term. */
+static strata_status write_line(struct strata__txn *txn, strata__id id, struct shown_term *before,
+                                struct strata__bytes *text)
+{
+    MDB_val bytes;
+    struct strata__term term;
+    if (id == before->id) {
+        STRATA_TRY(strata__bytes_reserve(text, before->size));
+        memcpy(text->data + text->size, text->data + before->at, before->size);
+        text->size += before->size;
+        return STRATA_OK;
+    }
+    before->id = id;
+    before->at = text->size;
+    STRATA_TRY(strata__store_term(txn, id, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
+    STRATA_TRY(strata__term_write(&term, text));
+    STRATA_TRY(strata__bytes_append(text, "\n", 1));
+    before->size = text->size - before->at;
+    return STRATA_OK;
+}
+
 /* The facts that the rows are: neighbours often share terms. */
 static strata_status fill_facts(struct find *find, struct strata__txn *txn,
                                 strata_facts_result *result)
@@ -141,7 +112,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
     for (size_t i = 0; i < n; i++) {
         strata_fact *fact = &result->facts[i];
         const strata_fact *before = i ? fact - 1 : NULL;
-        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && strata__now_ms() > find->deadline) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
             find->answer.timed_out = true;
             break;
         }
@@ -149,15 +120,35 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
         if (before && before->subject.id == rows[i].a)
             fact->subject = before->subject;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].a, &fact->subject));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].a, &fact->subject));
         if (before && before->predicate.id == rows[i].b)
             fact->predicate = before->predicate;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].b, &fact->predicate));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].b, &fact->predicate));
         if (before && before->object.id == rows[i].c)
             fact->object = before->object;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].c, &fact->object));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].c, &fact->object));
+        find->answer.n_facts = i + 1;
+    }
+    return STRATA_OK;
+}
+
+/* Appends the terms that the rows are, a line each, but no more facts than the deadline lets. */
+static strata_status write_facts(struct find *find, struct strata__txn *txn)
+{
+    const struct strata__row *rows = (const void *)find->rows.data;
+    const size_t n = find->rows.size / sizeof *rows;
+    struct shown_term before[3] = {0};
+    STRATA_TRY(strata__bytes_reserve(find->text, LINES_LEAST));
+    for (size_t i = 0; i < n; i++) {
+        if (i % ROWS_A_LOOK == ROWS_A_LOOK - 1 && is_late(find)) {
+            find->answer.timed_out = true;
+            break;
+        }
+        STRATA_TRY(write_line(txn, rows[i].a, &before[0], find->text));
+        STRATA_TRY(write_line(txn, rows[i].b, &before[1], find->text));
+        STRATA_TRY(write_line(txn, rows[i].c, &before[2], find->text));
         find->answer.n_facts = i + 1;
     }
     return STRATA_OK;
@@ -191,22 +182,6 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
         STRATA_TRY(strata__pattern_walk(txn, &one, take_row, find));
     }
     find->answer.tier = 1;
-    return STRATA_OK;
-}
-
-static strata_status fill_candidates(const struct strata__candidate *candidates, size_t n,
-                                     struct strata__txn *txn, strata_facts_result *result)
-{
-    n = n < CANDIDATES_KEPT ? n : CANDIDATES_KEPT;
-    STRATA_TRY(strata__calloc(&result->candidates, n, sizeof *result->candidates, "candidates"));
-    for (size_t i = 0; i < n; i++) {
-        strata_facts_candidate *out = &result->candidates[i];
-        STRATA_TRY(fill_term(result, txn, candidates[i].id, &out->entity));
-        out->score = candidates[i].score;
-        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
-            out->evidence[k] = (double)candidates[i].evidence[k];
-        result->n_candidates = i + 1;
-    }
     return STRATA_OK;
 }
 
@@ -250,38 +225,19 @@ static strata_status find_expanded(struct find *find, struct strata__txn *txn,
     return strata__tier2_walk(txn, &find->tier2, take_row, find);
 }
 
-static strata_status fill_expansions(const struct strata__tier2 *tier2, struct strata__txn *txn,
-                                     strata_facts_result *result)
-{
-    const size_t n = tier2->n_expansions;
-    STRATA_TRY(strata__calloc(&result->expansions, n, sizeof *result->expansions, "predicates"));
-    for (size_t i = 0; i < n; i++) {
-        const struct strata__expansion *e = &tier2->expansions[i];
-        strata_facts_expansion *out = &result->expansions[i];
-        STRATA_TRY(fill_term(result, txn, e->predicate, &out->predicate));
-        out->reversed = e->reversed;
-        out->held = e->held;
-        out->score = e->score;
-        for (size_t k = 0; k < STRATA_FACTS_PHRASE_EVIDENCE; k++)
-            out->evidence[k] = (double)e->evidence[k];
-        result->n_expansions = i + 1;
-    }
-    return STRATA_OK;
-}
-
 static strata_status explain(const struct find *find, struct strata__txn *txn,
                              strata_facts_result *result)
 {
     const struct strata__tier2 *tier2 = &find->tier2;
-    STRATA_TRY(fill_expansions(tier2, txn, result));
+    STRATA_TRY(strata__result_expansions(tier2, txn, result));
     if (tier2->n_candidates)
-        return fill_candidates(tier2->candidates, tier2->n_candidates, txn, result);
-    return fill_candidates(find->candidates, find->n_candidates, txn, result);
+        return strata__result_candidates(tier2->candidates, tier2->n_candidates, txn, result);
+    return strata__result_candidates(find->candidates, find->n_candidates, txn, result);
 }
 
 /* ---- All of it ---- */
 
-static strata_status find(struct find *find, strata_facts *facts, strata_facts_result *result)
+static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
 {
     struct strata__txn txn;
     struct strata__pattern pattern = {0};
@@ -297,11 +253,34 @@ static strata_status find(struct find *find, strata_facts *facts, strata_facts_r
     else if (status == STRATA_OK && may_link(find, &pattern))
         status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
-        status = fill_facts(find, &txn, result);
-    if (status == STRATA_OK && find->query->explain)
+        status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, &txn, result);
     strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
+    return status;
+}
+
+/* Finds, and puts what is found into the result, or appends it to the text; before_ms: what was
+ * done for it before, together with others. */
+static strata_status find(strata_facts *facts, const strata_facts_query *query, double before_ms,
+                          strata_facts_result *result, struct strata__bytes *text,
+                          strata_facts_answer *answer)
+{
+    const double start = strata__now_ms() - before_ms;
+    struct find work = {.query = query,
+                        .text = text,
+                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
+                        .answer = {.complete = true}};
+    strata_status status = find_in(facts, &work, result);
+    strata__bytes_free(&work.rows);
+    strata__free(work.candidates);
+    strata__tier2_free(&work.tier2);
+    work.answer.complete = work.answer.complete && !work.answer.timed_out;
+    if (work.answer.n_facts == 0)
+        work.answer.tier = -1;
+    work.answer.latency_ms = strata__now_ms() - start;
+    *answer = work.answer;
     return status;
 }
 
@@ -319,33 +298,18 @@ static strata_status check_query(const strata_facts_query *query)
     return STRATA_OK;
 }
 
-/* `before_ms`: what was done for it before, together with others. */
 static strata_status find_one(strata_facts *facts, const strata_facts_query *query,
                               double before_ms, strata_facts_result **out)
 {
-    const double start = strata__now_ms() - before_ms;
+    strata_facts_result *result = NULL;
     *out = NULL;
     STRATA_TRY(check_query(query));
     struct strata__scope before = strata__scope_set(facts->scope);
-    struct find work = {.query = query,
-                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
-                        .answer = {.complete = true}};
-    strata_facts_result *result = NULL;
     strata_status status = strata__calloc(&result, 1, sizeof *result, "facts");
     if (status == STRATA_OK)
-        status = find(&work, facts, result);
-    strata__bytes_free(&work.rows);
-    strata__free(work.candidates);
-    strata__tier2_free(&work.tier2);
-    if (status == STRATA_OK) {
-        work.answer.complete = work.answer.complete && !work.answer.timed_out;
-        if (work.answer.n_facts == 0)
-            work.answer.tier = -1;
-        work.answer.latency_ms = strata__now_ms() - start;
-        result->answer = work.answer;
-    } else {
+        status = find(facts, query, before_ms, result, NULL, &result->answer);
+    if (status != STRATA_OK)
         strata_facts_result_free(&result);
-    }
     strata__scope_set(before);
     *out = result;
     return status;
@@ -355,6 +319,31 @@ strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *q
                                 strata_facts_result **out)
 {
     return find_one(facts, query, 0, out);
+}
+
+strata_status strata_facts_find_text(strata_facts *facts, const strata_facts_query *query,
+                                     char *text, size_t capacity, size_t *size,
+                                     strata_facts_answer *answer)
+{
+    struct strata__bytes lines = {0};
+    strata_facts_answer found;
+    *size = 0;
+    STRATA_TRY(check_query(query));
+    struct strata__scope before = strata__scope_set(facts->scope);
+    strata_status status = find(facts, query, 0, NULL, &lines, &found);
+    if (status == STRATA_OK) {
+        const size_t n = lines.size < capacity ? lines.size : capacity - (capacity > 0);
+        if (n)
+            memcpy(text, lines.data, n);
+        if (capacity)
+            text[n] = '\0';
+        *size = lines.size;
+        if (answer)
+            *answer = found;
+    }
+    strata__bytes_free(&lines);
+    strata__scope_set(before);
+    return status;
 }
 
 /* ---- Several ---- */
@@ -426,69 +415,11 @@ strata_status strata_facts_find_many(strata_facts *facts, const strata_facts_que
     return status;
 }
 
-void strata_facts_result_free(strata_facts_result **handle)
-{
-    strata_facts_result *result = handle ? *handle : NULL;
-    if (!result)
-        return;
-    for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
-        next = chunk->next;
-        strata__free(chunk);
-    }
-    strata__free(result->facts);
-    strata__free(result->candidates);
-    strata__free(result->expansions);
-    strata__free(result);
-    *handle = NULL;
-}
-
-strata_facts_answer strata_facts_result_answer(const strata_facts_result *result)
-{
-    return result->answer;
-}
-
-const strata_fact *strata_facts_result_fact(const strata_facts_result *result, size_t index)
-{
-    return &result->facts[index];
-}
-
-size_t strata_facts_result_candidates(const strata_facts_result *result)
-{
-    return result->n_candidates;
-}
-
-const strata_facts_candidate *strata_facts_result_candidate(const strata_facts_result *result,
-                                                            size_t index)
-{
-    return &result->candidates[index];
-}
-
-const char *strata_facts_evidence_name(size_t index)
-{
-    return strata__evidence_names[index];
-}
-
-size_t strata_facts_result_expansions(const strata_facts_result *result)
-{
-    return result->n_expansions;
-}
-
-const strata_facts_expansion *strata_facts_result_expansion(const strata_facts_result *result,
-                                                            size_t index)
-{
-    return &result->expansions[index];
-}
-
-const char *strata_facts_phrase_evidence_name(size_t index)
-{
-    return strata__phrase_evidence_names[index];
-}
-
 /* ---- Removing ---- */
 
 struct removal {
     const strata_facts_query *pattern;
-    struct strata__bytes rows;
+    struct strata__bytes triples; /* records of spo */
     uint64_t removed;
 };
 
@@ -496,22 +427,23 @@ static strata_status take_all(void *user, const struct strata__row *row, bool *s
 {
     struct removal *removal = user;
     *stop = false;
-    return strata__bytes_append(&removal->rows, row, sizeof *row);
+    const uint64_t record[] = {row->a, strata__pair(row->b, row->c)};
+    return strata__bytes_append(&removal->triples, record, sizeof record);
 }
 
 static strata_status remove_rows(struct strata__txn *txn, void *user, int *error)
 {
     struct removal *removal = user;
     struct strata__pattern pattern = {0};
-    removal->rows.size = 0;
+    removal->triples.size = 0;
     strata_status status = strata__pattern_read(txn, removal->pattern, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_all, removal);
     strata__pattern_free(&pattern);
     STRATA_TRY(status);
-    return strata__rows_change(txn, (struct strata__row *)(void *)removal->rows.data,
-                               removal->rows.size / sizeof(struct strata__row), true,
-                               &removal->removed, error);
+    return strata__triples_change(txn, (uint64_t *)(void *)removal->triples.data,
+                                  removal->triples.size / (2 * sizeof(uint64_t)), true,
+                                  &removal->removed, error);
 }
 
 strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query *pattern,
@@ -526,7 +458,7 @@ strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query 
                                               "remove the store's folder instead");
     struct strata__scope before = strata__scope_set(facts->scope);
     strata_status status = strata__store_change(facts, remove_rows, &removal);
-    strata__bytes_free(&removal.rows);
+    strata__bytes_free(&removal.triples);
     strata__scope_set(before);
     if (removed && status == STRATA_OK)
         *removed = removal.removed;

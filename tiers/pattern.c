@@ -104,8 +104,8 @@ static strata_status add_iri_names(struct finding *f, const char *text)
 static strata_status add_term(struct finding *f, const char *bytes, size_t size)
 {
     strata__id id;
-    STRATA_TRY(strata__store_id(f->txn, bytes, size, strata__store_hash(f->txn->facts, bytes, size),
-                                &id, NULL));
+    STRATA_TRY(
+        strata__store_id(f->txn, bytes, size, strata__store_hash(f->txn->facts, bytes, size), &id));
     return id ? add(f, id, 0) : STRATA_OK;
 }
 
@@ -155,7 +155,8 @@ static strata_status settle(struct finding *f, struct strata__choices *out)
         if (kept == 0 || found[i].id != found[kept - 1].id)
             found[kept++] = found[i];
     for (size_t i = 0; i < kept && kept > 1; i++)
-        STRATA_TRY(strata__store_count(f->txn, STRATA__SPO, found[i].id, &found[i].triples));
+        STRATA_TRY(
+            strata__store_count(f->txn, STRATA__SPO, found[i].id, UINT64_MAX, &found[i].triples));
     qsort(found, kept, sizeof *found, by_order);
     for (size_t i = 0; i < kept; i++)
         out->ids[i] = found[i].id;
@@ -268,20 +269,14 @@ static strata_status walk_triples(struct strata__txn *txn, strata__id s, strata_
         return walk_rows(txn, STRATA__OSP, (struct strata__row){o, s, 0}, take, user, stop);
     if (p)
         return walk_rows(txn, STRATA__POS, (struct strata__row){p, o, 0}, take, user, stop);
-    MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[STRATA__SPO];
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
-    for (; error == 0 && !*stop; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
-        struct strata__row row;
-        uint64_t pair;
-        memcpy(&row.a, key.mv_data, sizeof row.a);
-        memcpy(&pair, data.mv_data, sizeof pair);
-        row.b = (strata__id)(pair >> 32);
-        row.c = (strata__id)pair;
+    struct strata__row row;
+    bool found;
+    STRATA_TRY(strata__rows_seek(txn, STRATA__SPO, (struct strata__row){0}, &row, &found));
+    while (found && !*stop) {
         STRATA_TRY(take(user, &row, stop));
+        STRATA_TRY(strata__rows_next(txn, STRATA__SPO, &row, &found));
     }
-    return error && error != MDB_NOTFOUND ? strata__store_fail(txn->facts, error, "reading triples")
-                                          : STRATA_OK;
+    return STRATA_OK;
 }
 
 strata_status strata__pattern_walk(struct strata__txn *txn, const struct strata__pattern *pattern,

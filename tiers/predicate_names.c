@@ -60,23 +60,19 @@ static strata_status add(struct strata__predicate_names *names, struct strata__t
 
 static strata_status make(struct strata__predicate_names *names, struct strata__txn *txn)
 {
-    MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[STRATA__POS];
+    struct strata__row row;
+    bool found = true;
     const size_t state = mdb_txn_id(txn->txn);
     if (names->made && names->state == state)
         return STRATA_OK;
     names->made = false;
     names->names.size = names->texts.size = 0;
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
-    for (; error == 0; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_NODUP)) {
-        strata__id id;
-        if (key.mv_size != sizeof id)
-            return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading predicates");
-        memcpy(&id, key.mv_data, sizeof id);
-        STRATA_TRY(add(names, txn, id));
+    for (uint64_t id = 0; found && id <= UINT32_MAX; id = (uint64_t)row.a + 1) {
+        STRATA_TRY(strata__rows_seek(txn, STRATA__POS, (struct strata__row){.a = (strata__id)id},
+                                     &row, &found));
+        if (found)
+            STRATA_TRY(add(names, txn, row.a));
     }
-    if (error != MDB_NOTFOUND)
-        return strata__store_fail(txn->facts, error, "reading predicates");
     names->state = state;
     names->made = !txn->writes; /* a state that is being made may come to nothing */
     return STRATA_OK;

@@ -118,20 +118,15 @@ uint64_t strata__predicate_vector_id(strata__id predicate,
 strata_status strata__each_predicate(struct strata__txn *txn, strata__predicate_fn *call,
                                      void *user)
 {
-    MDB_val key, data;
-    MDB_cursor *cursor = txn->cursors[STRATA__POS];
-    bool stop = false;
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
-    for (; error == 0 && !stop; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_NODUP)) {
-        strata__id id;
-        if (key.mv_size != sizeof id)
-            return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading predicates");
-        memcpy(&id, key.mv_data, sizeof id);
-        STRATA_TRY(call(txn, id, user, &stop));
+    struct strata__row row;
+    bool found = true, stop = false;
+    for (uint64_t id = 0; found && !stop && id <= UINT32_MAX; id = (uint64_t)row.a + 1) {
+        STRATA_TRY(strata__rows_seek(txn, STRATA__POS, (struct strata__row){.a = (strata__id)id},
+                                     &row, &found));
+        if (found)
+            STRATA_TRY(call(txn, row.a, user, &stop));
     }
-    return error && error != MDB_NOTFOUND
-               ? strata__store_fail(txn->facts, error, "reading predicates")
-               : STRATA_OK;
+    return STRATA_OK;
 }
 
 strata_status strata__is_predicate(struct strata__txn *txn, strata__id id, bool *is)

@@ -26,8 +26,7 @@ strata_status strata__predicate_texts_read(struct strata__txn *txn, strata__id p
 uint64_t strata__predicate_vector_id(strata__id predicate,
                                      const struct strata__predicate_texts *texts);
 
-/* Calls for the predicates of all triples, in the order of their ids, until *stop.  The table pos
- * must not be used by the call. */
+/* Calls for the predicates of all triples, in the order of their ids, until *stop. */
 typedef strata_status strata__predicate_fn(struct strata__txn *txn, strata__id predicate,
                                            void *user, bool *stop);
 strata_status strata__each_predicate(struct strata__txn *txn, strata__predicate_fn *call,

@@ -48,20 +48,21 @@ static bool pass(const uint64_t *from, uint64_t *to, size_t n, size_t words, siz
     return true;
 }
 
-strata_status strata__radix_sort(uint64_t *records, size_t n, size_t words)
+strata_status strata__radix_sort(uint64_t *records, size_t n, size_t words, size_t by)
 {
     size_t *counts = NULL;
     uint64_t *other = NULL, *from = records;
     strata_status status;
-    if (n < FEW) {
-        if (n > 1)
-            qsort(records, n, words * sizeof *records, words == 1 ? compare_1 : compare_2);
+    if (n < 2)
+        return STRATA_OK;
+    if (n < FEW && by == words) {
+        qsort(records, n, words * sizeof *records, words == 1 ? compare_1 : compare_2);
         return STRATA_OK;
     }
     STRATA_TRY_DONE(strata__calloc(&counts, BUCKETS, sizeof *counts, "sorting"));
     STRATA_TRY_DONE(strata__alloc_aligned(&other, n * words * sizeof *other, "sorting"));
     uint64_t *to = other;
-    for (size_t word = words; word-- > 0;)
+    for (size_t word = by; word-- > 0;)
         for (unsigned digit = 0; digit < DIGITS; digit++)
             if (pass(from, to, n, words, word, digit * BITS, counts)) {
                 uint64_t *swapped = from;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "rdf_line.h"
 #include "rdf_units.h"
 #include "utf8.h"
 
@@ -373,22 +374,28 @@ static void close_reader(struct reader *r)
     strata__bytes_free(&r->ends);
 }
 
-/* Pieces that are passed over are read all the same in Turtle: prefixes, and the numbers of blank
- * nodes, come from them. */
+/* Plain lines need no serd.  Pieces that are passed over are read all the same in Turtle: prefixes,
+ * and the numbers of blank nodes, come from them. */
 static strata_status read_all(struct reader *r, struct strata__rdf_units *units, uint64_t skip)
 {
     const struct strata__rdf_sink *sink = r->sink;
     struct strata__rdf_unit unit;
+    struct strata__term terms[3];
     bool found;
     for (uint64_t n = 1;; n++) {
         STRATA_TRY(strata__rdf_units_next(units, &unit, &found));
         if (!found)
             return STRATA_OK;
-        if (n > skip || r->names)
-            read_piece(r, &unit);
-        if (n <= skip)
+        if (n <= skip && !r->names)
             continue;
-        STRATA_TRY(deliver(r, &unit));
+        if (!r->names && !unit.too_long && strata__rdf_line(unit.text, unit.size, terms)) {
+            STRATA_TRY(sink->statement(sink->user, terms));
+        } else {
+            read_piece(r, &unit);
+            if (n <= skip)
+                continue;
+            STRATA_TRY(deliver(r, &unit));
+        }
         STRATA_TRY(sink->unit(sink->user, n, strata__byte_source_done(units->source)));
     }
 }

@@ -44,15 +44,65 @@ static void end(struct strata__txn *txn)
     *txn = (struct strata__txn){0};
 }
 
-void strata__txn_abort(struct strata__txn *txn)
+static void drop(const struct strata__txn *txn)
 {
-    if (!txn->facts)
-        return;
     for (int i = 0; i < STRATA__TABLES; i++)
         if (txn->cursors[i])
             mdb_cursor_close(txn->cursors[i]);
     mdb_txn_abort(txn->txn);
+}
+
+/* Leaves a reading transaction for the next one; false where enough of them wait already. */
+static bool leave(const struct strata__txn *txn)
+{
+    strata_facts *facts = txn->facts;
+    mdb_txn_reset(txn->txn);
+    pthread_mutex_lock(&facts->idling);
+    const bool room = facts->n_idle < STRATA__IDLE;
+    if (room)
+        facts->idle[facts->n_idle++] = *txn;
+    pthread_mutex_unlock(&facts->idling);
+    return room;
+}
+
+/* Takes one that was left; false: there is none, or it sees no state of the store any more. */
+static bool take(struct strata__txn *txn)
+{
+    strata_facts *facts = txn->facts;
+    pthread_mutex_lock(&facts->idling);
+    const bool found = facts->n_idle > 0;
+    if (found)
+        *txn = facts->idle[--facts->n_idle];
+    pthread_mutex_unlock(&facts->idling);
+    txn->ready = 0;
+    if (!found || mdb_txn_renew(txn->txn) == 0)
+        return found;
+    drop(txn);
+    *txn = (struct strata__txn){.facts = facts};
+    return false;
+}
+
+void strata__txns_free(strata_facts *facts)
+{
+    while (facts->n_idle)
+        drop(&facts->idle[--facts->n_idle]);
+}
+
+void strata__txn_abort(struct strata__txn *txn)
+{
+    if (!txn->facts)
+        return;
+    if (txn->writes || !txn->cursors[STRATA__TABLES - 1] || !leave(txn))
+        drop(txn);
     end(txn);
+}
+
+MDB_cursor *strata__txn_cursor(struct strata__txn *txn, enum strata__table table)
+{
+    const unsigned bit = 1u << table;
+    if (!(txn->ready & bit) && mdb_cursor_renew(txn->txn, txn->cursors[table]) == 0)
+        txn->ready |= bit;
+    return txn->ready & bit ? txn->cursors[table] : NULL; /* which LMDB refuses */
 }
 
 /* Raises the map's limit, or takes over what another process made of it.  Where that fails, LMDB
@@ -86,6 +136,8 @@ static strata_status begin(struct strata__txn *txn)
                                 "read or written until it is opened again",
                                 facts->shown);
         }
+        if (!txn->writes && take(txn))
+            return STRATA_OK;
         int error = mdb_txn_begin(facts->env, NULL, txn->writes ? 0 : MDB_RDONLY, &txn->txn);
         if (error == 0)
             return STRATA_OK;
@@ -112,8 +164,11 @@ strata_status strata__txn_begin(strata_facts *facts, bool writes, struct strata_
         return status;
     }
     int error = 0;
+    if (out->cursors[0])
+        return STRATA_OK;
     for (int i = 0; i < STRATA__TABLES && error == 0; i++)
         error = mdb_cursor_open(out->txn, facts->tables[i], &out->cursors[i]);
+    out->ready = error ? 0 : ~0u;
     if (error) {
         strata__txn_abort(out);
         return strata__store_fail(facts, error, "opening tables");
@@ -173,90 +228,55 @@ uint64_t strata__store_hash(const strata_facts *facts, const char *bytes, size_t
     return XXH3_64bits_withSeed(bytes, size, facts->seed);
 }
 
-strata_status strata__store_term(struct strata__txn *txn, strata__id id, MDB_val *bytes)
-{
-    MDB_val key = {sizeof id, &id};
-    int error = mdb_cursor_get(txn->cursors[STRATA__TERMS], &key, bytes, MDB_SET_KEY);
-    if (error == MDB_NOTFOUND)
-        return strata__fail(STRATA_E_FORMAT, "%s: terms: no term %u: the store is damaged",
-                            txn->facts->shown, id);
-    return error ? strata__store_fail(txn->facts, error, "reading a term") : STRATA_OK;
-}
-
 strata_status strata__store_id(struct strata__txn *txn, const char *bytes, size_t size,
-                               uint64_t hash, strata__id *id, uint64_t *slot)
+                               uint64_t hash, strata__id *id)
 {
-    for (;; hash++) {
-        MDB_val key = {sizeof hash, &hash}, value, term;
-        int error = mdb_cursor_get(txn->cursors[STRATA__IDS], &key, &value, MDB_SET_KEY);
-        if (slot)
-            *slot = hash;
-        *id = 0;
-        if (error == MDB_NOTFOUND)
+    const strata__id wanted = strata__hash_id(hash);
+    struct strata__row row;
+    bool found;
+    *id = 0;
+    STRATA_TRY(
+        strata__rows_seek(txn, STRATA__IDS, (struct strata__row){0, wanted, 0}, &row, &found));
+    while (found && row.a == 0 && row.b == wanted) {
+        MDB_val term;
+        STRATA_TRY(strata__store_term(txn, row.c, &term));
+        if (term.mv_size == size && !memcmp(term.mv_data, bytes, size)) {
+            *id = row.c;
             return STRATA_OK;
-        if (error == 0 && value.mv_size != sizeof *id)
-            error = MDB_CORRUPTED;
-        if (error)
-            return strata__store_fail(txn->facts, error, "looking for a term");
-        memcpy(id, value.mv_data, sizeof *id);
-        STRATA_TRY(strata__store_term(txn, *id, &term));
-        if (term.mv_size == size && !memcmp(term.mv_data, bytes, size))
-            return STRATA_OK;
+        }
+        STRATA_TRY(strata__rows_next(txn, STRATA__IDS, &row, &found));
     }
+    return STRATA_OK;
 }
 
 /* ---- Triples ---- */
 
-static strata_status row_of(const struct strata__txn *txn, int error, const MDB_val *key,
-                            const MDB_val *data, struct strata__row *row, bool *found)
-{
-    *found = error == 0;
-    if (error == MDB_NOTFOUND)
-        return STRATA_OK;
-    uint64_t pair;
-    if (error == 0 && (key->mv_size != sizeof row->a || data->mv_size != sizeof pair))
-        error = MDB_CORRUPTED;
-    if (error)
-        return strata__store_fail(txn->facts, error, "reading triples");
-    memcpy(&row->a, key->mv_data, sizeof row->a);
-    memcpy(&pair, data->mv_data, sizeof pair);
-    row->b = (strata__id)(pair >> 32);
-    row->c = (strata__id)pair;
-    return STRATA_OK;
-}
-
 strata_status strata__store_seek(struct strata__txn *txn, enum strata__table table,
                                  struct strata__row from, struct strata__row *row, bool *found)
 {
-    strata__id id = from.a;
-    uint64_t pair = strata__pair(from.b, from.c);
-    MDB_val key = {sizeof id, &id}, data = {sizeof pair, &pair};
-    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_GET_BOTH_RANGE);
-    key = (MDB_val){sizeof id, &id}; /* LMDB does not give it back here */
-    return row_of(txn, error, &key, &data, row, found);
+    STRATA_TRY(strata__rows_seek(txn, table, from, row, found));
+    *found = *found && row->a == from.a;
+    return STRATA_OK;
 }
 
 strata_status strata__store_next(struct strata__txn *txn, enum strata__table table,
                                  struct strata__row *row, bool *found)
 {
-    MDB_val key, data;
-    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_NEXT_DUP);
-    strata__id id = row->a;
-    key = (MDB_val){sizeof id, &id};
-    return row_of(txn, error, &key, &data, row, found);
+    const strata__id a = row->a;
+    STRATA_TRY(strata__rows_next(txn, table, row, found));
+    *found = *found && row->a == a;
+    return STRATA_OK;
 }
 
 strata_status strata__store_count(struct strata__txn *txn, enum strata__table table, strata__id a,
-                                  uint64_t *count)
+                                  uint64_t most, uint64_t *count)
 {
-    MDB_val key = {sizeof a, &a}, data;
-    size_t n = 0;
-    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_SET);
-    if (error == 0)
-        error = mdb_cursor_count(txn->cursors[table], &n);
-    *count = n;
-    if (error && error != MDB_NOTFOUND)
-        return strata__store_fail(txn->facts, error, "counting triples");
+    struct strata__row row;
+    bool found;
+    *count = 0;
+    STRATA_TRY(strata__store_seek(txn, table, (struct strata__row){.a = a}, &row, &found));
+    for (; found && *count < most; ++*count)
+        STRATA_TRY(strata__store_next(txn, table, &row, &found));
     return STRATA_OK;
 }
 
@@ -265,7 +285,7 @@ strata_status strata__store_count(struct strata__txn *txn, enum strata__table ta
 strata_status strata__meta_get(struct strata__txn *txn, const char *name, uint64_t *value)
 {
     MDB_val key = {strlen(name), (void *)(uintptr_t)name}, data;
-    int error = mdb_cursor_get(txn->cursors[STRATA__META], &key, &data, MDB_SET_KEY);
+    int error = mdb_cursor_get(strata__txn_cursor(txn, STRATA__META), &key, &data, MDB_SET_KEY);
     *value = 0;
     if (error == MDB_NOTFOUND)
         return STRATA_OK;

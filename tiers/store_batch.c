@@ -1,10 +1,9 @@
 /* Batches of triples (store_batch.h).
  *
  * Terms of a batch are numbered in the order in which they came, and found by a table of their
- * hashes (open addressing).  Writing: the hashes are sorted and looked up in that order; terms that
- * are new get the next ids, in the order in which they came, and are appended; then `ids`, `values`
- * and the three orders of triples are written, each sorted, at the end of a table (MDB_APPEND)
- * where that is empty: pages are full then.
+ * hashes (open addressing).  Writing: terms are looked up in the order of their hashes; those that
+ * are new get the next ids, in the order in which they came, and are appended; then the rows of
+ * each table are merged into it.
  */
 #include "store_batch.h"
 
@@ -18,14 +17,8 @@
 /* A term of the batch. */
 struct entry {
     uint64_t hash;
-    uint64_t slot; /* the hash that it has in `ids`, as long as it is new */
     uint32_t at, size;
     strata__id id;
-};
-
-/* What is sorted: a key and what belongs to it. */
-struct pair {
-    uint64_t key, value;
 };
 
 struct strata__batch {
@@ -98,10 +91,22 @@ static strata_status grow_table(struct strata__batch *batch)
     return STRATA_OK;
 }
 
-/* The number of a term in the batch. */
+/* Whether a term without tag is that of a number. */
+static bool is_term(const struct strata__batch *batch, const struct strata__term *term,
+                    uint32_t number)
+{
+    const struct entry *entry = &batch->terms[number];
+    const char *bytes = batch->bytes.data + entry->at;
+    return !term->tag && term->size + 1 == entry->size && term->kind == bytes[0] &&
+           !memcmp(term->text, bytes + 1, term->size);
+}
+
+/* The number of a term in the batch; *out is that of the triple before, which it often is. */
 static strata_status number_of(struct strata__batch *batch, const struct strata__term *term,
                                uint32_t *out)
 {
+    if (batch->n_triples && is_term(batch, term, *out))
+        return STRATA_OK;
     if (batch->n_terms >= batch->capacity)
         STRATA_TRY(grow_table(batch));
     const size_t start = batch->bytes.size;
@@ -128,7 +133,9 @@ static strata_status number_of(struct strata__batch *batch, const struct strata_
 
 strata_status strata__batch_add(struct strata__batch *batch, const struct strata__term terms[3])
 {
-    struct strata__row row;
+    struct strata__row row = {0};
+    if (batch->n_triples)
+        row = batch->triples[batch->n_triples - 1];
     if (batch->n_triples >= batch->triples_capacity) {
         size_t n = batch->triples_capacity ? batch->triples_capacity * 2 : 4096;
         STRATA_TRY(
@@ -142,199 +149,105 @@ strata_status strata__batch_add(struct strata__batch *batch, const struct strata
     return STRATA_OK;
 }
 
-/* ---- Sorting ---- */
-
-static strata_status sort_pairs(struct pair *pairs, size_t n)
-{
-    _Static_assert(sizeof *pairs == 2 * sizeof(uint64_t), "pairs are two numbers");
-    return strata__radix_sort(&pairs->key, n, 2);
-}
-
 /* ---- Terms ---- */
 
 /* Looks up all terms, in the order of their hashes; those that are not there have id 0. */
-static strata_status look_up(struct strata__batch *batch, struct strata__txn *txn,
-                             struct pair *order)
+static strata_status look_up(struct strata__batch *batch, struct strata__txn *txn)
 {
+    uint64_t *order; /* part of a hash, and the term's number */
+    strata_status status;
+    STRATA_TRY(strata__calloc(&order, batch->n_terms, sizeof *order, "looking for terms"));
     for (size_t i = 0; i < batch->n_terms; i++)
-        order[i] = (struct pair){batch->terms[i].hash, i};
-    STRATA_TRY(sort_pairs(order, batch->n_terms));
+        order[i] = strata__pair(strata__hash_id(batch->terms[i].hash), (uint32_t)i);
+    STRATA_TRY_DONE(strata__radix_sort(order, batch->n_terms, 1, 1));
     for (size_t i = 0; i < batch->n_terms; i++) {
-        struct entry *entry = &batch->terms[order[i].value];
-        STRATA_TRY(strata__store_id(txn, batch->bytes.data + entry->at, entry->size, entry->hash,
-                                    &entry->id, &entry->slot));
+        struct entry *entry = &batch->terms[(uint32_t)order[i]];
+        STRATA_TRY_DONE(strata__store_id(txn, batch->bytes.data + entry->at, entry->size,
+                                         entry->hash, &entry->id));
     }
-    return STRATA_OK;
-}
-
-static int put(MDB_cursor *cursor, const void *key, size_t key_size, const void *data,
-               size_t data_size, unsigned flags)
-{
-    MDB_val k = {key_size, (void *)(uintptr_t)key}, d = {data_size, (void *)(uintptr_t)data};
-    return mdb_cursor_put(cursor, &k, &d, flags);
-}
-
-/* Appends the terms that are new, in the order in which they came.  *values: the hashes of the
- * values of the literals among them, with their ids. */
-static strata_status append_terms(struct strata__batch *batch, struct strata__txn *txn,
-                                  uint64_t *next_id, struct pair *values, size_t *n_values,
-                                  int *error)
-{
-    struct strata__bytes value = {0};
-    strata_status status = STRATA_OK;
-    *n_values = 0;
-    for (size_t i = 0; i < batch->n_terms && status == STRATA_OK && *error == 0; i++) {
-        struct entry *entry = &batch->terms[i];
-        struct strata__term term;
-        if (entry->id)
-            continue;
-        if (*next_id > UINT32_MAX) {
-            status = strata__fail(STRATA_E_UNSUPPORTED, "%s: a store holds 2^32 - 1 terms at most",
-                                  txn->facts->shown);
-            break;
-        }
-        entry->id = (strata__id)(*next_id)++;
-        const char *bytes = batch->bytes.data + entry->at;
-        *error = put(txn->cursors[STRATA__TERMS], &entry->id, sizeof entry->id, bytes, entry->size,
-                     MDB_APPEND);
-        if (strata__term_decode(bytes, entry->size, &term) && strata__term_is_literal(&term)) {
-            value.size = 0;
-            status = strata__literal_value(&term, &value);
-            values[(*n_values)++] =
-                (struct pair){strata__store_hash(txn->facts, value.data, value.size), entry->id};
-        }
-    }
-    strata__bytes_free(&value);
-    return status;
-}
-
-/* How LMDB appends pair i of sorted ones to an empty table: as a key's first value or a further
- * one. */
-static unsigned append_flag(const struct pair *pairs, size_t i)
-{
-    return i && pairs[i].key == pairs[i - 1].key ? MDB_APPENDDUP : MDB_APPEND;
-}
-
-/* Puts the ids of values, which are sorted. */
-static int put_values(struct strata__txn *txn, const struct pair *pairs, size_t n, bool append)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint64_t key = pairs[i].key;
-        strata__id id = (strata__id)pairs[i].value;
-        int error = put(txn->cursors[STRATA__VALUES], &key, sizeof key, &id, sizeof id,
-                        append ? append_flag(pairs, i) : 0);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-/* Ids of new terms, by their hashes; `order` is that of the hashes. */
-static int put_hashes(struct strata__batch *batch, struct strata__txn *txn,
-                      const struct pair *order, uint64_t first_new, bool append)
-{
-    for (size_t i = 0; i < batch->n_terms; i++) {
-        const struct entry *entry = &batch->terms[order[i].value];
-        if (entry->id < first_new)
-            continue;
-        MDB_cursor *ids = txn->cursors[STRATA__IDS];
-        uint64_t hash = entry->slot;
-        int error = append ? put(ids, &hash, sizeof hash, &entry->id, sizeof entry->id, MDB_APPEND)
-                           : MDB_KEYEXIST;
-        while (error == MDB_KEYEXIST) { /* another new term may have taken the hash */
-            error = put(ids, &hash, sizeof hash, &entry->id, sizeof entry->id, MDB_NOOVERWRITE);
-            hash++;
-        }
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-static strata_status write_terms(struct strata__batch *batch, struct strata__txn *txn, int *error)
-{
-    struct pair *order = NULL;
-    uint64_t first, next;
-    size_t n_values = 0;
-    STRATA_TRY(strata__meta_get(txn, "next id", &first));
-    const bool empty = first == 0;
-    first += empty;
-    next = first;
-    STRATA_TRY(strata__calloc(&order, batch->n_terms * 2, sizeof *order, "writing terms"));
-    struct pair *values = order + batch->n_terms;
-    strata_status status = look_up(batch, txn, order);
-    if (status == STRATA_OK)
-        status = append_terms(batch, txn, &next, values, &n_values, error);
-    if (status == STRATA_OK && *error == 0)
-        *error = put_hashes(batch, txn, order, first, empty);
-    if (status == STRATA_OK && *error == 0)
-        status = sort_pairs(values, n_values);
-    if (status == STRATA_OK && *error == 0)
-        *error = put_values(txn, values, n_values, empty);
-    if (status == STRATA_OK && *error == 0)
-        *error = strata__meta_put(txn, "next id", next);
+done:
     strata__free(order);
     return status;
 }
 
-/* ---- Triples ---- */
+/* Where new terms go: they, records of the rows that lead to them, and memory for a value. */
+struct new_terms {
+    struct strata__terms_end end;
+    struct strata__bytes ids, values, value;
+};
 
-enum change { ADD, APPEND, REMOVE };
-
-/* Adds pair i as a row of a table of triples, or removes it.  MDB_KEYEXIST: it is there;
- * MDB_NOTFOUND: not. */
-static int change_row(struct strata__txn *txn, int table, const struct pair *pairs, size_t i,
-                      enum change change)
-{
-    const struct pair *row = &pairs[i];
-    strata__id id = (strata__id)row->key;
-    uint64_t pair = row->value;
-    if (change != REMOVE)
-        return put(txn->cursors[table], &id, sizeof id, &pair, sizeof pair,
-                   change == APPEND ? append_flag(pairs, i) : MDB_NODUPDATA);
-    MDB_val key = {sizeof id, &id}, data = {sizeof pair, &pair};
-    int error = mdb_cursor_get(txn->cursors[table], &key, &data, MDB_GET_BOTH);
-    return error ? error : mdb_cursor_del(txn->cursors[table], 0);
-}
-
-/* Makes a change of rows, which pairs are in the order of spo, to the three tables.  Those of which
- * there is nothing to do (already there, or not) are left out; *n becomes the number of the others.
- */
-static strata_status change_rows(struct strata__txn *txn, struct pair *pairs,
-                                 struct strata__row *rows, size_t *n, enum change change,
+/* Appends a term, and notes the rows of its hash, and of its value where it is a literal. */
+static strata_status append_term(struct new_terms *terms, struct entry *entry, const char *bytes,
                                  int *error)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < *n; i++) {
-        *error = change_row(txn, STRATA__SPO, pairs, i, change);
-        if (*error == 0)
-            rows[kept++] =
-                (struct strata__row){(strata__id)pairs[i].key, (strata__id)(pairs[i].value >> 32),
-                                     (strata__id)pairs[i].value};
-        else if (*error != (change == REMOVE ? MDB_NOTFOUND : MDB_KEYEXIST))
-            return STRATA_OK;
-    }
-    *n = kept;
-    *error = 0;
-    for (int table = STRATA__POS; table <= STRATA__OSP; table++) {
-        for (size_t i = 0; i < kept; i++)
-            pairs[i] = table == STRATA__POS
-                           ? (struct pair){rows[i].b, strata__pair(rows[i].c, rows[i].a)}
-                           : (struct pair){rows[i].c, strata__pair(rows[i].a, rows[i].b)};
-        STRATA_TRY(sort_pairs(pairs, kept));
-        for (size_t i = 0; i < kept && *error == 0; i++)
-            *error = change_row(txn, table, pairs, i, change);
-        if (*error == MDB_NOTFOUND || *error == MDB_KEYEXIST)
-            *error = MDB_CORRUPTED; /* the orders disagree */
-        if (*error)
-            return STRATA_OK;
-    }
-    return STRATA_OK;
+    const strata_facts *facts = terms->end.txn->facts;
+    struct strata__term term;
+    if (terms->end.next == UINT32_MAX) /* the next id is one too */
+        return strata__fail(STRATA_E_UNSUPPORTED, "%s: a store holds 2^32 - 2 terms at most",
+                            facts->shown);
+    entry->id = terms->end.next;
+    *error = strata__terms_append(&terms->end, bytes, entry->size);
+    uint64_t record = strata__pair(strata__hash_id(entry->hash), entry->id);
+    STRATA_TRY(strata__bytes_append(&terms->ids, &record, sizeof record));
+    if (!strata__term_decode(bytes, entry->size, &term) || !strata__term_is_literal(&term))
+        return STRATA_OK;
+    terms->value.size = 0;
+    STRATA_TRY(strata__literal_value(&term, &terms->value));
+    const uint64_t hash = strata__store_hash(facts, terms->value.data, terms->value.size);
+    record = strata__pair(strata__hash_id(hash), entry->id);
+    return strata__bytes_append(&terms->values, &record, sizeof record);
+}
+
+/* Merges rows that were collected, and forgets them. */
+static strata_status merge_records(struct strata__txn *txn, enum strata__table table,
+                                   struct strata__bytes *records, int *error)
+{
+    size_t n = records->size / sizeof(uint64_t);
+    uint64_t *data = (uint64_t *)(void *)records->data;
+    records->size = 0;
+    STRATA_TRY(strata__radix_sort(data, n, 1, 1));
+    return strata__rows_merge(txn, table, data, &n, 1, false, error);
+}
+
+static strata_status write_terms(struct strata__batch *batch, struct strata__txn *txn, int *error)
+{
+    struct new_terms *terms;
+    uint64_t next;
+    strata_status status;
+    STRATA_TRY(strata__meta_get(txn, "next id", &next));
+    STRATA_TRY(strata__calloc(&terms, 1, sizeof *terms, "writing terms"));
+    terms->end.txn = txn;
+    terms->end.next = next ? (strata__id)next : 1;
+    if (next > UINT32_MAX)
+        STRATA_TRY_DONE(strata__store_fail(txn->facts, MDB_CORRUPTED, "next id"));
+    for (size_t i = 0; i < batch->n_terms; i++)
+        batch->terms[i].id = 0; /* they may have some of a try before */
+    if (next)
+        STRATA_TRY_DONE(look_up(batch, txn));
+    for (size_t i = 0; i < batch->n_terms && *error == 0; i++)
+        if (!batch->terms[i].id)
+            STRATA_TRY_DONE(append_term(terms, &batch->terms[i],
+                                        batch->bytes.data + batch->terms[i].at, error));
+    if (*error == 0)
+        *error = strata__terms_finish(&terms->end);
+    if (*error == 0)
+        STRATA_TRY_DONE(merge_records(txn, STRATA__IDS, &terms->ids, error));
+    if (*error == 0)
+        STRATA_TRY_DONE(merge_records(txn, STRATA__VALUES, &terms->values, error));
+    if (*error == 0)
+        *error = strata__meta_put(txn, "next id", terms->end.next);
+    status = STRATA_OK;
+done:
+    strata__bytes_free(&terms->ids);
+    strata__bytes_free(&terms->values);
+    strata__bytes_free(&terms->value);
+    strata__free(terms);
+    return status;
 }
 
 /* ---- Pieces of names ---- */
 
-#define PIECES_MOST ((size_t)1 << 23) /* that are collected before they are put, in order */
+#define PIECES_MOST ((size_t)1 << 23) /* that are collected before they are merged */
 
 /* Appends the pieces of a label, each with the label's id below it. */
 static strata_status add_grams(struct strata__txn *txn, strata__id label,
@@ -355,81 +268,79 @@ static strata_status add_grams(struct strata__txn *txn, strata__id label,
         grams[n++] = strata__spelling_short(&name);
     STRATA_TRY(strata__bytes_reserve(found, n * sizeof(uint64_t)));
     for (size_t k = 0; k < n; k++) {
-        const uint64_t entry = (uint64_t)grams[k] << 32 | label;
+        const uint64_t entry = strata__pair(grams[k], label);
         STRATA_TRY(strata__bytes_append(found, &entry, sizeof entry));
     }
     return STRATA_OK;
 }
 
-/* Puts what was collected into the table, at its end where that is empty. */
-static strata_status put_entries(struct strata__txn *txn, struct strata__bytes *found, int *error)
-{
-    MDB_stat stat;
-    uint64_t *entries = (uint64_t *)(void *)found->data;
-    const size_t n = found->size / sizeof *entries;
-    found->size = 0;
-    STRATA_TRY(strata__radix_sort(entries, n, 1));
-    *error = mdb_stat(txn->txn, txn->facts->tables[STRATA__GRAMS], &stat);
-    for (size_t i = 0; i < n && *error == 0; i++) {
-        const uint32_t gram = (uint32_t)(entries[i] >> 32), label = (uint32_t)entries[i];
-        const bool further = i && gram == (uint32_t)(entries[i - 1] >> 32);
-        if (i && entries[i] == entries[i - 1])
-            continue;
-        *error = put(txn->cursors[STRATA__GRAMS], &gram, sizeof gram, &label, sizeof label,
-                     stat.ms_entries ? MDB_NODUPDATA
-                     : further       ? MDB_APPENDDUP
-                                     : MDB_APPEND);
-        if (*error == MDB_KEYEXIST && stat.ms_entries) /* the label has another bearer */
-            *error = 0;
-    }
-    return STRATA_OK;
-}
-
-/* Puts the pieces of the labels among the rows, which are new. */
-static strata_status put_grams(struct strata__txn *txn, const struct strata__row *rows, size_t n,
+/* Puts the pieces of the labels among the triples, records of pos, which are new. */
+static strata_status put_grams(struct strata__txn *txn, const uint64_t *triples, size_t n,
                                int *error)
 {
     strata__id names[STRATA__NAME_PREDICATES];
-    struct strata__bytes found = {0}; /* uint64_t: piece and label */
+    struct strata__bytes found = {0}; /* records: piece and label */
     strata_status status = STRATA_OK;
     STRATA_TRY(strata__store_names(txn, names));
     for (size_t i = 0; i < n && status == STRATA_OK && *error == 0; i++) {
-        if (strata__name_rank(names, rows[i].b) < STRATA__NAME_PREDICATES)
-            status = add_grams(txn, rows[i].c, &found);
+        if (strata__name_rank(names, (strata__id)triples[2 * i]) < STRATA__NAME_PREDICATES)
+            status = add_grams(txn, (strata__id)(triples[2 * i + 1] >> 32), &found);
         if (status == STRATA_OK && found.size >= PIECES_MOST * sizeof(uint64_t))
-            status = put_entries(txn, &found, error);
+            status = merge_records(txn, STRATA__GRAMS, &found, error);
     }
     if (status == STRATA_OK && *error == 0)
-        status = put_entries(txn, &found, error);
+        status = merge_records(txn, STRATA__GRAMS, &found, error);
     strata__bytes_free(&found);
     return status;
 }
 
-strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *rows, size_t n,
-                                  bool remove, uint64_t *changed, int *lmdb_error)
+/* ---- Triples ---- */
+
+/* Changes a table by n records, which are of the order before it: (s, p, o), (o, s, p), (p, o, s).
+ * As those were sorted, sorting by the first number is enough. */
+static strata_status change_order(struct strata__txn *txn, enum strata__table table,
+                                  uint64_t *records, size_t n, bool remove, int *error)
 {
-    struct pair *pairs = NULL;
-    uint64_t triples;
+    size_t changed = n;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t a = records[2 * i], bc = records[2 * i + 1];
+        records[2 * i] = (strata__id)bc;
+        records[2 * i + 1] = strata__pair((strata__id)a, (strata__id)(bc >> 32));
+    }
+    STRATA_TRY(strata__radix_sort(records, n, 2, 1));
+    STRATA_TRY(strata__rows_merge(txn, table, records, &changed, 2, remove, error));
+    if (*error == 0 && changed != n)
+        *error = MDB_CORRUPTED; /* the orders disagree */
+    return STRATA_OK;
+}
+
+/* Changes all orders by n triples, of which the first *n were changed then. */
+static strata_status change_orders(struct strata__txn *txn, uint64_t *triples, size_t *n,
+                                   bool remove, int *error)
+{
+    STRATA_TRY(strata__radix_sort(triples, *n, 2, 2));
+    STRATA_TRY(strata__rows_merge(txn, STRATA__SPO, triples, n, 2, remove, error));
+    if (*error == 0)
+        STRATA_TRY(change_order(txn, STRATA__OSP, triples, *n, remove, error));
+    if (*error == 0)
+        STRATA_TRY(change_order(txn, STRATA__POS, triples, *n, remove, error));
+    return STRATA_OK;
+}
+
+strata_status strata__triples_change(struct strata__txn *txn, uint64_t *triples, size_t n,
+                                     bool remove, uint64_t *changed, int *lmdb_error)
+{
+    uint64_t before;
     *changed = 0;
-    STRATA_TRY(strata__meta_get(txn, "triples", &triples));
-    STRATA_TRY(strata__calloc(&pairs, n, sizeof *pairs, "writing triples"));
-    for (size_t i = 0; i < n; i++)
-        pairs[i] = (struct pair){rows[i].a, strata__pair(rows[i].b, rows[i].c)};
-    strata_status status = sort_pairs(pairs, n);
-    if (status == STRATA_OK)
-        status = change_rows(txn, pairs, rows, &n,
-                             remove    ? REMOVE
-                             : triples ? ADD
-                                       : APPEND,
-                             lmdb_error);
-    strata__free(pairs);
-    if (status != STRATA_OK || *lmdb_error)
-        return status;
-    *lmdb_error = strata__meta_put(txn, "triples", remove ? triples - n : triples + n);
+    STRATA_TRY(strata__meta_get(txn, "triples", &before));
+    STRATA_TRY(change_orders(txn, triples, &n, remove, lmdb_error));
+    if (*lmdb_error)
+        return STRATA_OK;
+    *lmdb_error = strata__meta_put(txn, "triples", remove ? before - n : before + n);
     *changed = n;
     if (remove || *lmdb_error)
         return STRATA_OK;
-    return put_grams(txn, rows, n, lmdb_error);
+    return put_grams(txn, triples, n, lmdb_error);
 }
 
 /* The triples of the batch, by the ids of their terms; those with a term that has none are left
@@ -437,17 +348,19 @@ strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *r
 static strata_status change_triples(struct strata__batch *batch, struct strata__txn *txn,
                                     bool remove, uint64_t *changed, int *error)
 {
-    struct strata__row *rows = NULL;
+    uint64_t *records;
     size_t n = 0;
-    STRATA_TRY(strata__calloc(&rows, batch->n_triples, sizeof *rows, "writing triples"));
+    STRATA_TRY(strata__calloc(&records, batch->n_triples, 2 * sizeof *records, "writing triples"));
     for (size_t i = 0; i < batch->n_triples; i++) {
         const struct strata__row *t = &batch->triples[i];
-        rows[n] = (struct strata__row){batch->terms[t->a].id, batch->terms[t->b].id,
-                                       batch->terms[t->c].id};
-        n += rows[n].a && rows[n].b && rows[n].c;
+        const strata__id s = batch->terms[t->a].id, p = batch->terms[t->b].id,
+                         o = batch->terms[t->c].id;
+        records[2 * n] = s;
+        records[2 * n + 1] = strata__pair(p, o);
+        n += s && p && o;
     }
-    strata_status status = strata__rows_change(txn, rows, n, remove, changed, error);
-    strata__free(rows);
+    strata_status status = strata__triples_change(txn, records, n, remove, changed, error);
+    strata__free(records);
     return status;
 }
 
@@ -462,11 +375,7 @@ strata_status strata__batch_write(struct strata__batch *batch, struct strata__tx
 strata_status strata__batch_remove(struct strata__batch *batch, struct strata__txn *txn,
                                    uint64_t *changed, int *lmdb_error)
 {
-    struct pair *order = NULL;
     *changed = 0;
-    STRATA_TRY(strata__calloc(&order, batch->n_terms, sizeof *order, "looking for terms"));
-    strata_status status = look_up(batch, txn, order);
-    strata__free(order);
-    STRATA_TRY(status);
+    STRATA_TRY(look_up(batch, txn));
     return change_triples(batch, txn, true, changed, lmdb_error);
 }

@@ -21,16 +21,16 @@ size_t strata__batch_size(const struct strata__batch *batch);
 
 /* In a transaction: adds the triples, with their terms, or removes them, and says how many were not
  * there, or were.  The batch stays as it is (strata__change_fn says about *lmdb_error).  E_NOMEM;
- * E_UNSUPPORTED: more than 2^32 - 1 terms. */
+ * E_UNSUPPORTED: more than 2^32 - 2 terms. */
 strata_status strata__batch_write(struct strata__batch *batch, struct strata__txn *txn,
                                   uint64_t *changed, int *lmdb_error);
 strata_status strata__batch_remove(struct strata__batch *batch, struct strata__txn *txn,
                                    uint64_t *changed, int *lmdb_error);
 
-/* Adds n rows (subject, predicate, object) to the three tables, or removes them; the first *changed
- * of `rows` are then those that were changed. */
-strata_status strata__rows_change(struct strata__txn *txn, struct strata__row *rows, size_t n,
-                                  bool remove, uint64_t *changed, int *lmdb_error);
+/* Adds n triples, records of spo (strata__rows_merge), to the three tables, or removes them, and
+ * says how many were not there, or were.  The records are others then. */
+strata_status strata__triples_change(struct strata__txn *txn, uint64_t *triples, size_t n,
+                                     bool remove, uint64_t *changed, int *lmdb_error);
 
 /* Empties it. */
 void strata__batch_clear(struct strata__batch *batch);

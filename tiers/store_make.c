@@ -9,14 +9,10 @@
 #include "store.h"
 
 const struct strata__table_form strata__table_forms[STRATA__TABLES] = {
-    [STRATA__META] = {"meta", 0},
-    [STRATA__TERMS] = {"terms", MDB_INTEGERKEY},
-    [STRATA__IDS] = {"ids", MDB_INTEGERKEY},
-    [STRATA__VALUES] = {"values", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__SPO] = {"spo", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__POS] = {"pos", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__OSP] = {"osp", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
-    [STRATA__GRAMS] = {"grams", MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP},
+    [STRATA__META] = {"meta", 0}, [STRATA__TERMS] = {"terms", MDB_INTEGERKEY},
+    [STRATA__IDS] = {"ids", 0},   [STRATA__VALUES] = {"values", 0},
+    [STRATA__SPO] = {"spo", 0},   [STRATA__POS] = {"pos", 0},
+    [STRATA__OSP] = {"osp", 0},   [STRATA__GRAMS] = {"grams", 0},
 };
 
 static int put_number(MDB_txn *txn, MDB_dbi meta, const char *name, uint64_t value)

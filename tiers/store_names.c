@@ -23,24 +23,21 @@ strata_status strata__store_literals(struct strata__txn *txn, const struct strat
                                      strata__id *ids, size_t most, size_t *n)
 {
     struct strata__bytes scratch = {0};
-    strata_status status = STRATA_OK;
-    uint64_t hash = strata__store_hash(txn->facts, value->data, value->size);
-    MDB_cursor *cursor = txn->cursors[STRATA__VALUES];
-    MDB_val key = {sizeof hash, &hash}, data;
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
-    for (*n = 0; error == 0 && status == STRATA_OK && *n < most;
-         error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP)) {
+    strata_status status;
+    const struct strata__row from = {
+        .b = strata__hash_id(strata__store_hash(txn->facts, value->data, value->size))};
+    struct strata__row row;
+    bool found;
+    *n = 0;
+    STRATA_TRY_DONE(strata__store_seek(txn, STRATA__VALUES, from, &row, &found));
+    while (found && row.b == from.b && *n < most) {
         bool has = false;
-        if (data.mv_size != sizeof *ids)
-            status = strata__store_fail(txn->facts, MDB_CORRUPTED, "looking for a value");
-        else
-            memcpy(&ids[*n], data.mv_data, sizeof *ids);
-        if (status == STRATA_OK)
-            status = has_value(txn, ids[*n], value, &scratch, &has);
+        ids[*n] = row.c;
+        STRATA_TRY_DONE(has_value(txn, row.c, value, &scratch, &has));
         *n += has;
+        STRATA_TRY_DONE(strata__store_next(txn, STRATA__VALUES, &row, &found));
     }
-    if (error && error != MDB_NOTFOUND)
-        status = strata__store_fail(txn->facts, error, "looking for a value");
+done:
     strata__bytes_free(&scratch);
     return status;
 }
@@ -53,13 +50,13 @@ strata_status strata__store_names(struct strata__txn *txn,
         "I" STRATA__SKOS "prefLabel",
         "I" STRATA__SKOS "altLabel",
     };
-    for (size_t i = 0; i < STRATA__NAME_PREDICATES && !txn->names_known; i++) {
+    const size_t state = mdb_txn_id(txn->txn);
+    for (size_t i = 0; i < STRATA__NAME_PREDICATES && state != txn->names_state; i++) {
         const size_t size = strlen(terms[i]);
-        STRATA_TRY(strata__store_id(txn, terms[i], size,
-                                    strata__store_hash(txn->facts, terms[i], size), &txn->names[i],
-                                    NULL));
+        STRATA_TRY(strata__store_id(
+            txn, terms[i], size, strata__store_hash(txn->facts, terms[i], size), &txn->names[i]));
     }
-    txn->names_known = !txn->writes;
+    txn->names_state = txn->writes ? 0 : state;
     memcpy(names, txn->names, sizeof txn->names);
     return STRATA_OK;
 }

@@ -304,7 +304,7 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
         facts->scope = scope;
         facts->lock = -1;
         strata__escape(facts->shown, sizeof facts->shown, path, strlen(path));
-        if (!init_lock(&facts->growing)) {
+        if (!init_lock(&facts->growing) || pthread_mutex_init(&facts->idling, NULL) != 0) {
             strata__free(facts);
             facts = NULL;
             status = strata__fail(STRATA_E_NOMEM, "no memory for a lock");
@@ -349,10 +349,12 @@ void strata_facts_close(strata_facts **handle)
     strata__mention_cache_close(&facts->mentions);
     strata__predicate_names_close(&facts->predicates);
     strata__predicates_close(&facts->expander);
+    strata__txns_free(facts);
     if (facts->env)
         mdb_env_close(facts->env);
     if (facts->lock >= 0)
         close(facts->lock);
+    pthread_mutex_destroy(&facts->idling);
     pthread_rwlock_destroy(&facts->growing);
     strata__free(facts->path);
     strata__free(facts);

@@ -180,6 +180,15 @@ STRATA_API strata_facts_answer strata_facts_result_answer(const strata_facts_res
 STRATA_API const strata_fact *strata_facts_result_fact(const strata_facts_result *result,
                                                        size_t index);
 
+/* strata_facts_find for those who want text, such as bindings: each fact is three lines, its
+ * subject, predicate and object as N-Triples write them, without labels.  Stores at most `capacity`
+ * bytes, the last of them a terminator, and the full length, without it, in *size; text may be NULL
+ * when capacity is 0.  *answer may be NULL. */
+STRATA_API strata_status strata_facts_find_text(strata_facts *facts,
+                                                const strata_facts_query *query, char *text,
+                                                size_t capacity, size_t *size,
+                                                strata_facts_answer *answer);
+
 /* A candidate of tier 1, for queries with `explain`; of tier 2, with its predicate's share in the
  * score. */
 #define STRATA_FACTS_EVIDENCE 9

@@ -112,17 +112,14 @@ static strata_status each_of_piece(struct strata__link *l, uint32_t piece,
 {
     strata__id labels[LITERALS_MOST];
     size_t n = 0;
-    MDB_val key = {sizeof piece, &piece}, data;
-    MDB_cursor *cursor = l->txn->cursors[STRATA__GRAMS];
-    int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
-    for (; error == 0 && n < LITERALS_MOST;
-         error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP)) {
-        if (data.mv_size != sizeof *labels)
-            return strata__store_fail(l->txn->facts, MDB_CORRUPTED, "reading pieces of names");
-        memcpy(&labels[n++], data.mv_data, sizeof *labels);
+    struct strata__row row;
+    bool found;
+    STRATA_TRY(
+        strata__store_seek(l->txn, STRATA__GRAMS, (struct strata__row){.b = piece}, &row, &found));
+    while (found && row.b == piece && n < LITERALS_MOST) {
+        labels[n++] = row.c;
+        STRATA_TRY(strata__store_next(l->txn, STRATA__GRAMS, &row, &found));
     }
-    if (error && error != MDB_NOTFOUND)
-        return strata__store_fail(l->txn->facts, error, "reading pieces of names");
     for (size_t i = 0; i < n; i++) {
         struct strata__term term;
         struct strata__spelling other;

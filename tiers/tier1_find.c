@@ -96,21 +96,16 @@ static strata_status count_grams(struct strata__link *l, uint8_t *counts, strata
 {
     uint32_t grams[STRATA__GRAMS_MOST];
     const size_t n = strata__spelling_grams(&l->spelling, grams);
-    MDB_cursor *cursor = l->txn->cursors[STRATA__GRAMS];
     for (size_t i = 0; i < n; i++) {
-        MDB_val key = {sizeof grams[i], &grams[i]}, data;
-        int error = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
-        if (error == 0)
-            error = mdb_cursor_get(cursor, &key, &data, MDB_GET_MULTIPLE);
-        for (; error == 0; error = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_MULTIPLE))
-            for (size_t k = 0; k + sizeof(strata__id) <= data.mv_size; k += sizeof(strata__id)) {
-                strata__id id;
-                memcpy(&id, (const char *)data.mv_data + k, sizeof id);
-                if (id < most && counts[id] < UINT8_MAX)
-                    counts[id]++;
-            }
-        if (error != MDB_NOTFOUND)
-            return strata__store_fail(l->txn->facts, error, "reading pieces of names");
+        struct strata__row row;
+        bool found;
+        STRATA_TRY(strata__store_seek(l->txn, STRATA__GRAMS, (struct strata__row){.b = grams[i]},
+                                      &row, &found));
+        while (found && row.b == grams[i]) {
+            if (row.c < most && counts[row.c] < UINT8_MAX)
+                counts[row.c]++;
+            STRATA_TRY(strata__store_next(l->txn, STRATA__GRAMS, &row, &found));
+        }
     }
     return STRATA_OK;
 }
@@ -200,7 +195,8 @@ strata_status strata__have_few(struct strata__link *l, bool *few)
 {
     uint64_t facts = 0, n;
     for (size_t i = 0; i < l->predicates->n; i++) {
-        STRATA_TRY(strata__store_count(l->txn, STRATA__POS, l->predicates->ids[i], &n));
+        STRATA_TRY(
+            strata__store_count(l->txn, STRATA__POS, l->predicates->ids[i], FEW_FACTS + 1, &n));
         facts += n;
     }
     *few = facts <= FEW_FACTS;

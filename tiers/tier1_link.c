@@ -31,7 +31,7 @@ strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strat
     *known = false;
     STRATA_TRY(strata__store_id(txn, type_term, sizeof type_term - 1,
                                 strata__store_hash(txn->facts, type_term, sizeof type_term - 1),
-                                &type, NULL));
+                                &type));
     for (size_t e = 0; e < exact->n && e < STRATA__BEARERS_MOST && type && !*known; e++) {
         struct strata__row kind, row, other;
         bool found, more, same;

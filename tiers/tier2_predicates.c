@@ -132,7 +132,7 @@ static strata_status inverse_id(struct strata__txn *txn, strata__id *id)
 {
     static const char term[] = "I" STRATA__OWL "inverseOf";
     return strata__store_id(txn, term, sizeof term - 1,
-                            strata__store_hash(txn->facts, term, sizeof term - 1), id, NULL);
+                            strata__store_hash(txn->facts, term, sizeof term - 1), id);
 }
 
 /* Whether an inverse of it is declared, in either way. */

@@ -18,7 +18,7 @@ most=$((64 << 20)) # bytes
 sources()
 {
     cd "$root"
-    find kernels runtime tools bench/gpu/bench_moves.c bench/bench_score.c -type f \
+    find kernels runtime tiers tools bench/gpu/bench_moves.c bench/bench_score.c -type f \
         \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name CMakeLists.txt \) -print0 |
         LC_ALL=C sort -z | xargs -0 cat | sha256sum
 }

@@ -20,6 +20,7 @@ LISTS = {
     "kernel": "kernels",
     "model": "models",
     "moves_of": "moves",
+    "continuations": "scores",
     "device": "device",
     "torch": "torch",
 }
@@ -128,6 +129,11 @@ def move_rows(move):
         ]
 
 
+def score_row(s):
+    name = f"{s['continuations']} x {s['length']} tokens after {s['prefix']}"
+    return [name, *(f"{s[way]:.2f}" for way in ("score_ms", "alone_ms", "batch_ms"))]
+
+
 def golden_row(g):
     if "error" in g:
         return [f"{g['golden']} {g['compute']}", "-", "-", "-", g["error"]]
@@ -150,6 +156,8 @@ def print_tables(found):
     print_table(heads, [model_row(m) for m in models])
     heads = ["move", "MB", "staged ms", "pause ms", "longest", "token ms", "longest token"]
     print_table(heads, [row for move in found["moves"] for row in move_rows(move)])
+    heads = ["continuations", "tree ms", "one by one", "a batch"]
+    print_table(heads, [score_row(s) for s in found["scores"]])
     parts = [
         [p["part"], f"{p['seconds']} s", "passed" if p["passed"] else "FAILED"]
         for p in found["parts"]

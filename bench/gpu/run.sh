@@ -15,6 +15,7 @@
 #   kernels    each kernel of the plug-in, cuBLAS, whole decoders of random weights (bench_cuda.cu)
 #   models *   prefill and decode of 1, 8, 64 sequences by strata, models of random weights
 #   moves *    what moving a layer costs while the first of those models decodes
+#   score *    64 continuations of 32 tokens by the last of those models, as a tree (bench_score.c)
 #   torch      the matrix products of those models in float16, where torch is there
 #   sanitize   check under compute-sanitizer's four tools             -> sanitizer.txt
 #
@@ -25,7 +26,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 prebuilt=$top/build-gpu/kit
-parts=check,golden,peaks,kernels,models,moves,torch,sanitize
+parts=check,golden,peaks,kernels,models,moves,score,torch,sanitize
 models=(llama-8b-q4_k smollm2-1.7b-q8_0 smollm2-135m-q4_1 minilm-l6-f32 smollm2-1.7b-q4_0)
 only=$parts seconds=460 out=${OUT:-$top/bench/results}
 
@@ -67,7 +68,7 @@ PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null || stop 1 "nvcc is not in PATH, nor in /usr/local/cuda/bin"
 name=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
 [ -n "$name" ] || stop 1 "nvidia-smi shows no GPU"
-if selected golden models moves; then
+if selected golden models moves score; then
     "$here/prepare.sh" --check || exit 1
 fi
 
@@ -218,6 +219,12 @@ run_moves()
     timeout "$limit" "$prebuilt/bench_moves" "$work/${models[0]}.gguf" cuda >>"$lines"
 }
 
+run_score()
+{
+    wait_models || return 1
+    timeout "$limit" "$prebuilt/bench_score" "$work/${models[-1]}.gguf" cuda >>"$lines"
+}
+
 run_torch()
 {
     "$work/make_model" --list | timeout "$limit" python3 -B "$here/torch_peer.py" $((limit - 5)) \
@@ -258,13 +265,14 @@ part() # NAME SECONDS: runs it, and keeps how it went
 }
 
 echo "== building" >&2
-if selected models moves torch; then
+if selected models moves score torch; then
     build_maker || stop 1 "the build failed, see above"
 fi
 if selected models; then
     start_models "${models[@]}"
-elif selected moves; then
-    start_models "${models[0]}"
+else
+    ! selected moves || start_models "${models[0]}"
+    ! selected score || start_models "${models[-1]}"
 fi
 build_all || stop 1 "the build failed, see above"
 echo "built after $SECONDS s" >&2
@@ -274,6 +282,7 @@ part peaks 30
 part kernels 120
 part models 150
 part moves 45
+part score 30
 part torch 60
 part sanitize 240
 if python3 -B "$here/report.py" "$lines" "$name" "$out"; then

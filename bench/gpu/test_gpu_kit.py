@@ -180,6 +180,19 @@ class Models(WithFolder):
         self.assertIn("not on the device", done.stderr)
 
 
+    @needs_emulator
+    def test_score(self):
+        score = Path(MOVES).with_name("bench_score")
+        numbers = ("4", "6", "8", "2", "1")
+        done = run([score, TINY / "llama256-Q4_1.gguf", "emu", *numbers], **self.emulator)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        line = json.loads(done.stdout)
+        self.assertEqual((line["continuations"], line["length"], line["prefix"]), (4, 6, 8))
+        self.assertGreater(line["score_ms"], 0)
+        self.assertEqual(report.results_of([line])["scores"], [line])
+        self.assertRegex(report.score_row(line)[0], "^4 x 6 tokens after 8$")
+
+
 class Torch(unittest.TestCase):
     def test_sizes(self):
         listed = json.loads(run([MAKER, "--list"]).stdout)

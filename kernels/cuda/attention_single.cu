@@ -369,8 +369,7 @@ template <int G> cudaError_t run(cudaStream_t stream, const Attention &a)
     size_t room = fixed < USUAL_SHARED ? (USUAL_SHARED - fixed) / (2 * row) : 0;
     room = room < TILE ? room : TILE;
     const size_t shared = fixed + room * 2 * row;
-    cudaError_t error = cudaFuncSetAttribute(
-        single_kernel<G>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    cudaError_t error = allow_shared(single_kernel<G>);
     if (error != cudaSuccess)
         return error;
     return launch_chained(single_kernel<G>, dim3(a.n_tokens, a.heads / G, a.parts), THREADS, shared,

@@ -39,7 +39,7 @@ template <int bits_, int sub_, int bias_, bool offset_, bool table_, bool k_type
 };
 
 /* Bytes of the scales of a panel of k columns; its records follow. */
-template <class F> __device__ size_t scale_area(uint32_t k)
+template <class F> __host__ __device__ size_t scale_area(uint32_t k)
 {
     return (static_cast<size_t>(k / F::block_elems) * F::scale_bytes + 63) / 64 * 64;
 }

@@ -34,10 +34,8 @@
  *   128 tokens, one record:  8 KB * s,                5.5 KB;            two
  * which are 56 KB of a block of four slices of the first, of which three fit, and 26 and 43 KB of
  * blocks of one and two of the others. */
-#include "formats.cuh"
+#include "piece.cuh"
 #include "product.cuh"
-
-#include STRATA_CUDA_MMA /* "mma_ptx.cuh"; the build of the emulator names its own */
 
 using namespace strata;
 
@@ -87,41 +85,6 @@ __device__ uint32_t word(const unsigned char *at)
     return *reinterpret_cast<const uint32_t *>(at);
 }
 
-/* What a stage has of a panel: the quants of its records, d (and m) of each block, factors. */
-template <class F, class T> struct Piece {
-    static const uint32_t HEAD = F::offset ? 64 : 32, BLOCK = F::block_elems / 32;
-    static const uint32_t QUANTS = T::RECORDS * F::quant_bytes;
-    static const uint32_t SCALES = F::k_type ? HEAD : T::RECORDS * HEAD;
-    static const uint32_t BYTES = QUANTS + SCALES + T::RECORDS * F::factor_bytes;
-
-    /* Begins to bring it to shared memory, from a record on; zeros where `left` records end. */
-    static __device__ void fetch(unsigned char *to, const unsigned char *panel, size_t area,
-                                 uint32_t record, uint32_t left)
-    {
-        const unsigned char *block = panel + record / BLOCK * F::scale_bytes;
-        const unsigned char *quants = panel + area + static_cast<size_t>(record) * F::quant_bytes;
-        fetch_run<QUANTS, F::quant_bytes>(to, quants, left);
-        fetch_run<SCALES, F::k_type ? SCALES : HEAD>(to + QUANTS, block, left);
-        if constexpr (F::k_type)
-            fetch_run<T::RECORDS * F::factor_bytes, F::factor_bytes>(
-                to + QUANTS + SCALES, block + HEAD + record % BLOCK * F::factor_bytes, left);
-    }
-
-  private:
-    /* Bytes that follow each other, EACH of a record. */
-    template <uint32_t ALL, uint32_t EACH>
-    static __device__ void fetch_run(unsigned char *to, const unsigned char *from, uint32_t left)
-    {
-        UNROLL
-        for (uint32_t i = 0; i < ALL; i += 16 * WARP) {
-            const uint32_t at = i + 16 * lane_of();
-            const bool there = at / EACH < left;
-            if (at < ALL)
-                copy_async(to + at, from + at, there);
-        }
-    }
-};
-
 /* A lane's part of a record: of the rows r and r + 8. */
 template <class F> struct Raw {
     uint32_t low[2][F::bits == 8 ? 2 : 1], high[2];
@@ -131,11 +94,10 @@ template <class F> struct Raw {
     /* Record n of a stage's piece. */
     template <class T> __device__ void load(const unsigned char *piece, uint32_t n)
     {
-        typedef Piece<F, T> In;
+        typedef Piece<F, T::RECORDS> In;
         const uint32_t r = lane_of() / 4, c = lane_of() % 4;
-        const unsigned char *block = piece + In::QUANTS + (F::k_type ? 0 : n * In::HEAD);
-        const unsigned char *factors =
-            piece + In::QUANTS + In::SCALES + n * F::factor_bytes + (F::sub == 16 ? c / 2 * 16 : 0);
+        const unsigned char *block = In::head(piece, n);
+        const unsigned char *factors = In::factors(piece, n) + (F::sub == 16 ? c / 2 * 16 : 0);
         UNROLL
         for (uint32_t i = 0; i < 2; i++) {
             const uint32_t row = r + 8 * i;
@@ -217,7 +179,7 @@ template <class F, class T> struct Ring {
     static size_t bytes(uint32_t each)
     {
         return T::STAGES * (slots_of(each) * static_cast<size_t>(64 * T::TOKENS) +
-                            T::WARPS * T::PANELS * Piece<F, T>::BYTES);
+                            T::WARPS * T::PANELS * Piece<F, T::RECORDS>::BYTES);
     }
     __device__ explicit Ring(uint32_t each) : slots(slots_of(each))
     {
@@ -231,7 +193,8 @@ template <class F, class T> struct Ring {
     __device__ unsigned char *piece(uint32_t turn, uint32_t panel) const
     {
         return shared_bytes + T::STAGES * slots * 64 * T::TOKENS +
-               ((turn % T::STAGES * T::WARPS + warp_of()) * T::PANELS + panel) * Piece<F, T>::BYTES;
+               ((turn % T::STAGES * T::WARPS + warp_of()) * T::PANELS + panel) *
+                   Piece<F, T::RECORDS>::BYTES;
     }
 };
 
@@ -286,8 +249,8 @@ template <class F, class T> struct Reader {
         UNROLL
         for (uint32_t p = 0; p < T::PANELS; p++)
             if (p < there)
-                Piece<F, T>::fetch(ring.piece(turn, p), panels + p * bytes, area, record,
-                                   record < records ? records - record : 0);
+                Piece<F, T::RECORDS>::fetch(ring.piece(turn, p), panels + p * bytes, area, record,
+                                            record < records ? records - record : 0);
     }
     /* Record n of the turn's, unpacked. */
     __device__ void take(uint32_t (&a)[T::PANELS][2][4], const Ring<F, T> &ring, uint32_t turn,
@@ -438,7 +401,7 @@ cudaError_t run_tile(cudaStream_t stream, const Product *products, uint32_t coun
     const uint32_t slices = T::WARPS / w.each, least = (w.k / 32 + slices - 1) / slices;
     w.slice = (least + T::RECORDS - 1) / T::RECORDS * T::RECORDS;
     if (shared > USUAL_SHARED)
-        error = allow_shared(gemm_kernel<F, T>, shared);
+        error = allow_shared(gemm_kernel<F, T>);
     if (error != cudaSuccess)
         return error;
     dim3 grid((units + w.each - 1) / w.each, groups);

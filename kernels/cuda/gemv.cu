@@ -74,12 +74,12 @@ template <class F> struct Record {
         const unsigned char *block = panel + record / records * F::scale_bytes;
         const unsigned char *factors =
             block + (F::offset ? 64 : 32) + record % records * F::factor_bytes + 4 * quad;
-        copy_small<8>(octet + D + 8 * lane, block + 8 * quad);
+        copy_small<8>(octet + D + 8 * lane, block + 8 * quad, true);
         if (F::offset)
-            copy_small<8>(octet + M + 8 * lane, block + 32 + 8 * quad);
+            copy_small<8>(octet + M + 8 * lane, block + 32 + 8 * quad, true);
         UNROLL
         for (int i = 0; i < FACTORS; i++)
-            copy_small<4>(octet + FACTOR + 4 * (WARP * i + lane), factors + 16 * i);
+            copy_small<4>(octet + FACTOR + 4 * (WARP * i + lane), factors + 16 * i, true);
     }
 
     __device__ explicit Record(const unsigned char *octet)
@@ -440,9 +440,7 @@ template <class F, bool q8> cudaError_t run(cudaStream_t stream, Work w, uint32_
     Grid grid;
     cudaError_t error = share_out<F>(&w, &grid);
     if (error == cudaSuccess)
-        error =
-            cudaFuncSetAttribute(packed_kernel<F, q8>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(grid.shared));
+        error = allow_shared(packed_kernel<F, q8>);
     if (error != cudaSuccess)
         return error;
     return launch_chained(packed_kernel<F, q8>, dim3(grid.blocks, tokens), grid.threads,

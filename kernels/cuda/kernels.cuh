@@ -61,17 +61,18 @@ struct Product {
  * prepares itself, at most. */
 const uint32_t GROUP = 3, GEMV_MOST_OWN = 32768;
 
-/* What packed products that do not say have: the most tokens that packed_gemv computes in 8 bits,
- * and the tokens from which cuBLAS is faster, with weights that are unpacked for it.  H200, 4096 x
- * 4096 in Q4_K: 64 tokens take it 35 us and packed_gemm 92, 512 tokens 52 and 207; 16 tokens take
- * packed_gemm 47.  That was one with 64 tokens a block, which fetched a record ahead. */
-const uint32_t GEMV_TOKENS = 8, BLAS_PACKED = 16;
+/* What packed products that do not say have: the most tokens that are computed in 8 bits, and those
+ * from which cuBLAS is faster, with weights that are unpacked for it.  H200, 4096 x 4096 in Q4_0:
+ * 64 tokens take it 31 us and packed_gemm 26, 512 tokens 48. */
+const uint32_t GEMV_TOKENS = 64, BLAS_PACKED = 65;
 
 /* Up to GROUP products of the same input, with the kernels that suit them (product.cu): packed_gemm
- * for halves.  cudaErrorNotSupported for a type that has no kernel. */
+ * for halves, packed_gemm_q8 for several tokens in 8 bits.  cudaErrorNotSupported for a type that
+ * has no kernel. */
 cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_product(cudaStream_t stream, const Product &product);
 cudaError_t packed_gemv(cudaStream_t stream, const Product *products, uint32_t count);
+cudaError_t packed_gemm_q8(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t packed_gemm(cudaStream_t stream, const Product *products, uint32_t count);
 cudaError_t float_gemv(cudaStream_t stream, const Product &product);
 

@@ -19,6 +19,19 @@ __device__ static inline void mma_16_8_16_f16(float (&c)[4], const uint32_t (&a)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* d = c + a * b of signed bytes, four a register, and 32-bit integers, of which c are all the same:
+ * a has 16 rows of 32 columns, b as many rows of 8.  Lane 4 * r + j: a[0] has row r, columns 4 * j
+ * to 4 * j + 3; a[1] row r + 8; a[2] and a[3] the same 16 columns on.  b0 has column r, rows 4 * j
+ * to 4 * j + 3; b1 16 rows on.  d as above. */
+__device__ static inline void mma_16_8_32_s8(uint32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                             uint32_t b1, uint32_t c)
+{
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%10, %10, %10, %10};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c));
+}
+
 __device__ static inline uint32_t shared_address(const void *shared)
 {
     return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
@@ -53,12 +66,14 @@ __device__ static inline void copy_async(void *shared, const void *from, bool th
                    "r"(there ? 16 : 0)
                  : "memory");
 }
-/* The same for 8 or 4 bytes, at multiples of as many. */
-template <int bytes> __device__ static inline void copy_small(void *shared, const void *from)
+/* The same of 8 or 4 bytes, which lie at multiples of as many. */
+template <int bytes>
+__device__ static inline void copy_small(void *shared, const void *from, bool there)
 {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
                  :
-                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(from)), "n"(bytes)
+                 : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(from)), "n"(bytes),
+                   "r"(there ? bytes : 0)
                  : "memory");
 }
 __device__ static inline void wait_copies()

@@ -95,13 +95,15 @@ static inline cudaError_t device_attribute(cudaDeviceAttr attribute, int *value)
     return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
 }
 
-/* Lets a block of a kernel have so many bytes of shared memory, and asks for all that there are for
- * its blocks: multiprocessors then do not have to run dry to share memory out anew between kernels
- * that follow each other. */
-template <class... Parameters> cudaError_t allow_shared(void (*kernel)(Parameters...), size_t bytes)
+/* Lets a block of a kernel have all the shared memory that one can have, and asks for as much as
+ * there is for its blocks: multiprocessors then do not have to run dry to share memory out anew
+ * between kernels that follow each other. */
+template <class... Parameters> cudaError_t allow_shared(void (*kernel)(Parameters...))
 {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             static_cast<int>(bytes));
+    int most = 0;
+    cudaError_t error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &most);
+    if (error == cudaSuccess)
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
     return error != cudaSuccess
                ? error
                : cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,

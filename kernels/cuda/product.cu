@@ -1,12 +1,23 @@
 /* Which kernel computes a product. */
 #include "run.cuh"
 
+using namespace strata;
+
 namespace
 {
 
 /* Tokens from which cuBLAS is faster for float rows, which have no kernel of ours for many tokens:
  * it reads them again for each eight. */
 const uint32_t BLAS_FLOATS = 9;
+
+typedef cudaError_t PackedKernel(cudaStream_t stream, const Product *products, uint32_t count);
+
+PackedKernel *kernel_of(const Product &product)
+{
+    if (product.in.halves)
+        return packed_gemm;
+    return product.m > 1 && product.in.q ? packed_gemm_q8 : packed_gemv;
+}
 
 } // namespace
 
@@ -33,7 +44,7 @@ cudaError_t packed_products(cudaStream_t stream, const Product *products, uint32
         while (n < GROUP && i + n < count && products[i + n].type == products[i].type &&
                products[i + n].tile == products[i].tile)
             n++;
-        error = (products[i].in.halves ? packed_gemm : packed_gemv)(stream, products + i, n);
+        error = kernel_of(products[i])(stream, products + i, n);
     }
     return error;
 }

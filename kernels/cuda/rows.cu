@@ -498,7 +498,9 @@ cudaError_t call_logprobs(Lane &l, uint64_t)
 /* ---- Operations and shapes ---- */
 
 typedef strata_cuda_shape Shape;
-const Shape few_shapes[] = {{256, 1}, {2048, 1}, {4096, 1}, {8192, 1}, {4096, 4}, {4096, 8}};
+const Shape few_shapes[] = {{256, 1},  {2048, 1}, {4096, 1},  {8192, 1},
+                            {4096, 2}, {4096, 8}, {4096, 16}, {4096, 64}};
+const Shape exact_shapes[] = {{256, 1}, {2048, 1}, {4096, 1}, {8192, 1}, {4096, 4}, {4096, 8}};
 const Shape many_shapes[] = {{256, 9}, {4096, 8}, {4096, 16}, {4096, 64}, {4096, 512}};
 const Shape tile_shapes[] = {{256, 9}, {4096, 32}, {4096, 128}, {4096, 512}};
 const Shape blas_shapes[] = {{256, 9}, {4096, 64}, {4096, 512}, {4096, 2048}};
@@ -527,13 +529,13 @@ const Shape draw_shapes[] = {{20, 2}, {40, 1}, {256, 1}, {256, 64}};
  * PLAIN(op, through cuBLAS, n_name, m_name, shapes, setup, call). */
 #define LIST(TYPED, PLAIN) \
     PACKED(TYPED, packed_q8, 0, "k", "m", few_shapes, setup_packed_q8, call_packed) \
-    PACKED(TYPED, packed_f32, 0, "k", "m", few_shapes, setup_floats, call_packed) \
+    PACKED(TYPED, packed_f32, 0, "k", "m", exact_shapes, setup_floats, call_packed) \
     PACKED(TYPED, packed_halves, 0, "k", "m", many_shapes, setup_halves, call_packed) \
     PACKED(TYPED, packed_halves_32, 0, "k", "m", tile_shapes, setup_tile<32>, call_packed) \
     PACKED(TYPED, packed_halves_64, 0, "k", "m", tile_shapes, setup_tile<64>, call_packed) \
     PACKED(TYPED, packed_halves_128, 0, "k", "m", tile_shapes, setup_tile<128>, call_packed) \
     PACKED(TYPED, packed_blas, 1, "k", "m", blas_shapes, setup_blas, call_blas) \
-    FLOATS(TYPED, gemv_f32, 0, "k", "m", few_shapes, setup_floats, call_floats) \
+    FLOATS(TYPED, gemv_f32, 0, "k", "m", exact_shapes, setup_floats, call_floats) \
     FLOATS(TYPED, gemm_blas, 1, "k", "m", blas_shapes, setup_blas, call_blas) \
     PACKED(TYPED, unpack, 0, "k", nullptr, matrix_shapes, setup_unpack, call_unpack) \
     HALVES(TYPED, widen, 1, "k", nullptr, matrix_shapes, setup_unpack, call_widen) \

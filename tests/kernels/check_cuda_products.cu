@@ -9,7 +9,8 @@ using namespace strata;
 namespace
 {
 
-/* Rows, columns and tokens; and a stride of outputs that leaves a gap. */
+/* Rows, columns and tokens; and a stride of outputs that leaves a gap.  Now and then few rows of
+ * many columns, so that whoever keeps some of them ahead goes around more than once. */
 struct Shape {
     unsigned rows, k, m, ldy;
 };
@@ -17,8 +18,13 @@ struct Shape {
 Shape random_shape(unsigned unit_k)
 {
     static const unsigned rows[] = {1, 15, 16, 17, 31, 33, 64, 81},
-                          tokens[] = {1, 2, 4, 5, 8, 9, 17, 33, 64, 65, 75, 129};
-    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(12)], 0};
+                          tokens[] = {1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 63, 64, 65, 75, 129};
+    Shape s = {rows[below(8)], unit_k * (1 + below(unit_k == 256 ? 9 : 72)), tokens[below(16)], 0};
+    if (below(6) == 0) {
+        s.rows = 1 + below(48);
+        s.k = unit_k * (unit_k == 256 ? 16 : 128) + below(2048 / unit_k) * unit_k;
+        s.m = 1 + below(24);
+    }
     s.ldy = s.rows + below(3);
     return s;
 }
@@ -122,14 +128,33 @@ std::vector<unsigned char> panels_of(strata_type type, const std::vector<unsigne
 namespace
 {
 
-/* A packed matrix and tokens for it; those of another one, perhaps.  Some tokens are rows to be
- * normalised, of small integers: their squares have the same sum in any order. */
-struct Case {
+/* Rows of k floats.  Some are normalised, of small integers: their squares have the same sum in any
+ * order. */
+struct Tokens {
+    std::vector<float> x;
+    std::vector<float> raw, norm; /* x = rms_norm(raw, norm), if there are any */
+
+    void make(unsigned m, unsigned k)
+    {
+        x = floats(static_cast<size_t>(m) * k);
+        if (below(2))
+            return;
+        norm = floats(k);
+        for (float &weight : norm)
+            weight = fabsf(weight) <= 1e6f ? weight : 1;
+        for (size_t i = 0; i < x.size(); i++)
+            raw.push_back(static_cast<float>(below(9)) - 4);
+        for (unsigned token = 0; token < m; token++)
+            reference.rms_norm(&x[token * k], &raw[token * k], norm.data(), k, 1e-5f);
+    }
+};
+
+/* A packed matrix and tokens for it; those of another one, perhaps. */
+struct Case : Tokens {
     strata_type type;
     Shape s;
     const char *name;
-    std::vector<float> weights, x;
-    std::vector<float> raw, norm; /* x = rms_norm(raw, norm), if there are any */
+    std::vector<float> weights;
     std::vector<unsigned char> panels;
 
     explicit Case(strata_type type_, const Case *like = nullptr)
@@ -141,9 +166,10 @@ struct Case {
             s.m = like->s.m;
         }
         weights.resize(static_cast<size_t>(s.rows) * s.k);
-        x = like ? like->x : floats(static_cast<size_t>(s.m) * s.k);
-        if (!like && below(2))
-            normalise();
+        if (like)
+            x = like->x;
+        else
+            make(s.m, s.k);
         const struct strata_block_format *format = strata_block_format(type);
         std::vector<float> source = floats(weights.size());
         std::vector<unsigned char> blocks(weights.size() / format->block_elems *
@@ -152,17 +178,6 @@ struct Case {
                                source.size());
         reference.dequantize[type](weights.data(), blocks.data(), weights.size());
         panels = panels_of(type, blocks, s.rows, s.k);
-    }
-
-    void normalise()
-    {
-        norm = floats(s.k);
-        for (float &weight : norm)
-            weight = fabsf(weight) <= 1e6f ? weight : 1;
-        for (size_t i = 0; i < x.size(); i++)
-            raw.push_back(static_cast<float>(below(9)) - 4);
-        for (unsigned token = 0; token < s.m; token++)
-            reference.rms_norm(&x[token * s.k], &raw[token * s.k], norm.data(), s.k, 1e-5f);
     }
 
     /* What the reference computes, with activations in 8 bits or as they are. */

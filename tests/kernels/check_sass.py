@@ -24,6 +24,8 @@ REQUIRED = (
     (r"packed_kernelI.*Lb1EEEv", r"IDP\.4A", "products of four bytes"),
     (r"gemm_kernelI", r"LDGSTS\.E\.(\w+\.)*128", "16-byte copies to shared memory"),
     (r"gemm_kernelI", r"HMMA\.16816\.F32", "tensor instructions of halves"),
+    (r"gemm_q8_kernelI", r"LDGSTS\.E\.(\w+\.)*128", "16-byte copies to shared memory"),
+    (r"gemm_q8_kernelI", r"IMMA\.16832\.S8\.S8", "tensor instructions of bytes"),
     (r"unpack_kernelI", WIDE_LOAD, "16-byte loads"),
     # Its newest row is in shared memory, so the loads are of either.
     (r"single_kernelI", r"LDG?\.E\.(\w+\.)*128", "16-byte loads"),

@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 BARRIER = re.compile(
-    r"^\s*(?:__syncthreads|wait_copies|commit_copies|wait_for_inputs|wait_copies_but<[^>]*>)\(\);"
+    r"^\s*(?:__syncthreads|__syncwarp|wait_copies|commit_copies|wait_for_inputs"
+    r"|wait_copies_but<[^>]*>)\(\);"
 )
 FOR_OTHERS = "/* for other blocks */"
 # A comparison with the size of what is read or written, in a condition of its own.

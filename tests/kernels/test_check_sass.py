@@ -11,6 +11,7 @@ KERNELS = {
     "_Z13packed_kernelINS_6FormatELi1ELb1EEEvNS_4WorkE": ("LDG.E.128.CONSTANT", "IDP.4A.S8.S8"),
     "_Z13packed_kernelINS_6FormatELi1ELb0EEEvNS_4WorkE": ("LDGSTS.E.BYPASS.128", "FFMA"),
     "_Z11gemm_kernelINS_6FormatEEEvNS_4WorkE": ("LDGSTS.E.BYPASS.128", "HMMA.16816.F32"),
+    "_Z14gemm_q8_kernelINS_6FormatEEEvNS_4WorkE": ("LDGSTS.E.BYPASS.128", "IMMA.16832.S8.S8"),
     "_Z13unpack_kernelINS_6FormatEEEvNS_4WorkE": ("LDG.E.128",),
     "_Z13single_kernelILi1EEEvNS_9AttentionE": ("@!P0 LD.E.128",),
     "_Z12tiled_kernelILi64EEEvNS_9AttentionEf": (

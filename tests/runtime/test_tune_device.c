@@ -154,7 +154,7 @@ static void gemv_is_followed(void **state)
 {
     (void)state;
     bool lost;
-    float *quants = logits_of(6, false, &lost), *halves = logits_of(9, false, &lost);
+    float *six = logits_of(6, false, &lost), *nine = logits_of(9, false, &lost);
     static const struct {
         const char *choices;
         size_t n;
@@ -162,21 +162,21 @@ static void gemv_is_followed(void **state)
     } cases[] = {{"gemv Q4_1 6\n", 6, false},
                  {"gemv Q4_1 5\n", 6, true},
                  {"gemv Q4_0 5\n", 6, false},
-                 {"gemv Q4_1 8\n", 9, false},
-                 {"gemv Q4_1 16\n", 9, true}};
+                 {"gemv Q4_1 8\n", 9, true},
+                 {"gemv Q4_1 9\n", 9, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[128];
         snprintf(text, sizeof text, "device " KIND "\n%s", cases[i].choices);
         tune_write_choices(text);
         float *found = logits_of(cases[i].n, false, &lost);
-        const float *usual = cases[i].n == 6 ? quants : halves;
+        const float *usual = cases[i].n == 6 ? six : nine;
         if ((memcmp(found, usual, 64 * sizeof *found) != 0) != cases[i].changes)
             fail_msg("%s with %zu tokens", cases[i].choices, cases[i].n);
         assert_true(distance(found, usual, 64) < 0.1);
         free(found);
     }
-    free(quants);
-    free(halves);
+    free(six);
+    free(nine);
 }
 
 /* Tiles cut the columns in other slices, whose sums round otherwise. */
@@ -184,6 +184,7 @@ static void tiles_are_followed(void **state)
 {
     (void)state;
     bool lost;
+    tune_write_choices("device " KIND "\ngemv Q4_1 1\n");
     float *own = logits_of(9, false, &lost);
     static const struct {
         const char *choices;
@@ -195,7 +196,7 @@ static void tiles_are_followed(void **state)
                  {"tile_few Q4_1 1024\n", false}}; /* no tile of the plug-in's */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[128];
-        snprintf(text, sizeof text, "device " KIND "\n%s", cases[i].choices);
+        snprintf(text, sizeof text, "device " KIND "\ngemv Q4_1 1\n%s", cases[i].choices);
         tune_write_choices(text);
         float *found = logits_of(9, false, &lost);
         if ((memcmp(found, own, 64 * sizeof *found) != 0) != cases[i].changes)
@@ -216,9 +217,9 @@ static void shown_where_the_device_is(void **state)
     assert_int_equal(tuning_of(runtime, &tuning)->n_choices, 4);
     static const char *const texts[][3] = {
         {"emu0 many tile Q4_1", "the plug-in's", "32 tokens"},
-        {"emu0 blas Q4_1", "from 16 tokens", "never"},
+        {"emu0 blas Q4_1", "from 65 tokens", "never"},
         {"emu0 few tile Q4_K", "the plug-in's", "64 tokens"},
-        {"emu0 gemv Q4_K", "to 8 tokens", "to 4 tokens"},
+        {"emu0 gemv Q4_K", "to 64 tokens", "to 4 tokens"},
     };
     for (size_t i = 0; i < 4; i++) {
         assert_string_equal(tuning->choices[i].what, texts[i][0]);

@@ -119,7 +119,7 @@ void store_is(strata_facts *facts, const char *lines)
 
 /* ---- Finding ---- */
 
-static void put_term(const strata_term *term, struct strata__bytes *out)
+static void put_term(const strata_term *term, struct strata__bytes *out, struct strata__bytes *text)
 {
     const struct strata__term raw = {
         .kind = term->kind == STRATA_TERM_IRI     ? 'I'
@@ -137,11 +137,36 @@ static void put_term(const strata_term *term, struct strata__bytes *out)
     assert_int_equal(term->text[term->size], '\0');
     assert_int_equal(strata__term_write(&raw, out), STRATA_OK);
     assert_int_equal(strata__bytes_append(out, " ", 1), STRATA_OK);
+    assert_int_equal(strata__term_write(&raw, text), STRATA_OK);
+    assert_int_equal(strata__bytes_append(text, "\n", 1), STRATA_OK);
+}
+
+/* strata_facts_find_text stores this text, or so much of it as there is room for. */
+static void text_is(strata_facts *facts, const strata_facts_query *query,
+                    const struct strata__bytes *text, const strata_facts_answer *expected)
+{
+    const size_t rooms[] = {text->size + 1, text->size, text->size / 2, 1, 0};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        strata_facts_answer answer;
+        size_t size, n = rooms[i] ? rooms[i] - 1 : 0;
+        char *out = rooms[i] ? malloc(rooms[i]) : NULL; /* what is written behind it is seen */
+        assert_true(out || !rooms[i]);
+        assert_int_equal(strata_facts_find_text(facts, query, out, rooms[i], &size, &answer),
+                         STRATA_OK);
+        assert_int_equal(size, text->size);
+        if (out)
+            assert_true(out[n] == '\0' && (!n || !memcmp(out, text->data, n)));
+        assert_int_equal(answer.n_facts, expected->n_facts);
+        assert_int_equal(answer.tier, expected->tier);
+        assert_int_equal(answer.complete, expected->complete);
+        free(out);
+    }
+    assert_int_equal(strata_facts_find_text(facts, query, NULL, 0, &(size_t){0}, NULL), STRATA_OK);
 }
 
 char *store_find(strata_facts *facts, const strata_facts_query *query, strata_facts_answer *answer)
 {
-    struct strata__bytes bytes = {0};
+    struct strata__bytes bytes = {0}, text = {0};
     strata_facts_result *result;
     if (strata_facts_find(facts, query, &result) != STRATA_OK)
         fail_msg("%s", strata_last_error());
@@ -150,12 +175,15 @@ char *store_find(strata_facts *facts, const strata_facts_query *query, strata_fa
     for (size_t i = 0; i < got.n_facts; i++) {
         const strata_fact *fact = strata_facts_result_fact(result, i);
         assert_true(fact->score == 1);
-        put_term(&fact->subject, &bytes);
-        put_term(&fact->predicate, &bytes);
-        put_term(&fact->object, &bytes);
+        put_term(&fact->subject, &bytes, &text);
+        put_term(&fact->predicate, &bytes, &text);
+        put_term(&fact->object, &bytes, &text);
         assert_int_equal(strata__bytes_append(&bytes, ".\n", 2), STRATA_OK);
     }
     strata_facts_result_free(&result);
+    if (query->deadline_ms == 0) /* else how much is found may differ */
+        text_is(facts, query, &text, &got);
+    strata__bytes_free(&text);
     if (answer)
         *answer = got;
     return text_of(&bytes);

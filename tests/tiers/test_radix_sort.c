@@ -37,11 +37,33 @@ static void check(size_t n, size_t words, uint64_t mask)
         for (size_t w = 0; w < words; w++)
             expected[2 * i + w] = records[i * words + w] = next(&state) & mask;
     qsort(expected, n, 2 * sizeof *expected, compare);
-    assert_int_equal(strata__radix_sort(records, n, words), STRATA_OK);
+    assert_int_equal(strata__radix_sort(records, n, words, words), STRATA_OK);
     for (size_t i = 0; i < n; i++)
         assert_memory_equal(records + i * words, expected + 2 * i, words * sizeof *records);
     free(records);
     free(expected);
+}
+
+/* By the first number alone: those that are equal keep their order, which the second one tells. */
+static void keeps_order(void **unused)
+{
+    static const size_t sizes[] = {0, 1, 2, 100, 5000};
+    (void)unused;
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const size_t n = sizes[k];
+        uint64_t state = n, *records = malloc((n + 1) * 2 * sizeof *records);
+        assert_non_null(records);
+        for (size_t i = 0; i < n; i++) {
+            records[2 * i] = next(&state) & UINT64_C(0x700000003);
+            records[2 * i + 1] = n - i;
+        }
+        assert_int_equal(strata__radix_sort(records, n, 2, 1), STRATA_OK);
+        for (size_t i = 1; i < n; i++)
+            assert_true(
+                records[2 * i - 2] < records[2 * i] ||
+                (records[2 * i - 2] == records[2 * i] && records[2 * i - 1] > records[2 * i + 1]));
+        free(records);
+    }
 }
 
 static void sorts(void **unused)
@@ -62,6 +84,6 @@ static void sorts(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sorts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sorts), cmocka_unit_test(keeps_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "rdf_fixture.h"
+#include "rdf_line.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 /* A text that may hold NUL, with its size. */
@@ -279,6 +280,104 @@ static void many_errors(void **state)
     }
 }
 
+/* ---- Lines that are read without serd ---- */
+
+static uint32_t state = 1;
+
+static uint32_t below(uint32_t n)
+{
+    state = state * 1664525u + 1013904223u;
+    return (state >> 8) % n;
+}
+
+/* A line with up to two places that are changed. */
+static void random_line(struct strata__bytes *line)
+{
+    static const char *const lines[] = {
+        SPO,
+        S " " P " \"\" .\n",
+        S " " P " \"a {b} <c> \xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x9f\"@de-CH-1996 .\n",
+        S "\t" P "  \"1\"^^<http://www.w3.org/2001/XMLSchema#integer> .\r\n",
+        S " " P " \"1\"^^<http://www.w3.org/2001/XMLSchema#string> .\n",
+        "<u:\xc3\xa9> <a+-.1:> <u::/?#[]@!$&'()*+,;=%20> .\n",
+        "_:a " P " _:b .\n",
+    };
+    static const char *const put[] = {
+        "<",
+        ">",
+        "\"",
+        "\\",
+        "^",
+        "@",
+        "_",
+        ":",
+        "#",
+        ".",
+        " ",
+        "\t",
+        "\r",
+        "-",
+        "{",
+        "|",
+        "`",
+        "a",
+        "1",
+        "'",
+        ";",
+        "\x01",
+        "\x7f",
+        "\xc3\xa9",
+        "\xff",
+        "\xed\xa0\x80",
+        "\xef\xbf\xbf",
+        "\\n",
+        "\\u00e9",
+        "",
+        "",
+        "",
+    };
+    const char *chosen = lines[below(COUNT(lines))];
+    const size_t size = strlen(chosen) - 1;
+    line->size = 0;
+    size_t at = 0;
+    for (uint32_t changes = below(3); changes; changes--) {
+        const size_t to = at + below((uint32_t)(size - at + 1));
+        const char *text = put[below(COUNT(put))];
+        assert_int_equal(strata__bytes_append(line, chosen + at, to - at), STRATA_OK);
+        assert_int_equal(strata__bytes_append(line, text, strlen(text)), STRATA_OK);
+        at = to + (to < size && below(2)); /* instead of a byte, or before it */
+    }
+    assert_int_equal(strata__bytes_append(line, chosen + at, size - at), STRATA_OK);
+}
+
+/* They are what serd reads: it is asked where a comment follows. */
+static void plain_lines(void **unused)
+{
+    struct strata__bytes line = {0}, plain = {0}, commented = {0};
+    size_t n_plain = 0;
+    (void)unused;
+    for (size_t i = 0; i < 100000; i++) {
+        struct strata__term terms[3];
+        random_line(&line);
+        n_plain += strata__rdf_line(line.data, line.size, terms);
+        assert_int_equal(strata__bytes_append(&plain, line.data, line.size), STRATA_OK);
+        assert_int_equal(strata__bytes_append(&plain, "\n", 1), STRATA_OK);
+        assert_int_equal(strata__bytes_append(&commented, line.data, line.size), STRATA_OK);
+        assert_int_equal(strata__bytes_append(&commented, " #\n", 3), STRATA_OK);
+    }
+    struct rdf_outcome a = rdf_read(rdf_file("plain.nt", plain.data, plain.size), 0);
+    struct rdf_outcome b = rdf_read(rdf_file("commented.nt", commented.data, commented.size), 0);
+    assert_true(n_plain > 30000 && n_plain < a.n_accepted && a.n_refused > 10000);
+    assert_int_equal(a.n_refused, b.n_refused);
+    assert_int_equal(a.accepted.size, b.accepted.size);
+    assert_memory_equal(a.accepted.data, b.accepted.data, a.accepted.size);
+    rdf_outcome_free(&a);
+    rdf_outcome_free(&b);
+    strata__bytes_free(&line);
+    strata__bytes_free(&plain);
+    strata__bytes_free(&commented);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +388,7 @@ int main(void)
         cmocka_unit_test(literals_refused),
         cmocka_unit_test(blank_nodes),
         cmocka_unit_test(many_errors),
+        cmocka_unit_test(plain_lines),
     };
     return cmocka_run_group_tests(tests, rdf_folder_make, rdf_folder_remove);
 }

@@ -24,22 +24,25 @@ struct planted {
 static strata_status plant(struct strata__txn *txn, void *user, int *error)
 {
     const struct planted *planted = user;
-    MDB_cursor *cursor = txn->cursors[planted->table];
+    struct strata__row row;
+    bool found;
+    size_t n = 1;
     MDB_val key, data;
     if (planted->how == ALL_GONE) {
         *error = mdb_drop(txn->txn, txn->facts->tables[planted->table], 0);
         return STRATA_OK;
     }
-    *error = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
-    if (*error == 0)
-        *error = mdb_cursor_del(cursor, 0);
-    if (*error == 0 && planted->how == FIRST_OTHER) {
-        strata__id id = 1;
-        uint64_t pair = UINT64_MAX;
-        key = (MDB_val){sizeof id, &id};
-        data = (MDB_val){sizeof pair, &pair};
-        *error = mdb_cursor_put(cursor, &key, &data, 0);
+    if (planted->table == STRATA__TERMS) {
+        *error = mdb_cursor_get(txn->cursors[planted->table], &key, &data, MDB_FIRST);
+        if (*error == 0)
+            *error = mdb_cursor_del(txn->cursors[planted->table], 0);
+        return STRATA_OK;
     }
+    STRATA_TRY(strata__rows_seek(txn, planted->table, (struct strata__row){0}, &row, &found));
+    uint64_t record[] = {row.a, strata__pair(row.b, row.c)}, other[] = {1, UINT64_MAX};
+    STRATA_TRY(strata__rows_merge(txn, planted->table, record, &n, 2, true, error));
+    if (*error == 0 && planted->how == FIRST_OTHER)
+        STRATA_TRY(strata__rows_merge(txn, planted->table, other, &n, 2, false, error));
     return STRATA_OK;
 }
 

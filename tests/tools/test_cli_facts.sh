@@ -264,7 +264,7 @@ grep -q $'\033' "$out/stderr" && fail 'control characters of a name reach the te
 
 # Ctrl-C: what was committed stays, the next import goes on.  The file is more than a batch
 # (store_batch.h); on a busy host its end may come before the interruption: then once more.
-awk 'BEGIN { for (i = 0; i < 2400000; i++)
+awk 'BEGIN { for (i = 0; i < 4000000; i++)
     printf "<u:%d> <u:p> <u:%d> .\n", i % 1400, i / 1400 }' >"$out/long.nt"
 for _ in 1 2 3; do
     rm -rf "$out/long"
@@ -283,7 +283,7 @@ done
 expect 0 "$strata" facts import --no-vectors "$out/long" "$out/long.nt"
 prints ', 2097152 read before,'
 expect 0 "$strata" facts stats "$out/long" --check
-prints '^triples +2400000$'
+prints '^triples +4000000$'
 
 # A model that is not there, or makes no vectors: the triples are there all the same.
 expect 1 "$strata" facts import "$out/absent" "$out/small.nt"

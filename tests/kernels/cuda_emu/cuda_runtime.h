@@ -69,6 +69,10 @@ template <class T> T __shfl_xor_sync(uint32_t mask, T value, int lanes)
     memcpy(&value, &bits, sizeof value);
     return value;
 }
+static inline void __syncwarp()
+{
+    emu_exchange(0xffffffffu, 0);
+}
 static inline int __any_sync(uint32_t mask, bool predicate)
 {
     const uint64_t *all = emu_exchange(mask, predicate);

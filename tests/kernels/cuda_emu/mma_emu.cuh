@@ -72,6 +72,25 @@ static inline void mma_16_8_16_f16(float (&c)[4], const uint32_t (&a)[4], uint32
     }
 }
 
+static inline void mma_16_8_32_s8(uint32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                  uint32_t b1, uint32_t c)
+{
+    uint64_t all_a[4][32], all_b[2][32];
+    unsigned lane = threadIdx.x % 32;
+    for (int i = 0; i < 4; i++)
+        memcpy(all_a[i], emu_exchange(0xffffffffu, a[i]), sizeof all_a[i]);
+    memcpy(all_b[0], emu_exchange(0xffffffffu, b0), sizeof all_b[0]);
+    memcpy(all_b[1], emu_exchange(0xffffffffu, b1), sizeof all_b[1]);
+    for (int i = 0; i < 4; i++) {
+        unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        int sum = static_cast<int>(c);
+        for (int n = 0; n < 8; n++)
+            sum = __dp4a(static_cast<int>(all_a[2 * (n / 4) + row / 8][4 * (row % 8) + n % 4]),
+                         static_cast<int>(all_b[n / 4][4 * column + n % 4]), sum);
+        d[i] = static_cast<uint32_t>(sum);
+    }
+}
+
 /* ---- Bringing them ---- */
 
 static inline void emu_load(uint32_t (&m)[4], const void *row, bool transposed)
@@ -98,13 +117,14 @@ static inline void load_transposed(uint32_t (&m)[4], const void *row)
 /* A copy is made at once in some blocks, and as late as allowed in others. */
 struct EmuCopy {
     void *to;
-    const void *from; /* NULL: zeros */
+    const void *from;
     size_t bytes;
+    bool there;
     unsigned long group;
 
     void make() const
     {
-        if (from)
+        if (there)
             memcpy(to, from, bytes);
         else
             memset(to, 0, bytes);
@@ -113,9 +133,9 @@ struct EmuCopy {
 inline std::vector<EmuCopy> emu_copies[1024]; /* of each thread */
 inline unsigned long emu_groups[1024];        /* that each has ended */
 
-static inline void emu_copy(void *shared, const void *from, size_t bytes)
+static inline void emu_copy(void *shared, const void *from, size_t bytes, bool there)
 {
-    EmuCopy copy = {shared, from, bytes, emu_groups[threadIdx.x]};
+    EmuCopy copy = {shared, from, bytes, there, emu_groups[threadIdx.x]};
     emu_aligned(shared, bytes);
     emu_aligned(from, bytes);
     if ((blockIdx.x + blockIdx.y) % 2)
@@ -125,11 +145,11 @@ static inline void emu_copy(void *shared, const void *from, size_t bytes)
 }
 static inline void copy_async(void *shared, const void *from, bool there)
 {
-    emu_copy(shared, there ? from : nullptr, 16);
+    emu_copy(shared, from, 16, there);
 }
-template <int bytes> static inline void copy_small(void *shared, const void *from)
+template <int bytes> static inline void copy_small(void *shared, const void *from, bool there)
 {
-    emu_copy(shared, from, bytes);
+    emu_copy(shared, from, bytes, there);
 }
 static inline void wait_copies()
 {

@@ -1,85 +1,24 @@
-/* find_facts: a pattern's triples, exactly or by tier 1, with their texts and labels. */
+/* find_facts: a pattern's triples, exactly or by tiers 1 and 2, with their texts and labels. */
 #include <math.h>
 #include <string.h>
 
 #include "deadline.h"
+#include "facts_result.h"
 #include "memory.h"
 #include "pattern.h"
+#include "predicate_texts.h"
 #include "store_batch.h"
 #include "tier1_link.h"
+#include "tier2_expand.h"
 
-#define ROWS_A_LOOK 256 /* rows between two looks at the clock */
-#define CHUNK ((size_t)2 << 10)
-#define LINES_LEAST 512     /* bytes of text that there is room for from the start */
-#define ENTITIES_MOST 10    /* of tier 1, whose facts are given */
-#define SHARE_LEAST 0.02    /* of the best one's score, that the others have at least */
-#define CANDIDATES_KEPT 200 /* of tier 1, for `explain` */
-_Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
-
-/* Memory that texts of a result lie in. */
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    char bytes[];
-};
-
-struct strata_facts_result {
-    strata_fact *facts;
-    strata_facts_answer answer;
-    strata_facts_candidate *candidates;
-    size_t n_candidates;
-    struct chunk *chunks;
-};
+#define ROWS_A_LOOK 256  /* rows between two looks at the clock */
+#define LINES_LEAST 512  /* bytes of text that there is room for from the start */
+#define ENTITIES_MOST 10 /* of tier 1, whose facts are given */
+#define SHARE_LEAST 0.02 /* of the best one's score, that the others have at least */
 
 void strata_facts_query_default(strata_facts_query *query)
 {
-    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 1};
-}
-
-/* ---- Texts ---- */
-
-/* A terminated copy that lives as long as the result. */
-static strata_status keep(strata_facts_result *result, const char *text, size_t size,
-                          const char **out)
-{
-    struct chunk *chunk = result->chunks;
-    if (!chunk || chunk->size - chunk->used < size + 1) {
-        size_t room = size + 1 > CHUNK ? size + 1 : CHUNK;
-        STRATA_TRY(strata__calloc(&chunk, 1, sizeof *chunk + room, "texts of facts"));
-        chunk->size = room;
-        chunk->next = result->chunks;
-        result->chunks = chunk;
-    }
-    char *to = chunk->bytes + chunk->used;
-    if (size)
-        memcpy(to, text, size);
-    to[size] = '\0';
-    chunk->used += size + 1;
-    *out = to;
-    return STRATA_OK;
-}
-
-static strata_status fill_term(strata_facts_result *result, struct strata__txn *txn, strata__id id,
-                               strata_term *out)
-{
-    MDB_val bytes;
-    struct strata__term term, label = {0};
-    *out = (strata_term){.id = id};
-    STRATA_TRY(strata__store_term(txn, id, &bytes));
-    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
-        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
-    out->kind = term.kind == 'I'   ? STRATA_TERM_IRI
-                : term.kind == 'B' ? STRATA_TERM_BLANK
-                                   : STRATA_TERM_LITERAL;
-    out->size = term.size;
-    STRATA_TRY(keep(result, term.text, term.size, &out->text));
-    if (term.tag)
-        STRATA_TRY(keep(result, term.tag, term.tag_size,
-                        term.kind == 'G' ? &out->language : &out->datatype));
-    if (out->kind == STRATA_TERM_LITERAL)
-        return STRATA_OK;
-    STRATA_TRY(strata__label_of(txn, id, &label));
-    return label.text ? keep(result, label.text, label.size, &out->label) : STRATA_OK;
+    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 2};
 }
 
 /* ---- Finding ---- */
@@ -91,6 +30,7 @@ struct find {
     struct strata__bytes rows;            /* struct strata__row */
     struct strata__candidate *candidates; /* of tier 1, best first */
     size_t n_candidates;
+    struct strata__tier2 tier2;
     strata_facts_answer answer;
     struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
@@ -120,11 +60,13 @@ static strata_status take_row(void *user, const struct strata__row *row, bool *s
     return strata__bytes_append(&find->rows, row, sizeof *row);
 }
 
-static void set_score(const struct find *find, strata_fact *fact, strata__id subject)
+static void set_score(const struct find *find, strata_fact *fact, const struct strata__row *row)
 {
-    fact->score = 1;
+    const struct strata__meant *meant = strata__tier2_meant(&find->tier2, row);
+    fact->score = meant ? meant->score : 1;
+    fact->why = meant ? meant->why : NULL;
     for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++)
-        if (find->candidates[i].id == subject) {
+        if (find->candidates[i].id == row->a) {
             fact->score = find->candidates[i].score;
             fact->why = strata__candidate_why(&find->candidates[i]);
         }
@@ -174,19 +116,19 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
             find->answer.timed_out = true;
             break;
         }
-        set_score(find, fact, rows[i].a);
+        set_score(find, fact, &rows[i]);
         if (before && before->subject.id == rows[i].a)
             fact->subject = before->subject;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].a, &fact->subject));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].a, &fact->subject));
         if (before && before->predicate.id == rows[i].b)
             fact->predicate = before->predicate;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].b, &fact->predicate));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].b, &fact->predicate));
         if (before && before->object.id == rows[i].c)
             fact->object = before->object;
         else
-            STRATA_TRY(fill_term(result, txn, rows[i].c, &fact->object));
+            STRATA_TRY(strata__result_term(result, txn, rows[i].c, &fact->object));
         find->answer.n_facts = i + 1;
     }
     return STRATA_OK;
@@ -243,22 +185,6 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
     return STRATA_OK;
 }
 
-static strata_status fill_candidates(const struct find *find, struct strata__txn *txn,
-                                     strata_facts_result *result)
-{
-    const size_t n = find->n_candidates < CANDIDATES_KEPT ? find->n_candidates : CANDIDATES_KEPT;
-    STRATA_TRY(strata__calloc(&result->candidates, n, sizeof *result->candidates, "candidates"));
-    for (size_t i = 0; i < n; i++) {
-        strata_facts_candidate *out = &result->candidates[i];
-        STRATA_TRY(fill_term(result, txn, find->candidates[i].id, &out->entity));
-        out->score = find->candidates[i].score;
-        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
-            out->evidence[k] = (double)find->candidates[i].evidence[k];
-        result->n_candidates = i + 1;
-    }
-    return STRATA_OK;
-}
-
 /* Whether tier 1 may help where tier 0 found nothing. */
 static bool may_link(const struct find *find, const struct strata__pattern *pattern)
 {
@@ -268,22 +194,68 @@ static bool may_link(const struct find *find, const struct strata__pattern *patt
            !query->object;
 }
 
+/* ---- Tier 2 ---- */
+
+/* Whether the predicate is a phrase that names none of the graph's: what is named is not expanded.
+ */
+static strata_status may_expand(const struct find *find, struct strata__txn *txn,
+                                const struct strata__pattern *pattern, bool *may)
+{
+    const strata_facts_query *query = find->query;
+    *may = query->max_tier >= 2 && find->seen == 0 && !find->answer.timed_out && query->subject &&
+           query->predicate && is_name(query->predicate) && !query->object;
+    for (size_t i = 0; i < pattern->predicate.n && *may; i++) {
+        bool used;
+        STRATA_TRY(strata__is_predicate(txn, pattern->predicate.ids[i], &used));
+        *may = !used;
+    }
+    return STRATA_OK;
+}
+
+/* Facts of the predicates that the phrase may mean. */
+static strata_status find_expanded(struct find *find, struct strata__txn *txn,
+                                   const struct strata__pattern *pattern)
+{
+    const strata_facts_query *query = find->query;
+    STRATA_TRY(strata__tier2_find(txn, is_name(query->subject) ? query->subject : NULL,
+                                  query->predicate, &pattern->subject, find->deadline,
+                                  query->explain, &find->tier2));
+    find->answer.timed_out = !find->tier2.whole;
+    find->answer.tier = 2;
+    return strata__tier2_walk(txn, &find->tier2, take_row, find);
+}
+
+static strata_status explain(const struct find *find, struct strata__txn *txn,
+                             strata_facts_result *result)
+{
+    const struct strata__tier2 *tier2 = &find->tier2;
+    STRATA_TRY(strata__result_expansions(tier2, txn, result));
+    if (tier2->n_candidates)
+        return strata__result_candidates(tier2->candidates, tier2->n_candidates, txn, result);
+    return strata__result_candidates(find->candidates, find->n_candidates, txn, result);
+}
+
 /* ---- All of it ---- */
 
 static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
 {
     struct strata__txn txn;
     struct strata__pattern pattern = {0};
+    bool expand = false;
     STRATA_TRY(strata__txn_begin(facts, false, &txn));
     strata_status status = strata__pattern_read(&txn, find->query, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(&txn, &pattern, take_row, find);
-    if (status == STRATA_OK && may_link(find, &pattern))
+    if (status == STRATA_OK)
+        status = may_expand(find, &txn, &pattern, &expand);
+    if (status == STRATA_OK && expand)
+        status = find_expanded(find, &txn, &pattern);
+    else if (status == STRATA_OK && may_link(find, &pattern))
         status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
     if (status == STRATA_OK && result && find->query->explain)
-        status = fill_candidates(find, &txn, result);
+        status = explain(find, &txn, result);
     strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
     return status;
@@ -303,6 +275,7 @@ static strata_status find(strata_facts *facts, const strata_facts_query *query, 
     strata_status status = find_in(facts, &work, result);
     strata__bytes_free(&work.rows);
     strata__free(work.candidates);
+    strata__tier2_free(&work.tier2);
     work.answer.complete = work.answer.complete && !work.answer.timed_out;
     if (work.answer.n_facts == 0)
         work.answer.tier = -1;
@@ -316,8 +289,8 @@ static strata_status check_query(const strata_facts_query *query)
     if (query->size != sizeof *query)
         return strata__fail(STRATA_E_INVALID, "query->size: %zu, expected %zu", query->size,
                             sizeof *query);
-    if (query->max_tier < 0 || query->max_tier > 1)
-        return strata__fail(STRATA_E_INVALID, "query->max_tier: %d, expected 0 or 1",
+    if (query->max_tier < 0 || query->max_tier > 2)
+        return strata__fail(STRATA_E_INVALID, "query->max_tier: %d, expected 0, 1 or 2",
                             query->max_tier);
     if (!(query->deadline_ms >= 0)) /* nor NaN */
         return strata__fail(STRATA_E_INVALID, "query->deadline_ms: %g, expected 0 or more",
@@ -440,47 +413,6 @@ strata_status strata_facts_find_many(strata_facts *facts, const strata_facts_que
                 find_one(facts, &queries[first + i], mentions[i] ? ms : 0, &results[first + i]);
     }
     return status;
-}
-
-void strata_facts_result_free(strata_facts_result **handle)
-{
-    strata_facts_result *result = handle ? *handle : NULL;
-    if (!result)
-        return;
-    for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
-        next = chunk->next;
-        strata__free(chunk);
-    }
-    strata__free(result->facts);
-    strata__free(result->candidates);
-    strata__free(result);
-    *handle = NULL;
-}
-
-strata_facts_answer strata_facts_result_answer(const strata_facts_result *result)
-{
-    return result->answer;
-}
-
-const strata_fact *strata_facts_result_fact(const strata_facts_result *result, size_t index)
-{
-    return &result->facts[index];
-}
-
-size_t strata_facts_result_candidates(const strata_facts_result *result)
-{
-    return result->n_candidates;
-}
-
-const strata_facts_candidate *strata_facts_result_candidate(const strata_facts_result *result,
-                                                            size_t index)
-{
-    return &result->candidates[index];
-}
-
-const char *strata_facts_evidence_name(size_t index)
-{
-    return strata__evidence_names[index];
 }
 
 /* ---- Removing ---- */

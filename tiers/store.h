@@ -98,6 +98,7 @@ struct strata_facts {
     struct strata__linker *linker; /* of tier 1, or NULL */
     struct strata__mention_cache *mentions;
     struct strata__predicate_names *predicates;
+    struct strata__predicates *expander; /* of tier 2 */
     char *path;
     char shown[512]; /* the path for messages */
 };

@@ -12,6 +12,7 @@
 #include "runtime.h"
 #include "store.h"
 #include "tier1_link.h"
+#include "tier2_expand.h"
 
 #define CACHE_BYTES 20000000
 #define FIRST_MAP ((size_t)1 << 30)
@@ -316,6 +317,8 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK)
         status = strata__predicate_names_open(&facts->predicates);
     if (status == STRATA_OK)
+        status = strata__predicates_open(&facts->expander);
+    if (status == STRATA_OK)
         status = strata__mention_cache_open(options ? options->cache_bytes : CACHE_BYTES,
                                             &facts->mentions);
     if (status == STRATA_OK && runtime)
@@ -345,6 +348,7 @@ void strata_facts_close(strata_facts **handle)
     strata__linker_close(&facts->linker);
     strata__mention_cache_close(&facts->mentions);
     strata__predicate_names_close(&facts->predicates);
+    strata__predicates_close(&facts->expander);
     strata__txns_free(facts);
     if (facts->env)
         mdb_env_close(facts->env);

@@ -1,5 +1,5 @@
 /* A store of facts: RDF triples (W3C RDF 1.1), found exactly or, by tier 1, for other names of
- * their subjects.
+ * their subjects, or, by tier 2, for other words for their predicates.
  *
  *   strata_facts *facts;  strata_facts_result *result;
  *   strata_facts_open(runtime, "kg", NULL, &facts);
@@ -107,8 +107,8 @@ typedef struct strata_term {
 
 typedef struct strata_fact {
     strata_term subject, predicate, object;
-    double score;    /* 1: exact; else how likely the subject is the one that was meant */
-    const char *why; /* of tier 1: the evidence that counted most, static; NULL: exact */
+    double score;    /* 1: exact; else how likely subject and predicate are those that are meant */
+    const char *why; /* of tiers 1 and 2: what counted most, static; NULL: exact */
 } strata_fact;
 
 /* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
@@ -123,8 +123,9 @@ typedef struct strata_facts_query {
     uint64_t offset, limit; /* facts that are passed over, and that are given at most (default 0,
                              * 1000; limit 0: all) */
     double deadline_ms;     /* 0 (default): none */
-    int max_tier;           /* 0: exact only; 1 (default): and other names of subjects */
-    bool explain;           /* keep the candidates of tier 1 (default false) */
+    int max_tier;           /* 0: exact only; 1: and other names of subjects; 2 (default): and other
+                             * words for predicates */
+    bool explain;           /* keep what tiers 1 and 2 considered (default false) */
 } strata_facts_query;
 
 STRATA_API void strata_facts_query_default(strata_facts_query *query);
@@ -140,6 +141,14 @@ typedef struct strata_facts_result strata_facts_result;
  * fiftieth as likely as the best, best first, unless even that one is unlikely.  An entity of that
  * very name that is of a kind that has the predicate is meant, and has no such fact: nothing is
  * given.
+ *
+ * Where the predicate is a text that names none of the graph's, and the object any, tier 2 takes it
+ * for a phrase: it scores the predicates of the graph (the first 16,384) by what the graph says of
+ * them, and gives the facts of the best six that the entity has, which is named exactly, best
+ * predicate first, unless even the best is unlikely.  A predicate without a declared inverse
+ * (owl:inverseOf) is also read backwards: then the entity is the facts' object.  Where no entity of
+ * that name has such facts, tier 1 looks for others with each of the best four predicates; the
+ * score is the product of both.  Tier 2 needs strata_facts_use_model.
  *
  * No fact is no error.  E_INVALID: a term that cannot be read, named; E_IO, E_NOMEM. */
 STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
@@ -159,7 +168,7 @@ STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
 
 typedef struct strata_facts_answer {
     size_t n_facts;
-    int tier;       /* 0: found exactly; -1: nothing was found */
+    int tier;       /* 0: found exactly; 1, 2: by that tier; -1: nothing was found */
     bool complete;  /* these are all facts from `offset` on; else the limit or the deadline came */
     bool timed_out; /* it was the deadline */
     double latency_ms;
@@ -180,7 +189,8 @@ STRATA_API strata_status strata_facts_find_text(strata_facts *facts,
                                                 size_t capacity, size_t *size,
                                                 strata_facts_answer *answer);
 
-/* A candidate of tier 1, for queries with `explain`. */
+/* A candidate of tier 1, for queries with `explain`; of tier 2, with its predicate's share in the
+ * score. */
 #define STRATA_FACTS_EVIDENCE 9
 typedef struct strata_facts_candidate {
     strata_term entity;
@@ -196,13 +206,32 @@ strata_facts_result_candidate(const strata_facts_result *result, size_t index);
 /* What evidence `index` < STRATA_FACTS_EVIDENCE is. */
 STRATA_API const char *strata_facts_evidence_name(size_t index);
 
+/* A predicate that tier 2 considered, for queries with `explain`: the best ones, at most 256. */
+#define STRATA_FACTS_PHRASE_EVIDENCE 4
+typedef struct strata_facts_expansion {
+    strata_term predicate;
+    bool reversed; /* the entity is the object of its facts */
+    bool held;     /* an entity of the very name has such facts */
+    double score;
+    double evidence[STRATA_FACTS_PHRASE_EVIDENCE]; /* strata_facts_phrase_evidence_name; 0: none */
+} strata_facts_expansion;
+
+STRATA_API size_t strata_facts_result_expansions(const strata_facts_result *result);
+/* index < strata_facts_result_expansions, best first; borrowed until the result is freed. */
+STRATA_API const strata_facts_expansion *
+strata_facts_result_expansion(const strata_facts_result *result, size_t index);
+
+/* What evidence `index` < STRATA_FACTS_PHRASE_EVIDENCE is. */
+STRATA_API const char *strata_facts_phrase_evidence_name(size_t index);
+
 /* ---- Vectors ---- */
 
-/* Makes the vectors of labels and descriptions that are missing, in the store's folder, by a model
- * of sentence vectors: all of them at first, those of new ones later.  They are kept from time to
- * time, also when on_progress (may be NULL) stops the work, which goes on the next time.  Vectors
- * of another model are made anew.  *made (may be NULL) says how many.  One at a time for a store.
- * E_INVALID: the model makes none; E_IO, E_NOMEM, E_CANCELLED, and what strata_embed returns. */
+/* Makes the vectors of labels, descriptions and predicates that are missing, in the store's folder,
+ * by a model of sentence vectors: all of them at first, those of new ones later.  They are kept
+ * from time to time, also when on_progress (may be NULL) stops the work, which goes on the next
+ * time.  Vectors of another model are made anew.  *made (may be NULL) says how many.  One at a time
+ * for a store. E_INVALID: the model makes none; E_IO, E_NOMEM, E_CANCELLED, and what strata_embed
+ * returns. */
 STRATA_API strata_status strata_facts_index(strata_facts *facts, strata_model *model,
                                             strata_progress_fn *on_progress, void *user,
                                             uint64_t *made);

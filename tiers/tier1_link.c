@@ -11,6 +11,7 @@
 #include "model.h"
 #include "tier1_candidates.h"
 #include "tier1_weights.h"
+#include "tier2_expand.h"
 
 #define ROWS_FOR_KINDS 256 /* facts of a predicate whose subjects' kinds are looked at */
 
@@ -183,6 +184,8 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
     strata_status status = strata__calloc(&linker, 1, sizeof *linker, "a linker");
     if (status == STRATA_OK)
         status = strata__mention_cache_charge(facts->mentions, model->runtime);
+    if (status == STRATA_OK)
+        status = strata__predicates_charge(facts->expander, model);
     if (status == STRATA_OK)
         status = strata__vectors_open(facts, model, &linker->vectors, &found);
     if (status == STRATA_OK && !found)

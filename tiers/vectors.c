@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "model.h"
 #include "pattern.h"
+#include "predicate_texts.h"
 
 #define WORDS_LEAST 4             /* of a description */
 #define WORDS_MOST 24             /* of it that are read */
@@ -80,10 +81,19 @@ strata_status strata__vectors_open(strata_facts *facts, strata_model *model,
     strata_status status = open_index(facts, model, "labels.vectors", scope, &out->labels, found);
     if (status == STRATA_OK && *found)
         status = open_index(facts, model, "descriptions.vectors", scope, &out->descriptions, found);
+    bool predicates;
+    if (status == STRATA_OK && *found)
+        status =
+            open_index(facts, model, "predicates.vectors", scope, &out->predicates, &predicates);
     if (status != STRATA_OK || !*found) {
         strata__vectors_close(out);
         return status;
     }
+    if (!out->predicates)
+        strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_WARN,
+                    "%s: it has no vectors of predicates, without which phrases are not expanded: "
+                    "make them with strata facts index",
+                    facts->shown);
     strata__index_read_singly(out->labels);
     if (strata_index_info_get(out->descriptions).sketched) /* else all of them are read */
         strata__index_read_singly(out->descriptions);
@@ -94,6 +104,7 @@ void strata__vectors_close(struct strata__vectors *vectors)
 {
     strata_index_close(&vectors->labels);
     strata_index_close(&vectors->descriptions);
+    strata_index_close(&vectors->predicates);
 }
 
 bool strata_facts_has_vectors(const strata_facts *facts)
@@ -112,7 +123,8 @@ struct strata__scope strata__facts_scope(const strata_facts *facts, const strata
 struct gather {
     struct strata__txn *txn;
     strata__id names[STRATA__NAME_PREDICATES];
-    struct strata__bytes labels, descriptions; /* uint64_t: ids of vectors */
+    struct strata__bytes labels, descriptions, predicates; /* uint64_t: ids of vectors */
+    struct strata__predicate_texts texts;
     strata__id subject, description;
     size_t description_size;
     bool named; /* the subject has a label */
@@ -169,6 +181,16 @@ static strata_status gather_row(void *user, const struct strata__row *row, bool 
     return STRATA_OK;
 }
 
+static strata_status gather_predicate(struct strata__txn *txn, strata__id predicate, void *user,
+                                      bool *stop)
+{
+    struct gather *g = user;
+    *stop = false;
+    STRATA_TRY(strata__predicate_texts_read(txn, predicate, &g->texts));
+    const uint64_t id = strata__predicate_vector_id(predicate, &g->texts);
+    return g->texts.n ? strata__bytes_append(&g->predicates, &id, sizeof id) : STRATA_OK;
+}
+
 static int compare_u64(const void *a, const void *b)
 {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -208,11 +230,15 @@ static strata_status gather(strata_facts *facts, const struct strata__vectors *v
         status = strata__pattern_walk(&txn, &all, gather_row, g);
     if (status == STRATA_OK)
         status = end_subject(g);
+    if (status == STRATA_OK)
+        status = strata__each_predicate(&txn, gather_predicate, g);
     strata__txn_abort(&txn);
     if (status == STRATA_OK)
         status = drop_known(&g->labels, vectors->labels);
     if (status == STRATA_OK)
         status = drop_known(&g->descriptions, vectors->descriptions);
+    if (status == STRATA_OK)
+        status = drop_known(&g->predicates, vectors->predicates);
     return status;
 }
 
@@ -279,9 +305,72 @@ static strata_status make_some(struct making *m, strata_index *index, const uint
     return strata_index_add(index, ids, m->vectors, n);
 }
 
+/* Reads the texts of n predicates: which belong to each ends at text ends[i]. */
+static strata_status read_predicates(struct making *m, uint64_t *ids, size_t n, size_t *ends)
+{
+    struct strata__txn txn;
+    struct strata__predicate_texts texts = {0};
+    strata_status status = STRATA_OK;
+    size_t count = 0;
+    m->texts.size = 0;
+    STRATA_TRY(strata__txn_begin(m->facts, false, &txn));
+    for (size_t i = 0; i < n && status == STRATA_OK; i++) {
+        const strata__id predicate = (strata__id)(ids[i] >> 32);
+        status = strata__predicate_texts_read(&txn, predicate, &texts);
+        ids[i] = strata__predicate_vector_id(predicate, &texts); /* they may have changed */
+        for (size_t k = 0; k < texts.n; k++)
+            m->ends[count++] = m->texts.size + texts.ends[k];
+        if (status == STRATA_OK)
+            status = strata__bytes_append(&m->texts, texts.bytes.data, texts.bytes.size);
+        ends[i] = count;
+    }
+    strata__txn_abort(&txn);
+    strata__bytes_free(&texts.bytes);
+    return status;
+}
+
+/* The vector of a predicate: the mean of those of its texts, at their place. */
+static void add_up(float *vectors, size_t n, size_t width)
+{
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = 0; k < width; k++)
+            vectors[k] += vectors[i * width + k];
+}
+
+static strata_status make_predicates(struct making *m, strata_index *index, const uint64_t *list,
+                                     size_t n)
+{
+    enum { MOST = TEXTS / STRATA__PREDICATE_TEXTS };
+    const size_t width = strata_index_info_get(index).dimension;
+    for (size_t first = 0, some; first < n; first += some) {
+        uint64_t ids[MOST];
+        size_t ends[MOST];
+        strata_text texts[TEXTS];
+        some = n - first < MOST ? n - first : MOST;
+        memcpy(ids, list + first, some * sizeof *ids);
+        STRATA_TRY(read_predicates(m, ids, some, ends));
+        for (size_t k = 0; k < ends[some - 1]; k++) {
+            const size_t start = k ? m->ends[k - 1] + 1 : 0;
+            texts[k] = (strata_text){m->texts.data + start, m->ends[k] - start};
+        }
+        STRATA_TRY(embed(m->model, texts, ends[some - 1], m->vectors));
+        for (size_t i = 0; i < some; i++) {
+            const size_t start = i ? ends[i - 1] : 0;
+            float *vector = m->vectors + start * width;
+            if (ends[i] == start)
+                continue; /* it has no texts any more */
+            add_up(vector, ends[i] - start, width);
+            STRATA_TRY(strata_index_add(index, &ids[i], vector, 1));
+        }
+    }
+    return STRATA_OK;
+}
+
+typedef strata_status make_fn(struct making *m, strata_index *index, const uint64_t *ids, size_t n);
+
 /* Makes the vectors of a list; `sketch`: and sketches of all, where there are none of them yet. */
 static strata_status make_all(struct making *m, strata_index *index, const char *name,
-                              const struct strata__bytes *list, bool sketch)
+                              const struct strata__bytes *list, make_fn *make_these, bool sketch)
 {
     char path[4096];
     const uint64_t *ids = (const uint64_t *)(const void *)list->data;
@@ -294,7 +383,7 @@ static strata_status make_all(struct making *m, strata_index *index, const char 
                                 "interrupted; what is done is kept, and the next time goes on");
         }
         const size_t some = n - i < TEXTS ? n - i : TEXTS;
-        STRATA_TRY(make_some(m, index, ids + i, some));
+        STRATA_TRY(make_these(m, index, ids + i, some));
         m->done += some;
         if (i / TEXTS_A_SAVE != (i + some) / TEXTS_A_SAVE)
             STRATA_TRY(strata_index_save(index, path));
@@ -340,12 +429,15 @@ static strata_status make(strata_facts *facts, strata_model *model, strata_progr
     const size_t width = strata_model_info_get(model).embedding_length;
     STRATA_TRY_DONE(open_or_create(facts, model, "labels.vectors", &vectors.labels));
     STRATA_TRY_DONE(open_or_create(facts, model, "descriptions.vectors", &vectors.descriptions));
+    STRATA_TRY_DONE(open_or_create(facts, model, "predicates.vectors", &vectors.predicates));
     STRATA_TRY_DONE(gather(facts, &vectors, &g));
-    m.total = (g.labels.size + g.descriptions.size) / sizeof(uint64_t);
+    m.total = (g.labels.size + g.descriptions.size + g.predicates.size) / sizeof(uint64_t);
     STRATA_TRY_DONE(strata__calloc(&m.vectors, TEXTS * width, sizeof *m.vectors, "vectors"));
-    STRATA_TRY_DONE(make_all(&m, vectors.labels, "labels.vectors", &g.labels, false));
-    STRATA_TRY_DONE(
-        make_all(&m, vectors.descriptions, "descriptions.vectors", &g.descriptions, true));
+    STRATA_TRY_DONE(make_all(&m, vectors.labels, "labels.vectors", &g.labels, make_some, false));
+    STRATA_TRY_DONE(make_all(&m, vectors.predicates, "predicates.vectors", &g.predicates,
+                             make_predicates, false));
+    STRATA_TRY_DONE(make_all(&m, vectors.descriptions, "descriptions.vectors", &g.descriptions,
+                             make_some, true));
     if (on_progress)
         on_progress(user, "vectors", m.total, m.total);
 done:
@@ -353,6 +445,8 @@ done:
     strata__vectors_close(&vectors);
     strata__bytes_free(&g.labels);
     strata__bytes_free(&g.descriptions);
+    strata__bytes_free(&g.predicates);
+    strata__bytes_free(&g.texts.bytes);
     strata__bytes_free(&m.texts);
     strata__free(m.vectors);
     return status;

@@ -1,12 +1,14 @@
-/* Vectors of a store's labels and descriptions, made by a sentence model: two indexes
- * (strata_index.h) in the store's folder, labels.vectors and descriptions.vectors.
+/* Vectors of a store's labels, descriptions and predicates, made by a sentence model: three indexes
+ * (strata_index.h) in the store's folder, labels.vectors, descriptions.vectors and
+ * predicates.vectors (which stores that were indexed before there was tier 2 lack).
  *
  * A label's vector has the id of its literal; a description's that of its subject (upper 32 bits)
  * and of its literal, so that what has changed since is known by its id.  A subject's description
  * is its longest literal, without a type, of four words or more, that is no label; its text is
- * "label: " and the first words of it.  Each index also holds the vector of a known text, by which
- * the model is known again.  Descriptions are searched, and have sketches for that where there are
- * enough of them; labels are only looked up by their ids. */
+ * "label: " and the first words of it.  A predicate's vector is the mean of those of its texts, and
+ * has its id and a hash of these (predicate_texts.h).  Each index also holds the vector of a known
+ * text, by which the model is known again.  Descriptions are searched, and have sketches for that
+ * where there are enough of them; labels are only looked up by their ids. */
 #ifndef STRATA_VECTORS_H
 #define STRATA_VECTORS_H
 
@@ -19,6 +21,7 @@
 
 struct strata__vectors {
     strata_index *labels, *descriptions;
+    strata_index *predicates; /* or NULL */
 };
 
 /* Opens the indexes of the store for questions: sketches of descriptions, charged to the component

@@ -77,8 +77,9 @@ static int open_vectors(struct facts_job *job)
 {
     if (!strata_facts_has_vectors(job->facts)) {
         if (!job->options->common.quiet)
-            cli_message("the store has no vectors: names are compared, descriptions are not; "
-                        "strata facts index makes them");
+            cli_message(
+                "the store has no vectors: names are compared, descriptions and phrases are not; "
+                "strata facts index makes them");
         return CLI_DONE;
     }
     job->engine.component = "tier1_linker";
@@ -366,7 +367,7 @@ static const struct action actions[] = {
 
 #define LIMIT 1000
 
-#define MAX_TIER 1
+#define MAX_TIER 2
 
 /* An option that was given and the action does not take, or NULL. */
 static const char *foreign_option(const struct facts_options *o, unsigned takes)
@@ -446,9 +447,10 @@ static const struct cli_option own[] = {
      offsetof(struct facts_options, offset), 0, 9007199254740992.0},
     {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
      offsetof(struct facts_options, deadline_ms), 0, 1e9},
-    {"max-tier", 0, "N", "ask: 0 finds exactly only, 1 also other names of subjects (default 1)",
-     CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 1},
-    {"explain", 0, NULL, "ask: show what tier 1 considered", CLI_FLAG,
+    {"max-tier", 0, "N",
+     "ask: 0 finds exactly only, 1 also other names of subjects, 2 (default) and other words",
+     CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 2},
+    {"explain", 0, NULL, "ask: show what tiers 1 and 2 considered", CLI_FLAG,
      offsetof(struct facts_options, explain), 0, 0},
     {"embed-model", 0, "MODEL", "import, index, ask, stats: model of vectors (default minilm)",
      CLI_TEXT, offsetof(struct facts_options, embed_model), 0, 0},
@@ -481,8 +483,10 @@ const struct cli_command cmd_facts = {
         "\"p\", \"o\", \"score\"}], \"tier\", \"latency_ms\", \"complete\", \"id\"} for each.  "
         "Names are\n"
         "compared without regard to case (Unicode NFKC, case folding), typed literals by value.\n"
-        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean, by\n"
-        "half of the cores unless -t is given.  Lines that are there are answered together, 32 at\n"
+        "Where nothing is found exactly, tier 1 looks for the entities that the name may mean, "
+        "and\n"
+        "tier 2, where the predicate names none, for the predicates that it may mean, by half of\n"
+        "the cores unless -t is given.  Lines that are there are answered together, 32 at\n"
         "most, unless each has a deadline.\n\n"
         "export prints all triples as N-Triples.  delete removes the triples of files, or those "
         "of\n"

@@ -205,7 +205,7 @@ int facts_ask(struct facts_job *job)
         done = json_print(facts_json(result, options->explain));
     else {
         if (options->explain)
-            facts_print_candidates(result);
+            facts_print_explanation(result);
         facts_print(result);
     }
     strata_facts_result_free(&result);

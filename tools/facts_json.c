@@ -6,6 +6,8 @@
 #include "cli.h"
 #include "json_lines.h"
 
+#define EXPLAINED 20 /* predicates, and candidates, that are printed */
+
 static json_t *text_or_null(const char *text)
 {
     return text ? json_text(text, strlen(text)) : json_null();
@@ -60,6 +62,40 @@ static json_t *candidates_json(const strata_facts_result *result)
     return candidates;
 }
 
+/* The predicates that tier 2 considered. */
+static json_t *expansions_json(const strata_facts_result *result)
+{
+    json_t *expansions = json_array();
+    for (size_t i = 0; expansions && i < strata_facts_result_expansions(result); i++) {
+        const strata_facts_expansion *e = strata_facts_result_expansion(result, i);
+        json_t *evidence = json_object();
+        for (size_t k = 0; evidence && k < STRATA_FACTS_PHRASE_EVIDENCE; k++)
+            if (json_object_set_new(evidence, strata_facts_phrase_evidence_name(k),
+                                    json_real(e->evidence[k])) != 0) {
+                json_decref(evidence);
+                evidence = NULL;
+            }
+        expansions = json_push(expansions, json_pack("{s:o, s:o, s:b, s:b, s:f, s:o}", "predicate",
+                                                     term_json(&e->predicate), "label",
+                                                     text_or_null(e->predicate.label), "reversed",
+                                                     (int)e->reversed, "held", (int)e->held,
+                                                     "score", e->score, "evidence", evidence));
+    }
+    return expansions;
+}
+
+/* Adds what tiers 1 and 2 considered; NULL after freeing the object: no memory. */
+static json_t *with_explanation(json_t *object, const strata_facts_result *result)
+{
+    const bool expanded = strata_facts_result_expansions(result) > 0;
+    if (!object ||
+        (json_object_set_new(object, "candidates", candidates_json(result)) == 0 &&
+         (!expanded || json_object_set_new(object, "predicates", expansions_json(result)) == 0)))
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
 json_t *facts_json(const strata_facts_result *result, bool explain)
 {
     const strata_facts_answer answer = strata_facts_result_answer(result);
@@ -74,12 +110,7 @@ json_t *facts_json(const strata_facts_result *result, bool explain)
     }
     json_t *object = json_pack("{s:o, s:i, s:f, s:b}", "facts", facts, "tier", answer.tier,
                                "latency_ms", answer.latency_ms, "complete", answer.complete);
-    if (object && explain &&
-        json_object_set_new(object, "candidates", candidates_json(result)) != 0) {
-        json_decref(object);
-        object = NULL;
-    }
-    return object;
+    return explain ? with_explanation(object, result) : object;
 }
 
 static void print_term(const strata_term *term)
@@ -93,9 +124,27 @@ static void print_term(const strata_term *term)
     cli_print_text(term->text);
 }
 
-void facts_print_candidates(const strata_facts_result *result)
+/* The predicates that were considered, of those that the entity has. */
+static void print_expansions(const strata_facts_result *result)
 {
-    for (size_t i = 0; i < strata_facts_result_candidates(result) && i < 20; i++) {
+    size_t shown = 0;
+    for (size_t i = 0; i < strata_facts_result_expansions(result) && shown < EXPLAINED; i++) {
+        const strata_facts_expansion *e = strata_facts_result_expansion(result, i);
+        printf("%6.3f  %s", e->score, e->reversed ? "is " : "");
+        print_term(&e->predicate);
+        fputs(e->reversed ? " of" : "", stdout);
+        for (size_t k = 0; k < STRATA_FACTS_PHRASE_EVIDENCE; k++)
+            if (e->evidence[k] > 0)
+                printf(", %s %.2f", strata_facts_phrase_evidence_name(k), e->evidence[k]);
+        puts(e->held ? "" : ", no such facts");
+        shown++;
+    }
+}
+
+void facts_print_explanation(const strata_facts_result *result)
+{
+    print_expansions(result);
+    for (size_t i = 0; i < strata_facts_result_candidates(result) && i < EXPLAINED; i++) {
         const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
         printf("%6.3f  ", c->score);
         print_term(&c->entity);
@@ -123,6 +172,7 @@ void facts_print(const strata_facts_result *result)
     printf("%zu fact%s%s, %.2f ms%s\n", answer.n_facts, answer.n_facts == 1 ? "" : "s",
            answer.tier == 0   ? " found exactly"
            : answer.tier == 1 ? " by another name"
+           : answer.tier == 2 ? " by other words"
                               : "",
            answer.latency_ms,
            answer.timed_out  ? "; the deadline came before all were found"

@@ -93,7 +93,7 @@ static void many_store(const char *name)
     strata_facts *facts = store_open(name, true);
     store_import(facts, "many.nt", text.data);
     strata__bytes_free(&text);
-    vectors_makes(facts, 2 * MANY);
+    vectors_makes(facts, 2 * MANY + 3);
     strata_facts_close(&facts);
     spread_descriptions(name);
 }

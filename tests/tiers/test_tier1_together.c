@@ -64,7 +64,7 @@ static void make_store(const char *name)
     strata_facts *facts = store_open(name, true);
     store_import(facts, "things.nt", text.data);
     strata__bytes_free(&text);
-    vectors_makes(facts, 2 * THINGS);
+    vectors_makes(facts, 2 * THINGS + 2);
     strata_facts_close(&facts);
 }
 

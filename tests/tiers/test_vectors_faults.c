@@ -33,18 +33,19 @@ static void damage(const char *path, long at, bool cut)
 
 static void damaged_files(void **state)
 {
-    static const char *const names[] = {"labels", "descriptions"};
+    static const char *const names[] = {"labels", "descriptions", "predicates"};
+    static const uint64_t vectors[] = {2, 1, 2};
     static const long places[] = {0, 9, 100, -1, -100};
     (void)state;
     strata_facts *facts = vectors_small_store("damaged");
-    vectors_makes(facts, 3);
-    for (size_t i = 0; i < 2 * 2 * 5; i++) {
+    vectors_makes(facts, SMALL_STORE);
+    for (size_t i = 0; i < 3 * 2 * 5; i++) {
         char path[256];
-        const char *name = names[i & 1];
+        const char *name = names[i % 3];
         snprintf(path, sizeof path, "%s", vectors_file("damaged", name));
-        damage(path, places[i / 4], i & 2);
+        damage(path, places[i / 6], i / 3 & 1);
         vectors_refused(strata_facts_use_model(facts, vectors_engine.model), STRATA_E_FORMAT, name);
-        vectors_makes(facts, i & 1 ? 1 : 2);
+        vectors_makes(facts, vectors[i % 3]);
         vectors_makes(facts, 0);
     }
     /* Without one of them there are none. */
@@ -72,6 +73,7 @@ static void remove_vectors(const char *store)
 {
     unlink(vectors_file(store, "labels"));
     unlink(vectors_file(store, "descriptions"));
+    unlink(vectors_file(store, "predicates"));
 }
 
 typedef strata_status action_fn(strata_facts *facts);
@@ -156,7 +158,7 @@ static void failing_files(void **state)
         check_faults(calls[i], ENOSPC, act_index, 1);
     /* An older file stays. */
     strata_facts *facts = vectors_small_store("kept");
-    vectors_makes(facts, 3);
+    vectors_makes(facts, SMALL_STORE);
     store_import(facts, "kept.nt", "<u:d> " LABEL " \"the green tree\" .\n");
     fault_arm(FAULT_RENAME, 1, true, EIO);
     const strata_status status = act_index(facts);
@@ -164,7 +166,7 @@ static void failing_files(void **state)
     assert_int_equal(status, STRATA_E_IO);
     vectors_makes(facts, 1);
     remove_vectors("kept");
-    vectors_makes(facts, 4);
+    vectors_makes(facts, SMALL_STORE + 1);
     strata_facts_close(&facts);
 }
 

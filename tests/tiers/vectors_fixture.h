@@ -15,7 +15,9 @@ extern char vectors_other_model[128];
 int vectors_set_up(void **state);
 int vectors_tear_down(void **state);
 
-/* A new store with two labels and a description, without vectors. */
+/* A new store with two labels, a description and two predicates, without vectors; and how many
+ * these are. */
+enum { SMALL_STORE = 2 + 1 + 2 };
 strata_facts *vectors_small_store(const char *name);
 
 /* The file of the vectors `name` ("labels", "descriptions"); valid until the next call. */

@@ -65,7 +65,7 @@ completes export facts e
 completes index facts i
 completes --embed-model facts index kg --em
 completes minilm facts index kg --embed-model mini
-completes 1 facts ask kg --max-tier ''
+completes 2 facts ask kg --max-tier ''
 completes --entity facts ask kg --en
 completes "$source_dir/tests" facts import "$source_dir/tes"
 completes bf16 convert --type b

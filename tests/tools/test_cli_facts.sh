@@ -46,7 +46,7 @@ for number in -1 x 1.5 9007199254740994; do
     expect 2 "$strata" facts ask "$store" --entity x --limit $number
 done
 expect 2 "$strata" facts ask "$store" --entity x --deadline-ms -1
-for tier in -1 2 x; do
+for tier in -1 3 x; do
     expect 2 "$strata" facts ask "$store" --entity x --max-tier $tier
 done
 [ ! -e "$store" ] || fail 'wrong usage makes a store'
@@ -330,17 +330,29 @@ prints '"tier":0,.*"candidates":\[\]\}$'
 # Vectors, by the small model of the tests.
 bert=$source_dir/tests/data/tiny/bert.gguf
 expect 0 "$strata" facts import "$out/vectors" "$out/small.nt" --embed-model "$bert"
-prints '^3 vectors made, [0-9.]+ s$'
+prints '^7 vectors made, [0-9.]+ s$'
 expect 0 "$strata" facts index "$out/vectors" --embed-model "$bert" --json
 prints '^\{"vectors":0,"ms":[0-9.]+\}$'
 printf '<u:new> %s "Newland" .\n<u:new> <u:about> "a land of cats and old dogs" .\n' "$label" \
     >"$out/new.nt"
 expect 0 "$strata" facts import "$out/vectors" "$out/new.nt" --embed-model "$bert" --json
-prints '"vectors":2,"vectors_ms":[0-9.]+\}$'
+prints '"vectors":3,"vectors_ms":[0-9.]+\}$'
 expect 0 "$strata" facts ask "$out/vectors" --entity Portugall --predicate capital --explain \
     --embed-model "$bert" --json
 prints '"evidence":\{"spelling":[0-9.]+,"meaning":[0-9.]+\}'
 [ ! -s "$out/stderr" ] || fail "ask with vectors says: $(cat "$out/stderr")"
+# A phrase is expanded where it names no predicate; without a model that knows words, none is meant.
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --explain --embed-model "$bert" --json
+prints '"predicates":\[\{"predicate":"u:[a-z]+","label":("capital"|null),"reversed":(true|false),' \
+    '"held":(true|false),"score":0\.[0-9]+,"evidence":\{"meaning":[-0-9.]+,"another.s meaning":'
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --explain --embed-model "$bert"
+prints '^ [01]\.[0-9]{3}  (is )?capital( of)?, meaning '
+prints '^[0-9]+ facts?( by other words)?, '
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --max-tier 1 --embed-model "$bert"
+prints '^0 facts, '
 # What tier 1 has in memory.
 expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert"
 prints '^triples '

@@ -61,7 +61,7 @@ _strata() {
         ;;
     facts:--entity | facts:--predicate | facts:--object | facts:--limit | facts:--offset | facts:--deadline-ms) ;;
     facts:--max-tier)
-        mapfile -t COMPREPLY < <(compgen -W "0 1" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "0 1 2" -- "$word")
         ;;
     facts:*)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

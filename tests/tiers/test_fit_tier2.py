@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""tiers/fit_tier2 on answers that were made up: evidence is named as the library names it, what
+tells right from wrong weighs, and the header can be compiled.
+
+    test_fit_tier2.py FIT_TIER2 LIBSTRATA_SO CC TIERS_FOLDER
+"""
+
+import ctypes
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+try:
+    import numpy  # noqa: F401
+except ImportError:
+    debian = "/usr/bin/python3"  # has numpy with python3-matplotlib
+    if os.access(debian, os.X_OK) and os.path.realpath(sys.executable) != os.path.realpath(debian):
+        os.execv(debian, [debian, "-B", *sys.argv])
+    print("numpy is not installed (Debian: python3-numpy)")
+    sys.exit(77)
+
+SCRIPT, LIBRARY, CC, TIERS = sys.argv[1:5]
+loader = SourceFileLoader("fit_tier2", SCRIPT)
+fit_tier2 = module_from_spec(spec_from_loader("fit_tier2", loader))
+loader.exec_module(fit_tier2)
+
+
+EVIDENCE = fit_tier2.EVIDENCE
+
+
+def made_up():
+    """Queries, and answers in which the right predicate means most and others share words."""
+    queries, answers = [], []
+    for i in range(120):
+        nothing, linked = i % 6 == 0, i % 4 == 0
+        expect = [] if nothing else [{"s": "u:e", "p": "u:r", "o": "1"}]
+        queries.append({"id": i, "entity": "e", "predicate": f"phrase {i}", "expect": expect})
+        predicates = [
+            {
+                "predicate": f"u:w{k}",
+                "reversed": k == 4,
+                "held": not linked,
+                "score": 0.1,
+                "evidence": {"meaning": 0.2, "words": 0.1 * ((i + k) % 7), EVIDENCE[1]: 0.5},
+            }
+            for k in range(5)
+        ]
+        if not nothing:
+            right = {"meaning": 0.9, "words": 0.1 * (i % 7)}
+            predicates.append(dict(predicates[0], predicate="u:r", evidence=right))
+        candidates = [{"entity": "u:e", "score": 0.01 if nothing else 0.7, "evidence": {}}]
+        answer = {"id": i, "tier": 2, "facts": [], "predicates": predicates}
+        answers.append(dict(answer, candidates=candidates if linked else []))
+    return queries, answers
+
+
+class Test(unittest.TestCase):
+    def test_names_are_those_of_the_library(self):
+        library = ctypes.CDLL(LIBRARY)
+        library.strata_facts_phrase_evidence_name.restype = ctypes.c_char_p
+        library.strata_facts_phrase_evidence_name.argtypes = [ctypes.c_size_t]
+        for i, name in enumerate(fit_tier2.EVIDENCE):
+            self.assertEqual(library.strata_facts_phrase_evidence_name(i).decode(), name)
+        header = (Path(TIERS) / "strata_facts.h").read_text(encoding="utf-8")
+        count = re.search(r"#define STRATA_FACTS_PHRASE_EVIDENCE (\d+)", header)[1]
+        self.assertEqual(int(count), len(fit_tier2.EVIDENCE))
+
+    def test_fits(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / name for name in ("queries", "answers")]
+            for path, lines in zip(paths, made_up()):
+                path.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
+            out = Path(folder) / "weights.h"
+            done = subprocess.run(
+                [sys.executable, "-B", SCRIPT, *paths, "--out", out], capture_output=True, text=True
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, "all: 80 of 80 right, 80 of them first, 0 of 10 that")
+            self.assertRegex(done.stdout, "by tier 1: 20 of 20 right, 0 of 10 that")
+            text = out.read_text(encoding="utf-8")
+            weights = {n: float(w) for w, n in re.findall(r"^    (\S+), /\* (.*) \*/$", text, re.M)}
+            self.assertEqual(list(weights), list(fit_tier2.EVIDENCE))
+            self.assertGreater(weights["meaning"], 1)
+            self.assertLess(abs(weights["words"]), 1)
+            source = Path(folder) / "use.c"
+            source.write_text(
+                '#include "tier2_expand.h"\n#include "weights.h"\n'
+                "double use(void);\ndouble use(void) { return strata__tier2_bias + "
+                "strata__tier2_weights[0] + strata__tier2_least + strata__tier2_least_linked; }\n",
+                encoding="utf-8",
+            )
+            includes = [f"-I{Path(TIERS).parent / f}" for f in ("tiers", "runtime", "kernels")]
+            subprocess.run(
+                [CC, "-fsyntax-only", "-Wall", "-Werror", f"-I{folder}", *includes, source],
+                check=True,
+            )
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

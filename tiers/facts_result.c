@@ -1,0 +1,160 @@
+/* Results of queries (facts_result.h). */
+#include "facts_result.h"
+
+#include <string.h>
+
+#include "memory.h"
+
+#define CHUNK ((size_t)2 << 10)
+#define CANDIDATES_KEPT 200 /* of tier 1 */
+_Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
+_Static_assert(STRATA_FACTS_PHRASE_EVIDENCE == STRATA__PHRASE_EVIDENCE, "one number for both");
+
+struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    char bytes[];
+};
+
+/* ---- Texts ---- */
+
+/* A terminated copy that lives as long as the result. */
+static strata_status keep(strata_facts_result *result, const char *text, size_t size,
+                          const char **out)
+{
+    struct chunk *chunk = result->chunks;
+    if (!chunk || chunk->size - chunk->used < size + 1) {
+        size_t room = size + 1 > CHUNK ? size + 1 : CHUNK;
+        STRATA_TRY(strata__calloc(&chunk, 1, sizeof *chunk + room, "texts of facts"));
+        chunk->size = room;
+        chunk->next = result->chunks;
+        result->chunks = chunk;
+    }
+    char *to = chunk->bytes + chunk->used;
+    if (size)
+        memcpy(to, text, size);
+    to[size] = '\0';
+    chunk->used += size + 1;
+    *out = to;
+    return STRATA_OK;
+}
+
+strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
+                                  strata__id id, strata_term *out)
+{
+    MDB_val bytes;
+    struct strata__term term, label = {0};
+    *out = (strata_term){.id = id};
+    STRATA_TRY(strata__store_term(txn, id, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a term");
+    out->kind = term.kind == 'I'   ? STRATA_TERM_IRI
+                : term.kind == 'B' ? STRATA_TERM_BLANK
+                                   : STRATA_TERM_LITERAL;
+    out->size = term.size;
+    STRATA_TRY(keep(result, term.text, term.size, &out->text));
+    if (term.tag)
+        STRATA_TRY(keep(result, term.tag, term.tag_size,
+                        term.kind == 'G' ? &out->language : &out->datatype));
+    if (out->kind == STRATA_TERM_LITERAL)
+        return STRATA_OK;
+    STRATA_TRY(strata__label_of(txn, id, &label));
+    return label.text ? keep(result, label.text, label.size, &out->label) : STRATA_OK;
+}
+
+/* ---- Explanations ---- */
+
+strata_status strata__result_candidates(const struct strata__candidate *candidates, size_t n,
+                                        struct strata__txn *txn, strata_facts_result *result)
+{
+    n = n < CANDIDATES_KEPT ? n : CANDIDATES_KEPT;
+    STRATA_TRY(strata__calloc(&result->candidates, n, sizeof *result->candidates, "candidates"));
+    for (size_t i = 0; i < n; i++) {
+        strata_facts_candidate *out = &result->candidates[i];
+        STRATA_TRY(strata__result_term(result, txn, candidates[i].id, &out->entity));
+        out->score = candidates[i].score;
+        for (size_t k = 0; k < STRATA_FACTS_EVIDENCE; k++)
+            out->evidence[k] = (double)candidates[i].evidence[k];
+        result->n_candidates = i + 1;
+    }
+    return STRATA_OK;
+}
+
+strata_status strata__result_expansions(const struct strata__tier2 *tier2, struct strata__txn *txn,
+                                        strata_facts_result *result)
+{
+    const size_t n = tier2->n_expansions;
+    STRATA_TRY(strata__calloc(&result->expansions, n, sizeof *result->expansions, "predicates"));
+    for (size_t i = 0; i < n; i++) {
+        const struct strata__expansion *e = &tier2->expansions[i];
+        strata_facts_expansion *out = &result->expansions[i];
+        STRATA_TRY(strata__result_term(result, txn, e->predicate, &out->predicate));
+        out->reversed = e->reversed;
+        out->held = e->held;
+        out->score = e->score;
+        for (size_t k = 0; k < STRATA_FACTS_PHRASE_EVIDENCE; k++)
+            out->evidence[k] = (double)e->evidence[k];
+        result->n_expansions = i + 1;
+    }
+    return STRATA_OK;
+}
+
+/* ---- For programs ---- */
+
+void strata_facts_result_free(strata_facts_result **handle)
+{
+    strata_facts_result *result = handle ? *handle : NULL;
+    if (!result)
+        return;
+    for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        strata__free(chunk);
+    }
+    strata__free(result->facts);
+    strata__free(result->candidates);
+    strata__free(result->expansions);
+    strata__free(result);
+    *handle = NULL;
+}
+
+strata_facts_answer strata_facts_result_answer(const strata_facts_result *result)
+{
+    return result->answer;
+}
+
+const strata_fact *strata_facts_result_fact(const strata_facts_result *result, size_t index)
+{
+    return &result->facts[index];
+}
+
+size_t strata_facts_result_candidates(const strata_facts_result *result)
+{
+    return result->n_candidates;
+}
+
+const strata_facts_candidate *strata_facts_result_candidate(const strata_facts_result *result,
+                                                            size_t index)
+{
+    return &result->candidates[index];
+}
+
+const char *strata_facts_evidence_name(size_t index)
+{
+    return strata__evidence_names[index];
+}
+
+size_t strata_facts_result_expansions(const strata_facts_result *result)
+{
+    return result->n_expansions;
+}
+
+const strata_facts_expansion *strata_facts_result_expansion(const strata_facts_result *result,
+                                                            size_t index)
+{
+    return &result->expansions[index];
+}
+
+const char *strata_facts_phrase_evidence_name(size_t index)
+{
+    return strata__phrase_evidence_names[index];
+}

@@ -1,0 +1,29 @@
+/* What a query found, with texts that are its own. */
+#ifndef STRATA_FACTS_RESULT_H
+#define STRATA_FACTS_RESULT_H
+
+#include "tier2_expand.h"
+
+struct chunk; /* memory that texts lie in */
+
+struct strata_facts_result {
+    strata_fact *facts;
+    strata_facts_answer answer;
+    strata_facts_candidate *candidates;
+    size_t n_candidates;
+    strata_facts_expansion *expansions;
+    size_t n_expansions;
+    struct chunk *chunks;
+};
+
+/* Fills a term with its texts and its label. */
+strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
+                                  strata__id id, strata_term *out);
+
+/* Keeps what tiers 1 and 2 considered, for `explain`. */
+strata_status strata__result_candidates(const struct strata__candidate *candidates, size_t n,
+                                        struct strata__txn *txn, strata_facts_result *result);
+strata_status strata__result_expansions(const struct strata__tier2 *tier2, struct strata__txn *txn,
+                                        strata_facts_result *result);
+
+#endif

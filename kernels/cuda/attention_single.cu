@@ -330,7 +330,7 @@ template <int G> __device__ void merge_parts(const Job<G> &job)
 }
 
 template <int G>
-__global__ void __launch_bounds__(THREADS) single_kernel(Attention a, uint32_t room)
+__global__ void __launch_bounds__(THREADS, 2) single_kernel(Attention a, uint32_t room)
 {
     const Job<G> job(a, room);
     const Range &range = job.range;

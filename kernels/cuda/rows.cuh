@@ -92,6 +92,14 @@ struct Work {
     void (*setup)(Lane &lane);
     cudaError_t (*call)(Lane &lane, uint64_t call);
 };
+/* Of logits (rows_logits.cu). */
+void setup_top_k(Lane &lane);
+cudaError_t call_top_k(Lane &lane, uint64_t call);
+void setup_draw(Lane &lane);
+cudaError_t call_draw(Lane &lane, uint64_t call);
+void setup_logprobs(Lane &lane);
+cudaError_t call_logprobs(Lane &lane, uint64_t call);
+
 extern const strata_cuda_row ROWS[];
 extern const uint32_t ROW_COUNT;
 extern const strata_cuda_tile TILES[]; /* that packed_gemm knows */

@@ -26,8 +26,8 @@ prints '"purpose":"KV cache","device":"emu0"'
 
 # Choices for the device are measured beside the host's.
 expect 0 env STRATA_DEVICE=emu "$strata" tune --quick --dry-run
-prints '^emu0 gemv Q4_0 +to 8 tokens +to [0-9]+ tokens +[0-9.]+ +[0-9.]+ '
-prints '^emu0 blas Q4_0 +from 16 tokens +(never|from [0-9]+ tokens) '
+prints '^emu0 gemv Q4_0 +to 64 tokens +to [0-9]+ tokens +[0-9.]+ +[0-9.]+ '
+prints '^emu0 blas Q4_0 +from 65 tokens +(never|from [0-9]+ tokens) '
 expect 0 "$strata" tune --quick --dry-run
 grep -q '^emu0' "$out/stdout" && fail 'a device is measured that is not used'
 

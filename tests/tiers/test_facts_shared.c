@@ -421,17 +421,20 @@ static void cut_files_are_refused(void **state)
     assert_true(refused > 50);
 }
 
-/* What is missing may have been free: nothing is lost then. */
+/* What is missing may have been free: nothing is lost then.  Whether a store's last pages are free
+ * depends on its seed: mostly some are. */
 static void free_pages_may_be_missing(void **state)
 {
     unsigned opened = 0, refused = 0;
     (void)state;
-    make_whole(20, true);
-    for (size_t pages = 1; pages < whole_size / 4096; pages++)
-        if (opens_cut(20, whole_size - pages * 4096))
-            opened++;
-        else
-            refused++;
+    for (unsigned attempt = 0; attempt < 12 && opened == 0; attempt++) {
+        make_whole(20, true);
+        for (size_t pages = 1; pages < whole_size / 4096; pages++)
+            if (opens_cut(20, whole_size - pages * 4096))
+                opened++;
+            else
+                refused++;
+    }
     print_message("%u opened, %u refused\n", opened, refused);
     assert_true(opened > 0);
     assert_true(refused > 0);

@@ -65,7 +65,7 @@ const char *strata__phase_name(enum strata__phase phase);
  *
  * Text, one choice a line that departs from the defaults:
  *
- *   strata-tune 3 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
+ *   strata-tune 4 | 0.1.0 | avx512vnni | 8 cores | AMD EPYC 9354P 32-Core Processor
  *   decode Q4_1 avx2
  *   blas F16 64
  *   threads 4

@@ -17,7 +17,7 @@
 #include "home.h"
 
 #define MAGIC "strata-tune "
-#define FORMAT "3"
+#define FORMAT "4"
 #define DEVICE "device "
 #define CHECKSUM "checksum "
 

@@ -16,6 +16,7 @@ none when nothing is found.  --labels takes only so many labels, to try it out.
 
 import argparse
 import collections
+import datetime
 import json
 import re
 import statistics
@@ -234,7 +235,8 @@ def main():
     print(f"the peer's vectors took {peer.build_s:.0f} s")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({"suite": "link_facts", "threads": args.threads, **found}, out, indent=1)
+            about = {"suite": "link_facts", "date": f"{datetime.date.today()}"}
+            json.dump(about | {"threads": args.threads} | found, out, indent=1)
             out.write("\n")
 
 

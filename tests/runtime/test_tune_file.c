@@ -249,10 +249,10 @@ static void foreign_files_are_ignored(void **state)
 {
     (void)state;
     char text[4096], line[256];
-    const char *const versions[] = {"strata-tune 2 |", "strata-tune 30 |", "strata-tune "};
+    const char *const versions[] = {"strata-tune 3 |", "strata-tune 40 |", "strata-tune "};
     for (size_t i = 0; i < 3; i++) {
         tune_write_bytes(text, tune_compose(text, sizeof text, versions[i], ""));
-        expect_refused(":1: not of format 3");
+        expect_refused(":1: not of format 4");
     }
     tune_write_bytes(text, tune_compose(text, sizeof text, "something else", ""));
     expect_refused(":1: not a file of tuned choices");

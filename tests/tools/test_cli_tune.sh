@@ -35,7 +35,7 @@ prints '^\{"path":"[^"]*/tune/[0-9a-f]{16}\.tune","in_use":false,"reason":"[^"]+
     '"gain_percent":[-0-9.e]+,"kept":(true|false)\},?)*\]\}$'
 file=$(kept_files)
 [ -f "$file" ] || fail "'$file' is not one file"
-grep -Eq '^strata-tune 3 \| [0-9.]+ \| [a-z0-9]+ \| [0-9]+ cores \| .' "$file" ||
+grep -Eq '^strata-tune 4 \| [0-9.]+ \| [a-z0-9]+ \| [0-9]+ cores \| .' "$file" ||
     fail "the first line is $(head -1 "$file")"
 grep -Eq '^checksum [0-9a-f]{16}$' "$file" || fail "no checksum in the file"
 expect 0 "$strata" topology

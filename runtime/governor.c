@@ -17,7 +17,6 @@
 #include "collect.h"
 #include "events.h"
 #include "memory.h"
-#include "residency.h"
 
 #define TICK_MS 250
 #define SAME_WAY_MS 30000
@@ -490,16 +489,22 @@ void strata__governor_part(struct strata__governor *g, struct strata_model *mode
     strata__free(m);
 }
 
-void strata__governor_wish(struct strata__governor *g, struct strata_model *model, size_t layer,
-                           struct strata__device *device, bool on_disk)
+struct strata__place strata__governor_wish(struct strata__governor *g,
+                                           const struct strata_model *model, size_t layer,
+                                           struct strata__device *device, bool on_disk)
 {
+    struct strata__place before = {0};
     pthread_mutex_lock(&g->mutex);
     struct governed *m = *find(g, model);
     if (m) {
-        m->layers[layer].device = device;
-        m->layers[layer].on_disk = on_disk;
+        struct layer_state *wanted = &m->layers[layer];
+        before.device = wanted->device;
+        before.on_disk = wanted->on_disk;
+        wanted->device = device;
+        wanted->on_disk = on_disk;
     }
     pthread_mutex_unlock(&g->mutex);
+    return before;
 }
 
 strata_pressure strata__governor_level(const struct strata__governor *g, int64_t *headroom,

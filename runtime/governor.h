@@ -5,6 +5,7 @@
 
 #include "device.h"
 #include "pressure.h"
+#include "residency.h"
 
 struct strata__governor;
 
@@ -63,9 +64,10 @@ uint64_t strata__governor_release(struct strata__governor *governor,
 void strata__governor_each(struct strata__governor *governor,
                            void (*each)(void *user, struct strata_model *model), void *user);
 
-/* Where a layer is wanted when memory is calm. */
-void strata__governor_wish(struct strata__governor *governor, struct strata_model *model,
-                           size_t layer, struct strata__device *device, bool on_disk);
+/* Where a layer is wanted when memory is calm.  Returns where it was wanted until now. */
+struct strata__place strata__governor_wish(struct strata__governor *governor,
+                                           const struct strata_model *model, size_t layer,
+                                           struct strata__device *device, bool on_disk);
 
 /* Looks once and does what follows from it, as the thread does with every tick (for tests). */
 void strata__governor_tick(struct strata__governor *governor);

@@ -79,7 +79,12 @@ strata_status strata_model_move(strata_model *model, size_t index, strata_reside
     if (index >= strata_model_layers(model))
         return strata__fail(STRATA_E_INVALID, "strata_model_move: layer %zu, the model has %zu",
                             index, strata_model_layers(model));
-    STRATA_TRY(strata__layer_move(model, index, device, on_disk, "asked for", &moved));
-    strata__governor_wish(model->runtime->governor, model, index, device, on_disk);
-    return STRATA_OK;
+    /* Wished for first: the governor brings layers back to where they are wanted. */
+    const struct strata__place before =
+        strata__governor_wish(model->runtime->governor, model, index, device, on_disk);
+    strata_status status = strata__layer_move(model, index, device, on_disk, "asked for", &moved);
+    if (status != STRATA_OK)
+        strata__governor_wish(model->runtime->governor, model, index, before.device,
+                              before.on_disk);
+    return status;
 }

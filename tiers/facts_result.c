@@ -8,6 +8,9 @@
 #define CHUNK ((size_t)2 << 10)
 #define CANDIDATES_KEPT 200 /* of tier 1 */
 _Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
+#define CHAINS_KEPT 32
+_Static_assert(STRATA_FACTS_HOPS == STRATA__HOPS_MOST, "one number for both");
+_Static_assert(STRATA_FACTS_CHAIN_EVIDENCE == STRATA__CHAIN_EVIDENCE, "one number for both");
 _Static_assert(STRATA_FACTS_PHRASE_EVIDENCE == STRATA__PHRASE_EVIDENCE, "one number for both");
 
 struct chunk {
@@ -99,6 +102,46 @@ strata_status strata__result_expansions(const struct strata__tier2 *tier2, struc
     return STRATA_OK;
 }
 
+static strata_status fill_chain(const struct strata__tier3 *tier3,
+                                const struct strata__chain *chain, struct strata__txn *txn,
+                                strata_facts_result *result, strata_facts_chain *out)
+{
+    const struct strata__shape *shape = &chain->shape;
+    const struct strata__start *start = &tier3->chains.starts[chain->start];
+    const struct strata__question *q = tier3->question;
+    const uint32_t begin = q->words[start->first].begin, end = q->words[start->end - 1].end;
+    out->hops = shape->n;
+    out->ends = chain->n_ends;
+    out->score = (double)chain->score;
+    STRATA_TRY(keep(result, q->text + begin, end - begin, &out->words));
+    STRATA_TRY(strata__result_term(result, txn, start->id, &out->start));
+    for (size_t i = 0; i < shape->n; i++) {
+        out->reversed[i] = shape->hops[i].reversed;
+        STRATA_TRY(strata__result_term(
+            result, txn, tier3->schema->predicates[shape->hops[i].predicate], &out->predicates[i]));
+    }
+    return STRATA_OK;
+}
+
+strata_status strata__result_chains(const struct strata__tier3 *tier3, struct strata__txn *txn,
+                                    strata_facts_result *result)
+{
+    const size_t *best = (const void *)tier3->chains.best.data;
+    size_t n = tier3->chains.best.size / sizeof *best;
+    n = n < CHAINS_KEPT ? n : CHAINS_KEPT;
+    result->meaning.score = tier3->score;
+    result->meaning.least = tier3->least;
+    for (size_t i = 0; i < STRATA_FACTS_CHAIN_EVIDENCE; i++)
+        result->meaning.evidence[i] = (double)tier3->evidence[i];
+    STRATA_TRY(strata__calloc(&result->chains, n, sizeof *result->chains, "chains"));
+    for (size_t i = 0; i < n; i++) {
+        STRATA_TRY(fill_chain(tier3, strata__chains_at(&tier3->chains, best[i]), txn, result,
+                              &result->chains[i]));
+        result->n_chains = i + 1;
+    }
+    return STRATA_OK;
+}
+
 /* ---- For programs ---- */
 
 void strata_facts_result_free(strata_facts_result **handle)
@@ -113,6 +156,7 @@ void strata_facts_result_free(strata_facts_result **handle)
     strata__free(result->facts);
     strata__free(result->candidates);
     strata__free(result->expansions);
+    strata__free(result->chains);
     strata__free(result);
     *handle = NULL;
 }
@@ -157,4 +201,24 @@ const strata_facts_expansion *strata_facts_result_expansion(const strata_facts_r
 const char *strata_facts_phrase_evidence_name(size_t index)
 {
     return strata__phrase_evidence_names[index];
+}
+
+size_t strata_facts_result_chains(const strata_facts_result *result)
+{
+    return result->n_chains;
+}
+
+const strata_facts_chain *strata_facts_result_chain(const strata_facts_result *result, size_t index)
+{
+    return &result->chains[index];
+}
+
+strata_facts_meaning strata_facts_result_meaning(const strata_facts_result *result)
+{
+    return result->meaning;
+}
+
+const char *strata_facts_chain_evidence_name(size_t index)
+{
+    return strata__chain_evidence_names[index];
 }

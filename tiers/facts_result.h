@@ -3,6 +3,7 @@
 #define STRATA_FACTS_RESULT_H
 
 #include "tier2_expand.h"
+#include "tier3_find.h"
 
 struct chunk; /* memory that texts lie in */
 
@@ -13,6 +14,9 @@ struct strata_facts_result {
     size_t n_candidates;
     strata_facts_expansion *expansions;
     size_t n_expansions;
+    strata_facts_chain *chains;
+    size_t n_chains;
+    strata_facts_meaning meaning;
     struct chunk *chunks;
 };
 
@@ -20,10 +24,12 @@ struct strata_facts_result {
 strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
                                   strata__id id, strata_term *out);
 
-/* Keeps what tiers 1 and 2 considered, for `explain`. */
+/* Keeps what tiers 1 to 3 considered, for `explain`. */
 strata_status strata__result_candidates(const struct strata__candidate *candidates, size_t n,
                                         struct strata__txn *txn, strata_facts_result *result);
 strata_status strata__result_expansions(const struct strata__tier2 *tier2, struct strata__txn *txn,
                                         strata_facts_result *result);
+strata_status strata__result_chains(const struct strata__tier3 *tier3, struct strata__txn *txn,
+                                    strata_facts_result *result);
 
 #endif

@@ -1,4 +1,4 @@
-/* find_facts: a pattern's triples, exactly or by tiers 1 and 2, with their texts and labels. */
+/* find_facts: a pattern's triples, exactly or by tiers 1 to 3, with their texts and labels. */
 #include <math.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #include "store_batch.h"
 #include "tier1_link.h"
 #include "tier2_expand.h"
+#include "tier3_find.h"
 
 #define ROWS_A_LOOK 256  /* rows between two looks at the clock */
 #define LINES_LEAST 512  /* bytes of text that there is room for from the start */
@@ -18,7 +19,7 @@
 
 void strata_facts_query_default(strata_facts_query *query)
 {
-    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 2};
+    *query = (strata_facts_query){.size = sizeof *query, .limit = 1000, .max_tier = 3};
 }
 
 /* ---- Finding ---- */
@@ -31,6 +32,7 @@ struct find {
     struct strata__candidate *candidates; /* of tier 1, best first */
     size_t n_candidates;
     struct strata__tier2 tier2;
+    struct strata__tier3 tier3;
     strata_facts_answer answer;
     struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
@@ -60,8 +62,18 @@ static strata_status take_row(void *user, const struct strata__row *row, bool *s
     return strata__bytes_append(&find->rows, row, sizeof *row);
 }
 
-static void set_score(const struct find *find, strata_fact *fact, const struct strata__row *row)
+/* Row `index` of those that are given. */
+static void set_score(const struct find *find, strata_fact *fact, size_t index)
 {
+    const struct strata__row *row =
+        (const struct strata__row *)(const void *)find->rows.data + index;
+    if (find->tier3.facts.size) {
+        const struct strata__tier3_fact *found = (const void *)find->tier3.facts.data;
+        found += find->query->offset + index;
+        fact->score = found->score;
+        fact->why = found->proof ? "chain" : "answer";
+        return;
+    }
     const struct strata__meant *meant = strata__tier2_meant(&find->tier2, row);
     fact->score = meant ? meant->score : 1;
     fact->why = meant ? meant->why : NULL;
@@ -116,7 +128,7 @@ static strata_status fill_facts(struct find *find, struct strata__txn *txn,
             find->answer.timed_out = true;
             break;
         }
-        set_score(find, fact, &rows[i]);
+        set_score(find, fact, i);
         if (before && before->subject.id == rows[i].a)
             fact->subject = before->subject;
         else
@@ -225,10 +237,30 @@ static strata_status find_expanded(struct find *find, struct strata__txn *txn,
     return strata__tier2_walk(txn, &find->tier2, take_row, find);
 }
 
+/* ---- Tier 3 ---- */
+
+static strata_status find_chains(struct find *find, struct strata__txn *txn)
+{
+    const strata_facts_query *query = find->query;
+    const size_t most = query->limit ? query->offset + query->limit : 0;
+    bool stop = false;
+    if (query->max_tier < 3)
+        return STRATA_OK;
+    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, most, &find->tier3));
+    const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
+    for (size_t i = 0; i < find->tier3.facts.size / sizeof *facts && !stop; i++)
+        STRATA_TRY(take_row(find, &facts[i].row, &stop));
+    find->answer.timed_out = !find->tier3.whole;
+    find->answer.tier = 3;
+    return STRATA_OK;
+}
+
 static strata_status explain(const struct find *find, struct strata__txn *txn,
                              strata_facts_result *result)
 {
     const struct strata__tier2 *tier2 = &find->tier2;
+    if (find->query->question)
+        return strata__result_chains(&find->tier3, txn, result);
     STRATA_TRY(strata__result_expansions(tier2, txn, result));
     if (tier2->n_candidates)
         return strata__result_candidates(tier2->candidates, tier2->n_candidates, txn, result);
@@ -237,26 +269,34 @@ static strata_status explain(const struct find *find, struct strata__txn *txn,
 
 /* ---- All of it ---- */
 
+/* What the names and terms of a query find. */
+static strata_status find_pattern(struct find *find, struct strata__txn *txn)
+{
+    struct strata__pattern pattern = {0};
+    bool expand = false;
+    strata_status status = strata__pattern_read(txn, find->query, &pattern);
+    if (status == STRATA_OK)
+        status = strata__pattern_walk(txn, &pattern, take_row, find);
+    if (status == STRATA_OK)
+        status = may_expand(find, txn, &pattern, &expand);
+    if (status == STRATA_OK && expand)
+        status = find_expanded(find, txn, &pattern);
+    else if (status == STRATA_OK && may_link(find, &pattern))
+        status = find_linked(find, txn, &pattern);
+    strata__pattern_free(&pattern);
+    return status;
+}
+
 static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
 {
     struct strata__txn txn;
-    struct strata__pattern pattern = {0};
-    bool expand = false;
     STRATA_TRY(strata__txn_begin(facts, false, &txn));
-    strata_status status = strata__pattern_read(&txn, find->query, &pattern);
-    if (status == STRATA_OK)
-        status = strata__pattern_walk(&txn, &pattern, take_row, find);
-    if (status == STRATA_OK)
-        status = may_expand(find, &txn, &pattern, &expand);
-    if (status == STRATA_OK && expand)
-        status = find_expanded(find, &txn, &pattern);
-    else if (status == STRATA_OK && may_link(find, &pattern))
-        status = find_linked(find, &txn, &pattern);
+    strata_status status =
+        find->query->question ? find_chains(find, &txn) : find_pattern(find, &txn);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
     if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, &txn, result);
-    strata__pattern_free(&pattern);
     strata__txn_abort(&txn);
     return status;
 }
@@ -276,6 +316,7 @@ static strata_status find(strata_facts *facts, const strata_facts_query *query, 
     strata__bytes_free(&work.rows);
     strata__free(work.candidates);
     strata__tier2_free(&work.tier2);
+    strata__tier3_free(facts, &work.tier3);
     work.answer.complete = work.answer.complete && !work.answer.timed_out;
     if (work.answer.n_facts == 0)
         work.answer.tier = -1;
@@ -289,9 +330,13 @@ static strata_status check_query(const strata_facts_query *query)
     if (query->size != sizeof *query)
         return strata__fail(STRATA_E_INVALID, "query->size: %zu, expected %zu", query->size,
                             sizeof *query);
-    if (query->max_tier < 0 || query->max_tier > 2)
-        return strata__fail(STRATA_E_INVALID, "query->max_tier: %d, expected 0, 1 or 2",
+    if (query->max_tier < 0 || query->max_tier > 3)
+        return strata__fail(STRATA_E_INVALID, "query->max_tier: %d, expected 0 to 3",
                             query->max_tier);
+    if (query->question && (query->subject || query->predicate || query->object))
+        return strata__fail(STRATA_E_INVALID,
+                            "query->question: it is asked alone, without subject, "
+                            "predicate and object");
     if (!(query->deadline_ms >= 0)) /* nor NaN */
         return strata__fail(STRATA_E_INVALID, "query->deadline_ms: %g, expected 0 or more",
                             query->deadline_ms);
@@ -356,6 +401,9 @@ static strata_status mention_of(struct strata__txn *txn, const strata_facts_quer
     struct find work = {.query = &any, .deadline = INFINITY};
     struct strata__pattern pattern = {0};
     bool known = false;
+    *mention = NULL;
+    if (query->question)
+        return STRATA_OK;
     any.offset = 0;
     any.limit = 1;
     strata_status status = strata__pattern_read(txn, &any, &pattern);
@@ -453,6 +501,9 @@ strata_status strata_facts_remove(strata_facts *facts, const strata_facts_query 
     if (removed)
         *removed = 0;
     STRATA_TRY(check_query(pattern));
+    if (pattern->question)
+        return strata__fail(STRATA_E_INVALID, "pattern->question: facts are removed by subject, "
+                                              "predicate and object");
     if (!pattern->subject && !pattern->predicate && !pattern->object)
         return strata__fail(STRATA_E_INVALID, "a pattern without any term would remove everything: "
                                               "remove the store's folder instead");

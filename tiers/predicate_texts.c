@@ -38,20 +38,26 @@ static strata_status add_text(struct strata__predicate_texts *texts, const char 
     return end_text(texts);
 }
 
-/* The end of an IRI as words: "capitalOf", "capital_of" and "capital-of" are "capital Of". */
-static strata_status add_iri_words(struct strata__predicate_texts *texts,
-                                   const struct strata__term *iri)
+strata_status strata__iri_words(const struct strata__term *iri, size_t most,
+                                struct strata__bytes *out)
 {
     size_t start = iri->size;
     while (start > 0 && !memchr("/#:", iri->text[start - 1], 3))
         start--;
-    for (size_t i = start; i < iri->size && texts->bytes.size < BYTES_MOST - 1; i++) {
+    for (size_t i = start; i < iri->size && i - start < most; i++) {
         const char c = iri->text[i];
         const bool lower = i > start && iri->text[i - 1] >= 'a' && iri->text[i - 1] <= 'z';
         if (c >= 'A' && c <= 'Z' && lower)
-            STRATA_TRY(strata__bytes_append(&texts->bytes, " ", 1));
-        STRATA_TRY(strata__bytes_append(&texts->bytes, c == '_' || c == '-' ? " " : &c, 1));
+            STRATA_TRY(strata__bytes_append(out, " ", 1));
+        STRATA_TRY(strata__bytes_append(out, c == '_' || c == '-' ? " " : &c, 1));
     }
+    return STRATA_OK;
+}
+
+static strata_status add_iri_words(struct strata__predicate_texts *texts,
+                                   const struct strata__term *iri)
+{
+    STRATA_TRY(strata__iri_words(iri, BYTES_MOST / 2, &texts->bytes));
     return texts->bytes.size ? end_text(texts) : STRATA_OK;
 }
 

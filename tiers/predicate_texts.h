@@ -22,6 +22,11 @@ struct strata__predicate_texts {
 strata_status strata__predicate_texts_read(struct strata__txn *txn, strata__id predicate,
                                            struct strata__predicate_texts *texts);
 
+/* Appends the end of an IRI as words, at most `most` bytes of it: "capitalOf", "capital_of" and
+ * "capital-of" are "capital Of". */
+strata_status strata__iri_words(const struct strata__term *iri, size_t most,
+                                struct strata__bytes *out);
+
 /* The id of a predicate's vector: another one when its texts are others. */
 uint64_t strata__predicate_vector_id(strata__id predicate,
                                      const struct strata__predicate_texts *texts);

@@ -99,6 +99,7 @@ struct strata_facts {
     struct strata__mention_cache *mentions;
     struct strata__predicate_names *predicates;
     struct strata__predicates *expander; /* of tier 2 */
+    struct strata__schemas *schemas;     /* of tier 3 */
     char *path;
     char shown[512]; /* the path for messages */
 };

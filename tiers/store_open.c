@@ -13,6 +13,7 @@
 #include "store.h"
 #include "tier1_link.h"
 #include "tier2_expand.h"
+#include "tier3_schema.h"
 
 #define CACHE_BYTES 20000000
 #define FIRST_MAP ((size_t)1 << 30)
@@ -319,6 +320,8 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK)
         status = strata__predicates_open(&facts->expander);
     if (status == STRATA_OK)
+        status = strata__schemas_open(&facts->schemas);
+    if (status == STRATA_OK)
         status = strata__mention_cache_open(options ? options->cache_bytes : CACHE_BYTES,
                                             &facts->mentions);
     if (status == STRATA_OK && runtime)
@@ -349,6 +352,7 @@ void strata_facts_close(strata_facts **handle)
     strata__mention_cache_close(&facts->mentions);
     strata__predicate_names_close(&facts->predicates);
     strata__predicates_close(&facts->expander);
+    strata__schemas_close(&facts->schemas);
     strata__txns_free(facts);
     if (facts->env)
         mdb_env_close(facts->env);

@@ -108,7 +108,8 @@ typedef struct strata_term {
 typedef struct strata_fact {
     strata_term subject, predicate, object;
     double score;    /* 1: exact; else how likely subject and predicate are those that are meant */
-    const char *why; /* of tiers 1 and 2: what counted most, static; NULL: exact */
+    const char *why; /* of tiers 1 and 2: what counted most; of tier 3: "answer" or, of what led
+                      * there, "chain"; static; NULL: exact */
 } strata_fact;
 
 /* A term of a query is a text: "<IRI>", "_:NAME", a literal of N-Triples ("\"5\"^^<...integer>"),
@@ -120,12 +121,13 @@ typedef struct strata_fact {
 typedef struct strata_facts_query {
     size_t size;                              /* sizeof(strata_facts_query) */
     const char *subject, *predicate, *object; /* NULL: any */
+    const char *question;   /* NULL (default); else it is asked, and the three are NULL */
     uint64_t offset, limit; /* facts that are passed over, and that are given at most (default 0,
                              * 1000; limit 0: all) */
     double deadline_ms;     /* 0 (default): none */
-    int max_tier;           /* 0: exact only; 1: and other names of subjects; 2 (default): and other
-                             * words for predicates */
-    bool explain;           /* keep what tiers 1 and 2 considered (default false) */
+    int max_tier;           /* 0: exact only; 1: and other names of subjects; 2: and other words for
+                             * predicates; 3 (default): and questions */
+    bool explain;           /* keep what tiers 1 to 3 considered (default false) */
 } strata_facts_query;
 
 STRATA_API void strata_facts_query_default(strata_facts_query *query);
@@ -150,7 +152,15 @@ typedef struct strata_facts_result strata_facts_result;
  * that name has such facts, tier 1 looks for others with each of the best four predicates; the
  * score is the product of both.  Tier 2 needs strata_facts_use_model.
  *
- * No fact is no error.  E_INVALID: a term that cannot be read, named; E_IO, E_NOMEM. */
+ * A question is for tier 3: from what its words (the first 64) name in the graph, an entity or a
+ * literal, it searches for chains of at most five facts that explain all words, and gives the facts
+ * of the last hop of the best chain, those of others that are nearly as good, and then the facts
+ * that led to them; unless even the best is unlikely to be meant, or a chain that the graph has not
+ * explains the question better.  Where the deadline comes, it is the best that was found until
+ * then. Tier 3 needs strata_facts_use_model.
+ *
+ * No fact is no error.  E_INVALID: a term that cannot be read, named, or a question beside one;
+ * E_IO, E_NOMEM. */
 STRATA_API strata_status strata_facts_find(strata_facts *facts, const strata_facts_query *query,
                                            strata_facts_result **out);
 STRATA_API void strata_facts_result_free(strata_facts_result **result);
@@ -168,7 +178,7 @@ STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
 
 typedef struct strata_facts_answer {
     size_t n_facts;
-    int tier;       /* 0: found exactly; 1, 2: by that tier; -1: nothing was found */
+    int tier;       /* 0: found exactly; 1, 2, 3: by that tier; -1: nothing was found */
     bool complete;  /* these are all facts from `offset` on; else the limit or the deadline came */
     bool timed_out; /* it was the deadline */
     double latency_ms;
@@ -223,6 +233,35 @@ strata_facts_result_expansion(const strata_facts_result *result, size_t index);
 
 /* What evidence `index` < STRATA_FACTS_PHRASE_EVIDENCE is. */
 STRATA_API const char *strata_facts_phrase_evidence_name(size_t index);
+
+/* A chain that tier 3 found in the graph, for queries with `explain`: the best ones, at most 32. */
+#define STRATA_FACTS_HOPS 5
+typedef struct strata_facts_chain {
+    strata_term start; /* what the question names */
+    const char *words; /* the name there */
+    size_t hops, ends; /* of the chain; terms that it leads to, of those that were looked at */
+    strata_term predicates[STRATA_FACTS_HOPS];
+    bool reversed[STRATA_FACTS_HOPS]; /* from the predicate's object to its subject */
+    double score;                     /* of its alignment with the question */
+} strata_facts_chain;
+
+STRATA_API size_t strata_facts_result_chains(const strata_facts_result *result);
+/* index < strata_facts_result_chains, best first; borrowed until the result is freed. */
+STRATA_API const strata_facts_chain *strata_facts_result_chain(const strata_facts_result *result,
+                                                               size_t index);
+
+/* How likely the best chain is to be meant, and the evidence of that. */
+#define STRATA_FACTS_CHAIN_EVIDENCE 9
+typedef struct strata_facts_meaning {
+    double score;
+    double least;                                 /* below it nothing is given */
+    double evidence[STRATA_FACTS_CHAIN_EVIDENCE]; /* strata_facts_chain_evidence_name */
+} strata_facts_meaning;
+
+STRATA_API strata_facts_meaning strata_facts_result_meaning(const strata_facts_result *result);
+
+/* What evidence `index` < STRATA_FACTS_CHAIN_EVIDENCE is. */
+STRATA_API const char *strata_facts_chain_evidence_name(size_t index);
 
 /* ---- Vectors ---- */
 

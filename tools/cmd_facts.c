@@ -367,7 +367,7 @@ static const struct action actions[] = {
 
 #define LIMIT 1000
 
-#define MAX_TIER 2
+#define MAX_TIER 3
 
 /* An option that was given and the action does not take, or NULL. */
 static const char *foreign_option(const struct facts_options *o, unsigned takes)
@@ -448,9 +448,9 @@ static const struct cli_option own[] = {
     {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
      offsetof(struct facts_options, deadline_ms), 0, 1e9},
     {"max-tier", 0, "N",
-     "ask: 0 finds exactly only, 1 also other names of subjects, 2 (default) and other words",
-     CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 2},
-    {"explain", 0, NULL, "ask: show what tiers 1 and 2 considered", CLI_FLAG,
+     "ask: 0 finds exactly only, 1 also other names, 2 other words, 3 (default) and questions",
+     CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 3},
+    {"explain", 0, NULL, "ask: show what tiers 1 to 3 considered", CLI_FLAG,
      offsetof(struct facts_options, explain), 0, 0},
     {"embed-model", 0, "MODEL", "import, index, ask, stats: model of vectors (default minilm)",
      CLI_TEXT, offsetof(struct facts_options, embed_model), 0, 0},

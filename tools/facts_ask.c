@@ -18,9 +18,19 @@ strata_facts_query facts_query_of(const struct facts_options *options)
     query.subject = options->entity;
     query.predicate = options->predicate;
     query.object = options->object;
+    if (options->common.n_arguments > 2)
+        query.question = options->common.arguments[2];
     query.max_tier = (int)options->max_tier;
     query.explain = options->explain;
     return query;
+}
+
+/* Says once that questions find nothing without vectors. */
+static void say_without_vectors(struct facts_job *job)
+{
+    if (!strata_facts_has_vectors(job->facts) && !job->question_seen && !job->options->common.quiet)
+        cli_message("questions find nothing without vectors: make them with strata facts index");
+    job->question_seen = true;
 }
 
 /* Finds exactly first, so that vectors are only opened for what needs them.  CLI_DONE and *status,
@@ -30,6 +40,12 @@ static int find(struct facts_job *job, strata_facts_query query, strata_status *
 {
     const int max_tier = query.max_tier;
     const bool linkable = query.subject && query.predicate && !query.object;
+    if (query.question && max_tier >= 3) {
+        int opened = facts_use_vectors(job);
+        if (opened != CLI_DONE)
+            return opened;
+        say_without_vectors(job);
+    }
     if (max_tier > 0 && linkable && (!job->model_tried || job->model_status != CLI_DONE)) {
         query.max_tier = 0;
         *status = strata_facts_find(job->facts, &query, result);
@@ -72,18 +88,7 @@ static json_t *with_id(json_t *object, const json_t *id)
     return NULL;
 }
 
-/* Questions are for tier 3: below it nothing is found for them, which is said once. */
-static json_t *answer_question(struct facts_job *job)
-{
-    if (!job->question_seen && !job->options->common.quiet)
-        cli_message(
-            "this version finds nothing for questions; ask by entity, predicate and object");
-    job->question_seen = true;
-    return json_pack("{s:[], s:i, s:f, s:b}", "facts", "tier", -1, "latency_ms", 0.0, "complete",
-                     0);
-}
-
-/* A line that asks by names. */
+/* A line and what it asks. */
 struct asked {
     struct json_line *line;
     strata_facts_query query;
@@ -95,14 +100,15 @@ static bool read_query(const struct facts_job *job, struct json_line *line,
                        strata_facts_query *query)
 {
     *query = facts_query_of(job->options);
-    if (!field(line->parsed, "entity", &query->subject, &line->error) ||
+    if (!field(line->parsed, "question", &query->question, &line->error) ||
+        !field(line->parsed, "entity", &query->subject, &line->error) ||
         !field(line->parsed, "predicate", &query->predicate, &line->error) ||
         !field(line->parsed, "object", &query->object, &line->error))
         return false;
-    if (query->subject || query->predicate || query->object)
+    if (query->question || query->subject || query->predicate || query->object)
         return true;
     json_lines_refuse(&line->error, STRATA_E_INVALID,
-                      "entity, predicate and object are missing: one is needed");
+                      "question, entity, predicate and object are missing: one is needed");
     return false;
 }
 
@@ -157,15 +163,11 @@ static void answer_lines(void *user, struct json_line *lines, size_t n)
     struct asked asked[LINES_TOGETHER];
     size_t n_asked = 0;
     for (size_t i = 0; i < n; i++) {
-        const char *question;
-        if (!lines[i].parsed || !field(lines[i].parsed, "question", &question, &lines[i].error))
+        if (!lines[i].parsed)
             continue;
         asked[n_asked].line = &lines[i];
         asked[n_asked].result = NULL;
-        if (question)
-            set_result(&lines[i], answer_question(job));
-        else if (read_query(job, &lines[i], &asked[n_asked].query))
-            n_asked++;
+        n_asked += read_query(job, &lines[i], &asked[n_asked].query);
     }
     for (size_t i = 0; i < n_asked;) {
         if (job->model_tried && job->model_status == CLI_DONE)
@@ -189,10 +191,11 @@ int facts_ask(struct facts_job *job)
     const struct facts_options *options = job->options;
     const strata_facts_query query = facts_query_of(options);
     strata_facts_result *result;
-    if (options->common.n_arguments > 2)
-        return cli_usage(job->command, "questions: this version reads none; ask with --entity, "
-                                       "--predicate and --object");
-    if (!query.subject && !query.predicate && !query.object)
+    const bool names = query.subject || query.predicate || query.object;
+    if (query.question && names)
+        return cli_usage(job->command, "a question is asked alone, without --entity, --predicate "
+                                       "and --object");
+    if (!query.question && !names)
         return ask_lines(job);
     strata_status status;
     int done = find(job, query, &status, &result);

@@ -84,9 +84,50 @@ static json_t *expansions_json(const strata_facts_result *result)
     return expansions;
 }
 
-/* Adds what tiers 1 and 2 considered; NULL after freeing the object: no memory. */
+/* The chains that tier 3 found. */
+static json_t *chains_json(const strata_facts_result *result)
+{
+    json_t *chains = json_array();
+    for (size_t i = 0; chains && i < strata_facts_result_chains(result); i++) {
+        const strata_facts_chain *c = strata_facts_result_chain(result, i);
+        json_t *hops = json_array();
+        for (size_t k = 0; hops && k < c->hops; k++)
+            hops = json_push(hops,
+                             json_pack("{s:o, s:o, s:b}", "predicate", term_json(&c->predicates[k]),
+                                       "label", text_or_null(c->predicates[k].label), "reversed",
+                                       (int)c->reversed[k]));
+        chains = json_push(chains, json_pack("{s:o, s:o, s:o, s:o, s:I, s:f}", "words",
+                                             text_or_null(c->words), "start", term_json(&c->start),
+                                             "label", text_or_null(c->start.label), "hops", hops,
+                                             "ends", (json_int_t)c->ends, "score", c->score));
+    }
+    return chains;
+}
+
+/* How likely the best chain is. */
+static json_t *meaning_json(const strata_facts_result *result)
+{
+    const strata_facts_meaning m = strata_facts_result_meaning(result);
+    json_t *evidence = json_object();
+    for (size_t k = 0; evidence && k < STRATA_FACTS_CHAIN_EVIDENCE; k++)
+        if (json_object_set_new(evidence, strata_facts_chain_evidence_name(k),
+                                json_real(m.evidence[k])) != 0) {
+            json_decref(evidence);
+            evidence = NULL;
+        }
+    return json_pack("{s:f, s:f, s:o}", "score", m.score, "least", m.least, "evidence", evidence);
+}
+
+/* Adds what tiers 1 to 3 considered; NULL after freeing the object: no memory. */
 static json_t *with_explanation(json_t *object, const strata_facts_result *result)
 {
+    if (object && strata_facts_result_chains(result)) {
+        if (json_object_set_new(object, "chains", chains_json(result)) == 0 &&
+            json_object_set_new(object, "meaning", meaning_json(result)) == 0)
+            return object;
+        json_decref(object);
+        return NULL;
+    }
     const bool expanded = strata_facts_result_expansions(result) > 0;
     if (!object ||
         (json_object_set_new(object, "candidates", candidates_json(result)) == 0 &&
@@ -141,8 +182,31 @@ static void print_expansions(const strata_facts_result *result)
     }
 }
 
+/* The chains that were found, and how likely the first one is. */
+static void print_chains(const strata_facts_result *result)
+{
+    const strata_facts_meaning m = strata_facts_result_meaning(result);
+    for (size_t i = 0; i < strata_facts_result_chains(result) && i < EXPLAINED; i++) {
+        const strata_facts_chain *c = strata_facts_result_chain(result, i);
+        printf("%6.3f  ", c->score);
+        print_term(&c->start);
+        for (size_t k = 0; k < c->hops; k++) {
+            fputs(c->reversed[k] ? " <- " : " -> ", stdout);
+            print_term(&c->predicates[k]);
+        }
+        printf(" (%zu)\n", c->ends);
+    }
+    if (!strata_facts_result_chains(result))
+        return;
+    printf("the first one is meant: %.3f (%.3f is needed)", m.score, m.least);
+    for (size_t k = 0; k < STRATA_FACTS_CHAIN_EVIDENCE; k++)
+        printf(", %s %.2f", strata_facts_chain_evidence_name(k), m.evidence[k]);
+    putchar('\n');
+}
+
 void facts_print_explanation(const strata_facts_result *result)
 {
+    print_chains(result);
     print_expansions(result);
     for (size_t i = 0; i < strata_facts_result_candidates(result) && i < EXPLAINED; i++) {
         const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
@@ -173,6 +237,7 @@ void facts_print(const strata_facts_result *result)
            answer.tier == 0   ? " found exactly"
            : answer.tier == 1 ? " by another name"
            : answer.tier == 2 ? " by other words"
+           : answer.tier == 3 ? " by a question"
                               : "",
            answer.latency_ms,
            answer.timed_out  ? "; the deadline came before all were found"

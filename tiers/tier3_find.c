@@ -1,0 +1,286 @@
+/* The facts that answer a question (tier3_find.h). */
+#include "tier3_find.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deadline.h"
+#include "memory.h"
+#include "tier3_weights.h"
+
+#define CHAINS_MOST 8     /* whose facts are given, */
+#define ANSWERS_ENOUGH 10 /* until there are so many */
+#define BEHIND_MOST 0.6f  /* what their score may be behind the best one's */
+#define TERMS_MOST 4096   /* that a hop leads to */
+#define PROOFS_MOST 512   /* facts of the hops before the last one that are given */
+#define CLEAR_LEAST \
+    0.25f                /* the cosine of a word and what a chain says from which on it begins to */
+#define CLEAR_RANGE 0.3f /* be explained, and over which it comes to be */
+#define SCORE_SHARE 2.0  /* how fast the likelihood of chains falls with their scores */
+
+const char *const strata__chain_evidence_names[STRATA__CHAIN_EVIDENCE] = {
+    "score", "imagined", "bare", "barest", "name", "apart", "prominent", "least", "hops",
+};
+
+/* ---- How likely ---- */
+
+/* How well the hops and kinds of a chain explain a word by itself, 0 to 1. */
+static float explained(const struct strata__question *q, const struct strata__schema *schema,
+                       const struct strata__shape *shape, size_t word)
+{
+    const float *near = strata__question_near(q, word, 1);
+    float best = -1;
+    for (size_t i = 0; i < shape->n; i++)
+        best = fmaxf(best, near[shape->hops[i].predicate]);
+    for (size_t i = 0; i <= shape->n; i++)
+        if (shape->kinds[i] != STRATA__NO_KIND && shape->kinds[i] != STRATA__LITERAL_KIND)
+            best = fmaxf(best, near[schema->n_predicates + shape->kinds[i]]);
+    return fminf(1, fmaxf(0, (best - CLEAR_LEAST) / CLEAR_RANGE));
+}
+
+/* Reads the evidence of a chain, of which `imagined` is the rival. */
+static void read_evidence(const struct strata__question *q, const struct strata__schema *schema,
+                          const struct strata__chain *chain, float imagined,
+                          float evidence[STRATA__CHAIN_EVIDENCE])
+{
+    const struct strata__shape *shape = &chain->shape;
+    struct strata__alignment aligned, loose;
+    float mine = 0, others = 0, unclear = 0;
+    strata__align(q, schema, shape, strata__tier3_bare, &aligned);
+    /* With bare words for next to nothing, spans hold only what makes them nearer. */
+    strata__align(q, schema, shape, strata__tier3_loose, &loose);
+    memset(evidence, 0, STRATA__CHAIN_EVIDENCE * sizeof *evidence);
+    for (size_t i = 0; i < q->n; i++) {
+        const float weight = q->weights[i];
+        if (i >= shape->first && i < shape->end) {
+            mine = fmaxf(mine, weight);
+            evidence[STRATA__CHAIN_NAME] += weight;
+            continue;
+        }
+        const float open = weight * (1 - explained(q, schema, shape, i));
+        others = fmaxf(others, weight);
+        unclear = fmaxf(unclear, open);
+        if (loose.bare >> i & 1) {
+            evidence[STRATA__CHAIN_BARE] += open;
+            evidence[STRATA__CHAIN_BAREST] = fmaxf(evidence[STRATA__CHAIN_BAREST], open);
+        }
+    }
+    evidence[STRATA__CHAIN_SCORE] = chain->score;
+    evidence[STRATA__CHAIN_IMAGINED] = fmaxf(imagined, chain->score - 1) - chain->score;
+    evidence[STRATA__CHAIN_APART] = mine - others;
+    evidence[STRATA__CHAIN_PROMINENT] = mine - unclear;
+    evidence[STRATA__CHAIN_LEAST] = fminf(aligned.least, 0.5f);
+    evidence[STRATA__CHAIN_HOPS] = (float)shape->n;
+}
+
+static double likelihood(const float evidence[STRATA__CHAIN_EVIDENCE])
+{
+    double sum = strata__tier3_bias;
+    for (int i = 0; i < STRATA__CHAIN_EVIDENCE; i++)
+        sum += strata__tier3_weights[i] * (double)evidence[i];
+    return 1 / (1 + exp(-sum));
+}
+
+/* ---- Facts ---- */
+
+struct giving {
+    struct strata__txn *txn;
+    struct strata__tier3 *out;
+    double deadline;
+    size_t most;
+    struct strata__bytes rows[STRATA__HOPS_MOST]; /* struct strata__row: of one chain's hops */
+    struct strata__bytes proofs;                  /* struct strata__tier3_fact */
+};
+
+static int compare_ids(const void *a, const void *b)
+{
+    const strata__id x = *(const strata__id *)a, y = *(const strata__id *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void sort_ids(struct strata__bytes *ids)
+{
+    strata__id *id = (strata__id *)(void *)ids->data;
+    const size_t n = ids->size / sizeof *id;
+    size_t kept = 0;
+    if (n)
+        qsort(id, n, sizeof *id, compare_ids);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || id[i] != id[kept - 1])
+            id[kept++] = id[i];
+    ids->size = kept * sizeof *id;
+}
+
+/* Where a row of a hop leads, and where it comes from. */
+static strata__id head(struct strata__hop hop, const struct strata__row *row)
+{
+    return hop.reversed ? row->a : row->c;
+}
+
+static strata__id tail(struct strata__hop hop, const struct strata__row *row)
+{
+    return hop.reversed ? row->c : row->a;
+}
+
+/* All facts of a hop from the terms `from`, and where they lead. */
+static strata_status walk_hop(struct giving *g, struct strata__hop hop,
+                              const struct strata__bytes *from, size_t most,
+                              struct strata__bytes *rows, struct strata__bytes *to)
+{
+    const strata__id *ids = (const void *)from->data;
+    const strata__id predicate = g->out->schema->predicates[hop.predicate];
+    rows->size = to->size = 0;
+    for (size_t i = 0; i < from->size / sizeof *ids && to->size < most * sizeof *ids; i++) {
+        const size_t before = to->size;
+        STRATA_TRY(strata__hop_follow(g->txn, g->out->schema, hop, ids[i],
+                                      most - to->size / sizeof *ids, to));
+        for (size_t at = before; at < to->size; at += sizeof *ids) {
+            const strata__id end = *(const strata__id *)(const void *)(to->data + at);
+            const struct strata__row row = hop.reversed
+                                               ? (struct strata__row){end, predicate, ids[i]}
+                                               : (struct strata__row){ids[i], predicate, end};
+            STRATA_TRY(strata__bytes_append(rows, &row, sizeof row));
+        }
+        if (strata__now_ms() > g->deadline) {
+            g->out->whole = false;
+            break;
+        }
+    }
+    sort_ids(to);
+    return STRATA_OK;
+}
+
+static bool is_given(const struct strata__bytes *facts, const struct strata__row *row)
+{
+    const struct strata__tier3_fact *fact = (const void *)facts->data;
+    for (size_t i = 0; i < facts->size / sizeof *fact; i++)
+        if (fact[i].row.a == row->a && fact[i].row.b == row->b && fact[i].row.c == row->c)
+            return true;
+    return false;
+}
+
+/* Adds rows[0..n) of a hop that lead to one of `to` (NULL: all), once; what they come from replaces
+ * *from. */
+static strata_status add_rows(struct strata__bytes *facts, const struct strata__bytes *rows,
+                              struct strata__hop hop, const struct strata__bytes *to, double score,
+                              struct strata__bytes *from)
+{
+    const struct strata__row *row = (const void *)rows->data;
+    from->size = 0;
+    for (size_t i = 0; i < rows->size / sizeof *row; i++) {
+        const strata__id end = head(hop, &row[i]), begin = tail(hop, &row[i]);
+        if (to &&
+            !(to->size && bsearch(&end, to->data, to->size / sizeof end, sizeof end, compare_ids)))
+            continue;
+        STRATA_TRY(strata__bytes_append(from, &begin, sizeof begin));
+        const struct strata__tier3_fact fact = {row[i], score, to != NULL};
+        if (!is_given(facts, &row[i]))
+            STRATA_TRY(strata__bytes_append(facts, &fact, sizeof fact));
+    }
+    sort_ids(from);
+    return STRATA_OK;
+}
+
+/* Gives the facts of a chain's last hop, and notes those that led there, the last ones first. */
+static strata_status give_chain(struct giving *g, const struct strata__chain *chain, double score)
+{
+    const struct strata__shape *shape = &chain->shape;
+    struct strata__bytes from = {0}, to = {0};
+    const strata__id start = g->out->chains.starts[chain->start].id;
+    strata_status status = strata__bytes_append(&from, &start, sizeof start);
+    for (size_t i = 0; i < shape->n && status == STRATA_OK; i++) {
+        const bool last = i + 1u == shape->n;
+        status = walk_hop(g, shape->hops[i], &from, last ? g->most : TERMS_MOST, &g->rows[i], &to);
+        const struct strata__bytes swap = from;
+        from = to;
+        to = swap;
+    }
+    for (size_t i = shape->n; i-- > 0 && status == STRATA_OK;) {
+        const bool last = i + 1u == shape->n;
+        status = add_rows(last ? &g->out->facts : &g->proofs, &g->rows[i], shape->hops[i],
+                          last ? NULL : &from, score, &to);
+        const struct strata__bytes swap = from;
+        from = to;
+        to = swap;
+    }
+    strata__bytes_free(&from);
+    strata__bytes_free(&to);
+    return status;
+}
+
+/* Facts of the best chain, and of others that are nearly as good; then what led to them. */
+static strata_status give(struct giving *g)
+{
+    struct strata__tier3 *out = g->out;
+    const size_t *best = (const void *)out->chains.best.data;
+    const size_t n = out->chains.best.size / sizeof *best;
+    const float score = strata__chains_at(&out->chains, best[0])->score;
+    for (size_t i = 0; i < n && i < CHAINS_MOST; i++) {
+        const struct strata__chain *chain = strata__chains_at(&out->chains, best[i]);
+        if (out->facts.size >= ANSWERS_ENOUGH * sizeof(struct strata__tier3_fact) ||
+            chain->score < score - BEHIND_MOST || (i > 0 && strata__now_ms() > g->deadline))
+            break;
+        if (i > 0 && chain->n_ends > ANSWERS_ENOUGH)
+            continue; /* a second guess is not to hide the others */
+        STRATA_TRY(
+            give_chain(g, chain, out->score * exp(SCORE_SHARE * (double)(chain->score - score))));
+    }
+    const struct strata__tier3_fact *proofs = (const void *)g->proofs.data;
+    for (size_t i = 0; i < g->proofs.size / sizeof *proofs && i < PROOFS_MOST; i++)
+        if (!is_given(&out->facts, &proofs[i].row))
+            STRATA_TRY(strata__bytes_append(&out->facts, &proofs[i], sizeof *proofs));
+    return STRATA_OK;
+}
+
+/* ---- All of it ---- */
+
+static strata_status find(struct giving *g)
+{
+    struct strata__tier3 *out = g->out;
+    struct strata__question *question = out->question;
+    strata_facts *facts = g->txn->facts;
+    STRATA_TRY(strata__schema_get(g->txn, &out->schema));
+    STRATA_TRY(strata__question_compare(facts, out->schema, g->deadline, question, &out->whole));
+    if (!out->whole)
+        return STRATA_OK;
+    STRATA_TRY(strata__chains_search(g->txn, out->schema, question, g->deadline, &out->chains));
+    out->whole = out->chains.whole;
+    if (out->chains.best.size == 0)
+        return STRATA_OK;
+    const size_t best = *(const size_t *)(const void *)out->chains.best.data;
+    read_evidence(question, out->schema, strata__chains_at(&out->chains, best),
+                  out->chains.imagined, out->evidence);
+    out->score = likelihood(out->evidence);
+    return out->score >= strata__tier3_least ? give(g) : STRATA_OK;
+}
+
+strata_status strata__tier3_find(struct strata__txn *txn, const char *text, double deadline,
+                                 size_t most, struct strata__tier3 *out)
+{
+    const struct strata__linker *linker = txn->facts->linker;
+    struct giving g = {.txn = txn, .out = out, .deadline = deadline};
+    g.most = most && most < TERMS_MOST ? most : TERMS_MOST;
+    *out = (struct strata__tier3){.least = strata__tier3_least, .whole = true};
+    if (!linker || !linker->vectors.predicates)
+        return STRATA_OK;
+    STRATA_TRY(strata__calloc(&out->question, 1, sizeof *out->question, "a question"));
+    strata_status status = STRATA_OK;
+    if (strata__question_read(text, out->question))
+        status = find(&g);
+    for (size_t i = 0; i < STRATA__HOPS_MOST; i++)
+        strata__bytes_free(&g.rows[i]);
+    strata__bytes_free(&g.proofs);
+    return status;
+}
+
+void strata__tier3_free(strata_facts *facts, struct strata__tier3 *tier3)
+{
+    strata__schema_drop(facts, tier3->schema);
+    if (tier3->question)
+        strata__question_free(tier3->question);
+    strata__free(tier3->question);
+    strata__chains_free(&tier3->chains);
+    strata__bytes_free(&tier3->facts);
+    *tier3 = (struct strata__tier3){0};
+}

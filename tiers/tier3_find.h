@@ -1,0 +1,53 @@
+/* Tier 3: the facts that answer a question, and the chains that prove them.
+ *
+ * The question's words are weighed and compared with the graph's predicates and kinds
+ * (tier3_question.h), chains of facts that explain them are searched (tier3_chains.h), and the best
+ * one's score, what it leaves unexplained, and how much better a chain would be that the graph has
+ * not, say how likely it is to be meant (tier3_weights.h).  Unless it is unlikely, the facts of its
+ * last hop are given, those of others that are nearly as good behind them, and then the facts that
+ * led there. */
+#ifndef STRATA_TIER3_FIND_H
+#define STRATA_TIER3_FIND_H
+
+#include "tier3_chains.h"
+
+/* What speaks for the best chain, or against it. */
+enum strata__chain_evidence {
+    STRATA__CHAIN_SCORE,
+    STRATA__CHAIN_IMAGINED,  /* how much better the best chain is that the graph has not; or less */
+    STRATA__CHAIN_BARE,      /* weight of words that nothing explains */
+    STRATA__CHAIN_BAREST,    /* the largest such weight */
+    STRATA__CHAIN_NAME,      /* weight of the start's name */
+    STRATA__CHAIN_APART,     /* by how much its heaviest word outweighs all others */
+    STRATA__CHAIN_PROMINENT, /* and those that nothing explains */
+    STRATA__CHAIN_LEAST,     /* the least cosine of a hop and its span */
+    STRATA__CHAIN_HOPS,
+    STRATA__CHAIN_EVIDENCE
+};
+
+extern const char *const strata__chain_evidence_names[STRATA__CHAIN_EVIDENCE];
+
+struct strata__tier3_fact {
+    struct strata__row row;
+    double score;
+    bool proof; /* of a hop before the last one */
+};
+
+struct strata__tier3 {
+    const struct strata__schema *schema; /* or NULL */
+    struct strata__question *question;
+    struct strata__chains chains;
+    struct strata__bytes
+        facts; /* struct strata__tier3_fact, in the order in which they are given */
+    float evidence[STRATA__CHAIN_EVIDENCE];
+    double score, least; /* how likely the best chain is to be meant, and must be */
+    bool whole;
+};
+
+/* What a question finds, which strata__tier3_free frees, after errors too; at most `most` facts (0:
+ * as many as there may be) of each chain's last hop.  Nothing where the store has no vectors. */
+strata_status strata__tier3_find(struct strata__txn *txn, const char *question, double deadline,
+                                 size_t most, struct strata__tier3 *out);
+void strata__tier3_free(strata_facts *facts, struct strata__tier3 *tier3);
+
+#endif

@@ -15,6 +15,7 @@
 #define ROWS_A_LOOK 256  /* rows between two looks at the clock */
 #define LINES_LEAST 512  /* bytes of text that there is room for from the start */
 #define ENTITIES_MOST 10 /* of tier 1, whose facts are given */
+#define QUESTION_MS 500  /* that tier 3 takes at most, where the query says nothing */
 #define SHARE_LEAST 0.02 /* of the best one's score, that the others have at least */
 
 void strata_facts_query_default(strata_facts_query *query)
@@ -308,10 +309,11 @@ static strata_status find(strata_facts *facts, const strata_facts_query *query, 
                           strata_facts_answer *answer)
 {
     const double start = strata__now_ms() - before_ms;
-    struct find work = {.query = query,
-                        .text = text,
-                        .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
-                        .answer = {.complete = true}};
+    const double ms = query->deadline_ms > 0 ? query->deadline_ms
+                      : query->question      ? QUESTION_MS
+                                             : INFINITY;
+    struct find work = {
+        .query = query, .text = text, .deadline = start + ms, .answer = {.complete = true}};
     strata_status status = find_in(facts, &work, result);
     strata__bytes_free(&work.rows);
     strata__free(work.candidates);

@@ -124,7 +124,7 @@ typedef struct strata_facts_query {
     const char *question;   /* NULL (default); else it is asked, and the three are NULL */
     uint64_t offset, limit; /* facts that are passed over, and that are given at most (default 0,
                              * 1000; limit 0: all) */
-    double deadline_ms;     /* 0 (default): none */
+    double deadline_ms;     /* 0 (default): none; of questions 500, tier 3's own */
     int max_tier;           /* 0: exact only; 1: and other names of subjects; 2: and other words for
                              * predicates; 3 (default): and questions */
     bool explain;           /* keep what tiers 1 to 3 considered (default false) */
@@ -251,7 +251,7 @@ STRATA_API const strata_facts_chain *strata_facts_result_chain(const strata_fact
                                                                size_t index);
 
 /* How likely the best chain is to be meant, and the evidence of that. */
-#define STRATA_FACTS_CHAIN_EVIDENCE 9
+#define STRATA_FACTS_CHAIN_EVIDENCE 6
 typedef struct strata_facts_meaning {
     double score;
     double least;                                 /* below it nothing is given */

@@ -12,6 +12,7 @@
 #include "tier1_candidates.h"
 #include "tier1_weights.h"
 #include "tier2_expand.h"
+#include "tier3_schema.h"
 
 #define ROWS_FOR_KINDS 256 /* facts of a predicate whose subjects' kinds are looked at */
 
@@ -186,6 +187,8 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
         status = strata__mention_cache_charge(facts->mentions, model->runtime);
     if (status == STRATA_OK)
         status = strata__predicates_charge(facts->expander, model);
+    if (status == STRATA_OK)
+        status = strata__schemas_charge(facts->schemas, model);
     if (status == STRATA_OK)
         status = strata__vectors_open(facts, model, &linker->vectors, &found);
     if (status == STRATA_OK && !found)

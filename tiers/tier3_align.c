@@ -72,10 +72,12 @@ static void advance(struct aligning *a, size_t word, size_t mask, size_t last, f
             const size_t apart = last == STRATA__HOPS_MOST ? 1
                                  : hop > last              ? hop - last
                                                            : last - hop;
+            const bool backward = last != STRATA__HOPS_MOST && hop > last && word < shape->first;
             step.what = (int8_t)hop;
             put(a, word + length, mask | (size_t)1 << hop, hop,
                 score + near[shape->hops[hop].predicate] - strata__tier3_hop_least -
-                    strata__tier3_apart * (float)(apart - 1),
+                    strata__tier3_apart * (float)(apart - 1) -
+                    (backward ? strata__tier3_backward : 0),
                 step);
         }
     }

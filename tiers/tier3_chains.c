@@ -28,6 +28,11 @@ struct searching {
     unsigned looks;
 };
 
+static struct strata__chain *at(struct strata__chains *chains, size_t index)
+{
+    return (struct strata__chain *)(void *)chains->all.data + index;
+}
+
 static bool late(struct searching *s)
 {
     if (s->out->whole && s->looks++ % A_LOOK == 0 && strata__now_ms() > s->deadline)
@@ -181,6 +186,22 @@ static strata_status extend_all(struct searching *s, size_t parent)
     return STRATA_OK;
 }
 
+/* A predicate whose values are literals, but not this one: the question must say it. */
+static strata_status extend_unknown(struct searching *s, size_t parent, struct strata__hop hop)
+{
+    struct strata__chain *chain = at(s->out, parent);
+    for (size_t i = 0; i < s->schema->n_edges && s->allowed[hop.predicate]; i++) {
+        const struct strata__schema_edge *edge = &s->schema->edges[i];
+        if (edge->hop.predicate != hop.predicate || edge->hop.reversed ||
+            edge->to != STRATA__LITERAL_KIND)
+            continue;
+        chain->real = chain->shape.literal = false;
+        STRATA_TRY(extend(s, parent, hop, edge->from));
+        chain->real = chain->shape.literal = true;
+    }
+    return STRATA_OK;
+}
+
 /* The predicates that have a literal as their object, each once, with the kind of such a subject.
  */
 static strata_status extend_literal(struct searching *s, size_t parent)
@@ -192,8 +213,10 @@ static strata_status extend_literal(struct searching *s, size_t parent)
         uint16_t kind;
         s->ends.size = 0;
         STRATA_TRY(strata__hop_follow(s->txn, s->schema, hop, literal, 1, &s->ends));
-        if (s->ends.size == 0)
+        if (s->ends.size == 0) {
+            STRATA_TRY(extend_unknown(s, parent, hop));
             continue;
+        }
         const strata__id subject = *(const strata__id *)(const void *)s->ends.data;
         STRATA_TRY(strata__kind_of(s->txn, s->schema, subject, &kind));
         STRATA_TRY(extend(s, parent, hop, kind));

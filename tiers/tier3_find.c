@@ -17,10 +17,11 @@
 #define CLEAR_LEAST \
     0.25f                /* the cosine of a word and what a chain says from which on it begins to */
 #define CLEAR_RANGE 0.3f /* be explained, and over which it comes to be */
+#define LEAST_MOST 0.5f  /* beyond it a hop is clearly meant */
 #define SCORE_SHARE 2.0  /* how fast the likelihood of chains falls with their scores */
 
 const char *const strata__chain_evidence_names[STRATA__CHAIN_EVIDENCE] = {
-    "score", "imagined", "bare", "barest", "name", "apart", "prominent", "least", "hops",
+    "score", "imagined", "bare", "name", "least", "hops",
 };
 
 /* ---- How likely ---- */
@@ -39,38 +40,28 @@ static float explained(const struct strata__question *q, const struct strata__sc
     return fminf(1, fmaxf(0, (best - CLEAR_LEAST) / CLEAR_RANGE));
 }
 
-/* Reads the evidence of a chain, of which `imagined` is the rival. */
+/* Reads the evidence of a chain; `imagined`: the best score of one that the graph has not. */
 static void read_evidence(const struct strata__question *q, const struct strata__schema *schema,
                           const struct strata__chain *chain, float imagined,
                           float evidence[STRATA__CHAIN_EVIDENCE])
 {
     const struct strata__shape *shape = &chain->shape;
     struct strata__alignment aligned, loose;
-    float mine = 0, others = 0, unclear = 0;
     strata__align(q, schema, shape, strata__tier3_bare, &aligned);
     /* With bare words for next to nothing, spans hold only what makes them nearer. */
     strata__align(q, schema, shape, strata__tier3_loose, &loose);
     memset(evidence, 0, STRATA__CHAIN_EVIDENCE * sizeof *evidence);
     for (size_t i = 0; i < q->n; i++) {
         const float weight = q->weights[i];
-        if (i >= shape->first && i < shape->end) {
-            mine = fmaxf(mine, weight);
+        if (i >= shape->first && i < shape->end)
             evidence[STRATA__CHAIN_NAME] += weight;
-            continue;
-        }
-        const float open = weight * (1 - explained(q, schema, shape, i));
-        others = fmaxf(others, weight);
-        unclear = fmaxf(unclear, open);
-        if (loose.bare >> i & 1) {
-            evidence[STRATA__CHAIN_BARE] += open;
-            evidence[STRATA__CHAIN_BAREST] = fmaxf(evidence[STRATA__CHAIN_BAREST], open);
-        }
+        else if (loose.bare >> i & 1)
+            evidence[STRATA__CHAIN_BARE] =
+                fmaxf(evidence[STRATA__CHAIN_BARE], weight * (1 - explained(q, schema, shape, i)));
     }
     evidence[STRATA__CHAIN_SCORE] = chain->score;
     evidence[STRATA__CHAIN_IMAGINED] = fmaxf(imagined, chain->score - 1) - chain->score;
-    evidence[STRATA__CHAIN_APART] = mine - others;
-    evidence[STRATA__CHAIN_PROMINENT] = mine - unclear;
-    evidence[STRATA__CHAIN_LEAST] = fminf(aligned.least, 0.5f);
+    evidence[STRATA__CHAIN_LEAST] = fminf(aligned.least, LEAST_MOST);
     evidence[STRATA__CHAIN_HOPS] = (float)shape->n;
 }
 

@@ -14,13 +14,10 @@
 /* What speaks for the best chain, or against it. */
 enum strata__chain_evidence {
     STRATA__CHAIN_SCORE,
-    STRATA__CHAIN_IMAGINED,  /* how much better the best chain is that the graph has not; or less */
-    STRATA__CHAIN_BARE,      /* weight of words that nothing explains */
-    STRATA__CHAIN_BAREST,    /* the largest such weight */
-    STRATA__CHAIN_NAME,      /* weight of the start's name */
-    STRATA__CHAIN_APART,     /* by how much its heaviest word outweighs all others */
-    STRATA__CHAIN_PROMINENT, /* and those that nothing explains */
-    STRATA__CHAIN_LEAST,     /* the least cosine of a hop and its span */
+    STRATA__CHAIN_IMAGINED, /* how much better the best chain is that the graph has not, or less */
+    STRATA__CHAIN_BARE,     /* the largest weight of a word that nothing explains */
+    STRATA__CHAIN_NAME,     /* weight of the start's name */
+    STRATA__CHAIN_LEAST,    /* the least cosine of a hop and its span */
     STRATA__CHAIN_HOPS,
     STRATA__CHAIN_EVIDENCE
 };

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budgets.h"
 #include "memory.h"
+#include "model.h"
 #include "predicate_texts.h"
 
+#define COMPONENT "tier3_reasoner/embedding_cache(schema)"
 #define PREDICATES_MOST 4096    /* the first ones */
 #define KINDS_MOST 1024         /* the first ones that samples meet */
 #define SAMPLES ((size_t)16384) /* of all predicates together, but of each */
@@ -17,6 +20,7 @@
 
 struct strata__schemas {
     pthread_mutex_t lock;
+    struct strata__scope scope;
     struct strata__schema *newest;
     size_t state; /* of LMDB, that the newest one is of */
 };
@@ -29,6 +33,12 @@ strata_status strata__schemas_open(struct strata__schemas **out)
     strata__free(*out);
     *out = NULL;
     return strata__fail(STRATA_E_NOMEM, "no memory for a lock");
+}
+
+strata_status strata__schemas_charge(struct strata__schemas *schemas, const strata_model *model)
+{
+    schemas->scope = (struct strata__scope){.model = model->name};
+    return strata__budget_account(model->runtime->ledger, COMPONENT, &schemas->scope.account);
 }
 
 static void release(struct strata__schema *schema)
@@ -423,7 +433,9 @@ strata_status strata__schema_get(struct strata__txn *txn, const struct strata__s
     pthread_mutex_lock(&schemas->lock);
     if (!schemas->newest || schemas->state != state) {
         struct strata__schema *made;
+        struct strata__scope before = strata__scope_set(schemas->scope);
         status = make(txn, &made);
+        strata__scope_set(before);
         if (status == STRATA_OK) {
             release(schemas->newest);
             schemas->newest = made;

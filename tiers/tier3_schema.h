@@ -42,6 +42,9 @@ struct strata__schemas;
 strata_status strata__schemas_open(struct strata__schemas **out);
 void strata__schemas_close(struct strata__schemas **schemas);
 
+/* What its memory is charged to from then on. */
+strata_status strata__schemas_charge(struct strata__schemas *schemas, const strata_model *model);
+
 /* The schema of the transaction's state, made when there is none yet: the caller drops it.  The
  * store has vectors of predicates. */
 strata_status strata__schema_get(struct strata__txn *txn, const struct strata__schema **out);

@@ -12,15 +12,22 @@ static const float strata__tier3_hop_least = 0.43f;
 static const float strata__tier3_kind_least = 0.52f;
 static const float strata__tier3_kind_gain = 1.0f;
 static const float strata__tier3_bare = 2.7f, strata__tier3_loose = 0.3f;
-static const float strata__tier3_apart = 0.14f;
+static const float strata__tier3_apart = 0.14f, strata__tier3_backward = 0.15f;
 static const float strata__tier3_implied = 0.1f;
 /* Chains: what the start's name gains, by its words' weight; what a step back costs. */
 static const float strata__tier3_name = 3.0f;
 static const float strata__tier3_return = 0.25f;
 /* How likely the best chain is to be meant, and the least such score. */
-static const double strata__tier3_bias = 0;
-static const double strata__tier3_weights[STRATA__CHAIN_EVIDENCE] = {0};
-static const double strata__tier3_least = 0;
+static const double strata__tier3_bias = -6.3375;
+static const double strata__tier3_weights[STRATA__CHAIN_EVIDENCE] = {
+    1.6660, /* score */
+    -9.6568, /* imagined */
+    -7.9596, /* bare */
+    -1.4219, /* name */
+    6.0692, /* least */
+    1.1593, /* hops */
+};
+static const double strata__tier3_least = 0.492165;
 // clang-format on
 
 #endif

@@ -38,7 +38,8 @@ struct strata__tier3 {
         facts; /* struct strata__tier3_fact, in the order in which they are given */
     float evidence[STRATA__CHAIN_EVIDENCE];
     double score, least; /* how likely the best chain is to be meant, and must be */
-    bool whole;
+    bool whole;          /* the deadline did not come first */
+    bool more;           /* these are not all facts of the chains */
 };
 
 /* What a question finds, which strata__tier3_free frees, after errors too; at most `most` facts (0:

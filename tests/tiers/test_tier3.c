@@ -367,6 +367,22 @@ static void deadlines(void **state)
     strata_facts_close(&facts);
 }
 
+/* Of long texts fewer are embedded between two looks at the clock. */
+static void long_words(void **state)
+{
+    char question[64 * 61 + 1];
+    (void)state;
+    strata_facts *facts = t3_lands("long");
+    t3_ask(facts, "seat Land A"); /* makes the schema */
+    for (size_t i = 0; i + 1 < sizeof question; i++)
+        question[i] = i % 61 == 60 ? ' ' : (char)('a' + i % 7);
+    question[sizeof question - 1] = '\0';
+    t2_bytes_most = 0;
+    t3_ask(facts, question);
+    assert_in_range(t2_bytes_most, 3000, 4096 + 2048);
+    strata_facts_close(&facts);
+}
+
 /* A hub that 100,000 triples lead to and from: as many are looked at as are needed. */
 static void hub(void **state)
 {
@@ -486,15 +502,15 @@ static void hostile_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hops),          cmocka_unit_test(backwards),
-        cmocka_unit_test(literals),      cmocka_unit_test(fan_out),
-        cmocka_unit_test(namesakes),     cmocka_unit_test(no_way_back),
-        cmocka_unit_test(refused),       cmocka_unit_test(pages),
-        cmocka_unit_test(options),       cmocka_unit_test(the_same),
-        cmocka_unit_test(changes),       cmocka_unit_test(without_vectors),
-        cmocka_unit_test(deadlines),     cmocka_unit_test(hub),
-        cmocka_unit_test(cycles),        cmocka_unit_test(bare_graphs),
-        cmocka_unit_test(hostile_texts),
+        cmocka_unit_test(hops),        cmocka_unit_test(backwards),
+        cmocka_unit_test(literals),    cmocka_unit_test(fan_out),
+        cmocka_unit_test(namesakes),   cmocka_unit_test(no_way_back),
+        cmocka_unit_test(refused),     cmocka_unit_test(pages),
+        cmocka_unit_test(options),     cmocka_unit_test(the_same),
+        cmocka_unit_test(changes),     cmocka_unit_test(without_vectors),
+        cmocka_unit_test(deadlines),   cmocka_unit_test(long_words),
+        cmocka_unit_test(hub),         cmocka_unit_test(cycles),
+        cmocka_unit_test(bare_graphs), cmocka_unit_test(hostile_texts),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);
 }

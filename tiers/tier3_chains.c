@@ -186,10 +186,13 @@ static strata_status extend_all(struct searching *s, size_t parent)
     return STRATA_OK;
 }
 
-/* A predicate whose values are literals, but not this one: the question must say it. */
-static strata_status extend_unknown(struct searching *s, size_t parent, struct strata__hop hop)
+/* A predicate that has such values, but not this one: the question must say it. */
+static strata_status extend_unknown(struct searching *s, size_t parent, struct strata__hop hop,
+                                    uint32_t form)
 {
     struct strata__chain *chain = at(s->out, parent);
+    if (!strata__schema_has_form(s->schema, hop.predicate, form))
+        return STRATA_OK;
     for (size_t i = 0; i < s->schema->n_edges && s->allowed[hop.predicate]; i++) {
         const struct strata__schema_edge *edge = &s->schema->edges[i];
         if (edge->hop.predicate != hop.predicate || edge->hop.reversed ||
@@ -208,13 +211,15 @@ static strata_status extend_literal(struct searching *s, size_t parent)
 {
     const struct strata__chain *chain = strata__chains_at(s->out, parent);
     const strata__id literal = s->out->starts[chain->start].id;
+    uint32_t form;
+    STRATA_TRY(strata__form_of(s->txn, literal, &form));
     for (size_t p = 0; p < s->schema->n_predicates; p++) {
         const struct strata__hop hop = {(uint16_t)p, true};
         uint16_t kind;
         s->ends.size = 0;
         STRATA_TRY(strata__hop_follow(s->txn, s->schema, hop, literal, 1, &s->ends));
         if (s->ends.size == 0) {
-            STRATA_TRY(extend_unknown(s, parent, hop));
+            STRATA_TRY(extend_unknown(s, parent, hop, form));
             continue;
         }
         const strata__id subject = *(const strata__id *)(const void *)s->ends.data;

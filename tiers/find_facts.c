@@ -243,15 +243,15 @@ static strata_status find_expanded(struct find *find, struct strata__txn *txn,
 static strata_status find_chains(struct find *find, struct strata__txn *txn)
 {
     const strata_facts_query *query = find->query;
-    const size_t most = query->limit ? query->offset + query->limit : 0;
     bool stop = false;
     if (query->max_tier < 3)
         return STRATA_OK;
-    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, most, &find->tier3));
+    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, &find->tier3));
     const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
     for (size_t i = 0; i < find->tier3.facts.size / sizeof *facts && !stop; i++)
         STRATA_TRY(take_row(find, &facts[i].row, &stop));
     find->answer.timed_out = !find->tier3.whole;
+    find->answer.count = find->tier3.count;
     find->answer.tier = 3;
     return STRATA_OK;
 }

@@ -34,10 +34,18 @@ static float explained(const struct strata__question *q, const struct strata__sc
     float best = -1;
     for (size_t i = 0; i < shape->n; i++)
         best = fmaxf(best, near[shape->hops[i].predicate]);
-    for (size_t i = 0; i <= shape->n; i++)
+    for (size_t i = 0; i < shape->n_kinds; i++)
         if (shape->kinds[i] != STRATA__NO_KIND && shape->kinds[i] != STRATA__LITERAL_KIND)
             best = fmaxf(best, near[schema->n_predicates + shape->kinds[i]]);
     return fminf(1, fmaxf(0, (best - CLEAR_LEAST) / CLEAR_RANGE));
+}
+
+static bool is_named(const struct strata__shape *shape, size_t word)
+{
+    for (size_t i = 0; i < (shape->split ? 2u : 1u); i++)
+        if (word >= shape->names[i].first && word < shape->names[i].end)
+            return true;
+    return false;
 }
 
 /* Reads the evidence of a chain; `imagined`: the best score of one that the graph has not. */
@@ -53,7 +61,7 @@ static void read_evidence(const struct strata__question *q, const struct strata_
     memset(evidence, 0, STRATA__CHAIN_EVIDENCE * sizeof *evidence);
     for (size_t i = 0; i < q->n; i++) {
         const float weight = q->weights[i];
-        if (i >= shape->first && i < shape->end)
+        if (is_named(shape, i))
             evidence[STRATA__CHAIN_NAME] += weight;
         else if (loose.bare >> i & 1)
             evidence[STRATA__CHAIN_BARE] =
@@ -79,8 +87,9 @@ struct giving {
     struct strata__txn *txn;
     struct strata__tier3 *out;
     double deadline;
-    size_t most;
-    struct strata__bytes rows[STRATA__HOPS_MOST]; /* struct strata__row: of one chain's hops */
+    struct strata__bytes rows[2]
+                             [STRATA__HOPS_MOST]; /* struct strata__row: of the hops of a chain */
+    struct strata__bytes ends[2];                 /* strata__id, sorted: what it leads to */
     struct strata__bytes proofs;                  /* struct strata__tier3_fact */
 };
 
@@ -142,6 +151,12 @@ static strata_status walk_hop(struct giving *g, struct strata__hop hop,
     return STRATA_OK;
 }
 
+static bool has_id(const struct strata__bytes *sorted, strata__id id)
+{
+    const size_t n = sorted->size / sizeof id;
+    return n && bsearch(&id, sorted->data, n, sizeof id, compare_ids);
+}
+
 static bool is_given(const struct strata__bytes *facts, const struct strata__row *row)
 {
     const struct strata__tier3_fact *fact = (const void *)facts->data;
@@ -151,21 +166,19 @@ static bool is_given(const struct strata__bytes *facts, const struct strata__row
     return false;
 }
 
-/* Adds rows[0..n) of a hop that lead to one of `to` (NULL: all), once; what they come from replaces
- * *from. */
+/* Adds rows of a hop that lead to one of `to`, once; what they come from replaces *from. */
 static strata_status add_rows(struct strata__bytes *facts, const struct strata__bytes *rows,
                               struct strata__hop hop, const struct strata__bytes *to, double score,
-                              struct strata__bytes *from)
+                              bool proof, struct strata__bytes *from)
 {
     const struct strata__row *row = (const void *)rows->data;
     from->size = 0;
     for (size_t i = 0; i < rows->size / sizeof *row; i++) {
         const strata__id end = head(hop, &row[i]), begin = tail(hop, &row[i]);
-        if (to &&
-            !(to->size && bsearch(&end, to->data, to->size / sizeof end, sizeof end, compare_ids)))
+        if (!has_id(to, end))
             continue;
         STRATA_TRY(strata__bytes_append(from, &begin, sizeof begin));
-        const struct strata__tier3_fact fact = {row[i], score, to != NULL};
+        const struct strata__tier3_fact fact = {row[i], score, proof};
         if (!is_given(facts, &row[i]))
             STRATA_TRY(strata__bytes_append(facts, &fact, sizeof fact));
     }
@@ -173,24 +186,39 @@ static strata_status add_rows(struct strata__bytes *facts, const struct strata__
     return STRATA_OK;
 }
 
-/* Gives the facts of a chain's last hop, and notes those that led there, the last ones first. */
-static strata_status give_chain(struct giving *g, const struct strata__chain *chain, double score)
+/* Reads the facts of all hops of a chain, and what it leads to. */
+static strata_status walk_chain(struct giving *g, const struct strata__chain *chain,
+                                struct strata__bytes rows[STRATA__HOPS_MOST],
+                                struct strata__bytes *ends)
+{
+    const struct strata__shape *shape = &chain->shape;
+    const strata__id start = g->out->chains.starts[chain->start].id;
+    struct strata__bytes from = {0};
+    ends->size = 0;
+    strata_status status = strata__bytes_append(ends, &start, sizeof start);
+    for (size_t i = 0; i < shape->n && status == STRATA_OK; i++) {
+        const struct strata__bytes swap = from;
+        from = *ends;
+        *ends = swap;
+        status = walk_hop(g, shape->hops[i], &from, TERMS_MOST, &rows[i], ends);
+    }
+    strata__bytes_free(&from);
+    return status;
+}
+
+/* Gives the facts of a chain's last hop that lead to `ends`, and notes those that led there, the
+ * last ones first. */
+static strata_status give_ends(struct giving *g, const struct strata__chain *chain,
+                               const struct strata__bytes rows[STRATA__HOPS_MOST],
+                               const struct strata__bytes *ends, double score)
 {
     const struct strata__shape *shape = &chain->shape;
     struct strata__bytes from = {0}, to = {0};
-    const strata__id start = g->out->chains.starts[chain->start].id;
-    strata_status status = strata__bytes_append(&from, &start, sizeof start);
-    for (size_t i = 0; i < shape->n && status == STRATA_OK; i++) {
-        const bool last = i + 1u == shape->n;
-        status = walk_hop(g, shape->hops[i], &from, last ? g->most : TERMS_MOST, &g->rows[i], &to);
-        const struct strata__bytes swap = from;
-        from = to;
-        to = swap;
-    }
+    strata_status status = STRATA_OK;
     for (size_t i = shape->n; i-- > 0 && status == STRATA_OK;) {
         const bool last = i + 1u == shape->n;
-        status = add_rows(last ? &g->out->facts : &g->proofs, &g->rows[i], shape->hops[i],
-                          last ? NULL : &from, score, &to);
+        status = add_rows(last ? &g->out->facts : &g->proofs, &rows[i], shape->hops[i],
+                          last ? ends : &to, score, !last, &from);
         const struct strata__bytes swap = from;
         from = to;
         to = swap;
@@ -200,8 +228,37 @@ static strata_status give_chain(struct giving *g, const struct strata__chain *ch
     return status;
 }
 
-/* Facts of the best chain, and of others that are nearly as good; then what led to them. */
-static strata_status give(struct giving *g)
+static strata_status give_chain(struct giving *g, const struct strata__chain *chain, double score,
+                                size_t *count)
+{
+    STRATA_TRY(walk_chain(g, chain, g->rows[0], &g->ends[0]));
+    *count = g->ends[0].size / sizeof(strata__id);
+    return give_ends(g, chain, g->rows[0], &g->ends[0], score);
+}
+
+/* Gives the facts of two chains that lead to what both end at. */
+static strata_status give_joint(struct giving *g)
+{
+    struct strata__tier3 *out = g->out;
+    const size_t *parts = out->chains.joint.parts;
+    struct strata__bytes *ends = g->ends;
+    size_t kept = 0;
+    for (size_t i = 0; i < 2; i++)
+        STRATA_TRY(walk_chain(g, strata__chains_at(&out->chains, parts[i]), g->rows[i], &ends[i]));
+    strata__id *ids = (strata__id *)(void *)ends[0].data;
+    for (size_t i = 0; i < ends[0].size / sizeof *ids; i++)
+        if (has_id(&ends[1], ids[i]))
+            ids[kept++] = ids[i];
+    ends[0].size = kept * sizeof *ids;
+    out->count = kept;
+    for (size_t i = 0; i < 2; i++)
+        STRATA_TRY(give_ends(g, strata__chains_at(&out->chains, parts[i]), g->rows[i], &ends[0],
+                             out->score));
+    return STRATA_OK;
+}
+
+/* Facts of the best chain, and of others that are nearly as good. */
+static strata_status give_best(struct giving *g)
 {
     struct strata__tier3 *out = g->out;
     const size_t *best = (const void *)out->chains.best.data;
@@ -209,14 +266,24 @@ static strata_status give(struct giving *g)
     const float score = strata__chains_at(&out->chains, best[0])->score;
     for (size_t i = 0; i < n && i < CHAINS_MOST; i++) {
         const struct strata__chain *chain = strata__chains_at(&out->chains, best[i]);
+        size_t count;
         if (out->facts.size >= ANSWERS_ENOUGH * sizeof(struct strata__tier3_fact) ||
             chain->score < score - BEHIND_MOST || (i > 0 && strata__now_ms() > g->deadline))
             break;
         if (i > 0 && chain->n_ends > ANSWERS_ENOUGH)
             continue; /* a second guess is not to hide the others */
-        STRATA_TRY(
-            give_chain(g, chain, out->score * exp(SCORE_SHARE * (double)(chain->score - score))));
+        STRATA_TRY(give_chain(g, chain,
+                              out->score * exp(SCORE_SHARE * (double)(chain->score - score)),
+                              i == 0 ? &out->count : &count));
     }
+    return STRATA_OK;
+}
+
+/* The facts that answer, then those that led to them. */
+static strata_status give(struct giving *g)
+{
+    struct strata__tier3 *out = g->out;
+    STRATA_TRY(out->joined ? give_joint(g) : give_best(g));
     const struct strata__tier3_fact *proofs = (const void *)g->proofs.data;
     for (size_t i = 0; i < g->proofs.size / sizeof *proofs && i < PROOFS_MOST; i++)
         if (!is_given(&out->facts, &proofs[i].row))
@@ -239,19 +306,21 @@ static strata_status find(struct giving *g)
     out->whole = out->chains.whole;
     if (out->chains.best.size == 0)
         return STRATA_OK;
-    const size_t best = *(const size_t *)(const void *)out->chains.best.data;
-    read_evidence(question, out->schema, strata__chains_at(&out->chains, best),
+    const struct strata__chain *best =
+        strata__chains_at(&out->chains, *(const size_t *)(const void *)out->chains.best.data);
+    strata__chains_join(out->schema, question, &out->chains);
+    out->joined = out->chains.joint.chain.score > best->score;
+    read_evidence(question, out->schema, out->joined ? &out->chains.joint.chain : best,
                   out->chains.imagined, out->evidence);
     out->score = likelihood(out->evidence);
     return out->score >= strata__tier3_least ? give(g) : STRATA_OK;
 }
 
 strata_status strata__tier3_find(struct strata__txn *txn, const char *text, double deadline,
-                                 size_t most, struct strata__tier3 *out)
+                                 struct strata__tier3 *out)
 {
     const struct strata__linker *linker = txn->facts->linker;
     struct giving g = {.txn = txn, .out = out, .deadline = deadline};
-    g.most = most && most < TERMS_MOST ? most : TERMS_MOST;
     *out = (struct strata__tier3){.least = strata__tier3_least, .whole = true};
     if (!linker || !linker->vectors.predicates)
         return STRATA_OK;
@@ -259,8 +328,11 @@ strata_status strata__tier3_find(struct strata__txn *txn, const char *text, doub
     strata_status status = STRATA_OK;
     if (strata__question_read(text, out->question))
         status = find(&g);
-    for (size_t i = 0; i < STRATA__HOPS_MOST; i++)
-        strata__bytes_free(&g.rows[i]);
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < STRATA__HOPS_MOST; k++)
+            strata__bytes_free(&g.rows[i][k]);
+        strata__bytes_free(&g.ends[i]);
+    }
     strata__bytes_free(&g.proofs);
     return status;
 }

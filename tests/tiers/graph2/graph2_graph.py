@@ -83,7 +83,7 @@ treatedWith|treated with|(Disease)|(Medicine)|treats|A medicine that is given ag
 maker|manufacturer|Medicine|Company|product|The company that makes a medicine.
 product|product|(Company)|(Medicine)|maker|A medicine that this company makes.
 sideEffect|side effect|(Medicine)|string||An unwanted complaint that a medicine may bring on.
-interactsWith|interacts with|Medicine|Medicine|interactsWith|A medicine that must not be taken together with this one.
+interactsWith|interacts with|Medicine|Medicine|interactsWith|A medicine that this one spoils.
 incubation|incubation period|Disease|integer||The days from infection until a disease breaks out.
 diseaseCode|disease code|Disease|string||The code of a disease in the register of physicians.
 organ|affected organ|(Disease)|string||The part of the body that a disease harms.
@@ -193,7 +193,8 @@ class Graph:
         article = "An " if noun[0] in "AEIOU" else "A "
         forms = ["The %s %s" % (adjective, noun), "%s %s" % (adjective, noun),
                  "The %s of %s" % (noun, town), "%s and %s" % (noun, other),
-                 "%s for %s" % (article + noun, self.random.choice(GIVEN)), "The %s's %s" % (other, noun),
+                 "%s for %s" % (article + noun, self.random.choice(GIVEN)),
+                 "The %s's %s" % (other, noun),
                  "%s in %s" % (noun, town), "The %s" % noun, town]  # fmt: skip
         return self.random.choice(forms)
 

@@ -5,9 +5,9 @@ with ^ backwards.  {x} is the start's name or literal.
 """
 
 PARAPHRASES = {
-    "birthYear": "was born in which year|came into the world in|birth date year|how old: year of origin",
+    "birthYear": "was born in which year|came into the world in|birth date year|since when alive",
     "bornIn": "native town|where she first saw the light of day|comes from|place of nativity",
-    "almaMater": "where he went to college|studied at|place of higher education|got the degree from",
+    "almaMater": "where he went to college|studied at|place of education|got the degree from",
     "spouse": "married to|better half|wife or husband|wedded partner",
     "mentor": "was taught by|teacher of the craft|learned the trade from|whose apprentice",
     "directedBy": "filmmaker|who shot it|was in charge on the set|film by",
@@ -27,11 +27,11 @@ PARAPHRASES = {
     "mayor": "who runs the town hall|head of the town|first citizen|leader of the council",
     "postcode": "zip|what to write on an envelope|postal number|mail code",
     "twinTown": "partner town|sister municipality|is partnered with|jumelage",
-    "lengthKm": "how far it runs|kilometres from the spring to the sea|how long is the stream|extent in km",
+    "lengthKm": "how far it runs|kilometres from spring to sea|how long is it|extent in km",
     "flowsInto": "where it ends|joins which stream|its waters run to|empties into",
     "crosses": "water underneath|spans which stream|goes over|river below it",
     "engineer": "who planned the construction|builder|designed by|constructor",
-    "openingYear": "inaugurated|when traffic first used it|in service since|when it was finished and used",
+    "openingYear": "inaugurated|when traffic first used it|in service since|since when in use",
     "admission": "price of entry|what visitors pay|cost of a ticket|entrance charge",
     "curator": "who chooses the exhibits|keeper|head of the exhibition|responsible for the shows",
     "paintedBy": "artist|whose brush|who made the picture|work of which artist",
@@ -40,10 +40,10 @@ PARAPHRASES = {
     "rector": "head of the university|who leads it|president of the school|chancellor",
     "treats": "helps against|is a cure for|prescribed for|what it is good for",
     "maker": "drug company|who produces it|comes from which firm|made by",
-    "sideEffect": "adverse reactions|what can go wrong when taking it|undesired effect|may bring on",
-    "incubation": "days until first signs|how long before one feels ill|latency in days|time to outbreak",
+    "sideEffect": "adverse reactions|what can go wrong with it|undesired effect|may bring on",
+    "incubation": "days until first signs|how long until one is ill|latency|time to outbreak",
     "organ": "body part that suffers|where it strikes|what it damages|attacks which part",
-    "describedBy": "who discovered it|physician who reported it|who first wrote about it|doctor who found it",
+    "describedBy": "who discovered it|physician who reported it|who wrote of it first|found by",
 }  # fmt: skip
 
 # name: (start, steps, wordings)
@@ -218,6 +218,33 @@ CHAINS = {
         "What river runs through the home town of whoever penned the continuation of {x}?"]),
 }  # fmt: skip
 
+# Questions about one fact.
+SINGLE = {
+    "one-director": ("Film", "directedBy", ["Who directed {x}?", "Whose film is {x}?"]),
+    "one-cast": ("Film", "starring", ["Who plays in the film {x}?", "Name the actors of {x}."]),
+    "one-minutes": ("Film", "runningTime", ["How many minutes does {x} last?"]),
+    "one-author": ("Novel", "writtenBy", ["Who wrote {x}?", "{x} is a novel by whom?"]),
+    "one-novels": ("Person", "wrote", ["Which books has {x} written?", "Novels by {x}?"]),
+    "one-setting": ("Novel", "setIn", ["In which town does the story of {x} take place?"]),
+    "one-born": ("Person", "bornIn", ["Where was {x} born?"]),
+    "one-natives": ("Town", "^bornIn", ["Who was born in {x}?", "Name people from {x}."]),
+    "one-spouse": ("Person", "spouse", ["Who is {x} married to?"]),
+    "one-studied": ("Person", "almaMater", ["Where did {x} study?", "What did {x} graduate from?"]),
+    "one-mayor": ("Town", "mayor", ["Who is the mayor of {x}?", "Who runs {x}?"]),
+    "one-post": ("Town.postcode", "", ["Which town has the postcode {x}?"]),
+    "one-length": ("River", "lengthKm", ["How long is the {x}?"]),
+    "one-bridges": ("River", "crossedBy", ["Which bridges lead over the {x}?"]),
+    "one-ticket": ("Museum", "admission", ["What does it cost to get into the {x}?"]),
+    "one-pictures": ("Museum", "collection", ["Which paintings can I see in the {x}?"]),
+    "one-painter": ("Painting", "paintedBy", ["Who painted {x}?", "By whom is the picture {x}?"]),
+    "one-cure": ("Disease", "treatedWith", ["What helps against {x}?", "Is there a drug for {x}?"]),
+    "one-use": ("Medicine", "treats", ["What is {x} good for?", "Why do people take {x}?"]),
+    "one-maker": ("Medicine", "maker", ["Which firm sells {x}?"]),
+    "one-owner": ("Company", "parentCompany", ["Who owns {x}?", "{x} belongs to which company?"]),
+    "one-founder": ("Company", "founder", ["Who started {x}?"]),
+    "one-imprint": ("Publisher", "^issuedBy", ["Which novels did {x} bring out?"]),
+}  # fmt: skip
+
 # Counted are the facts of the last step.
 COUNTS = {
     "count-films": ("Person", "directed", [
@@ -271,7 +298,9 @@ Paracetamolix|manufacturer;Zorblax plague|treated with;Captain Wobble|spouse;
 Attack of the Zygomorphs|director;Xylophonia Quartz|birthplace;Qwertyuiop|author;
 Jupiter Kangaroo Records|head office;the Gallery of Unpainted Chairs|what visitors pay;
 Bifrost Flyover|water underneath;Foobarium|helps against;Professor Umptysquat|studied at;
-Wuthering Pixels|novelist;Zaphod Beeblebrox|was taught by""".replace("\n", "")
+Wuthering Pixels|novelist;Zaphod Beeblebrox|was taught by;The Copper Rooster|director;
+Alwin Trask|spouse;Kivioja Press|head office;Ljubno Bridge|span;Sertralope|side effect;
+University of Port Amity|rector;saltpan fever|treated with;the Ombwe|length""".replace("\n", "")
 
 NO_PREDICATE = """shoe size|favourite soup|blood group|wifi password|number of lifts|zodiac sign|
 voltage|currency of the country|religion|bus stop in front|wingspan|melting point|

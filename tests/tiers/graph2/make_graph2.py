@@ -3,7 +3,8 @@
 
     make_graph2.py [--seed S] [--scale X] OUT
 
-writes OUT/kg.nt, OUT/queries.jsonl and OUT/more.jsonl (counts and intersections).  Lines are those
+writes OUT/kg.nt, OUT/queries.jsonl and OUT/more.jsonl (questions of one fact, counts and
+intersections, which the first graph's queries do not have).  Lines are those
 of the development queries of the first graph: {"id", "kind", "tier", "entity", "predicate" |
 "question", "expect", for tier 3 also "answers", "chain_name", "chain"}.
 """
@@ -15,9 +16,12 @@ from pathlib import Path
 
 from graph2_graph import BASE, CLASSES, INVERSE, PREDICATE, Graph
 from graph2_wording import (BROKEN, CHAINS, COUNTS, INTERSECTIONS, NO_ANSWER, NO_ENTITY,
-                            NO_PREDICATE, PARAPHRASES)  # fmt: skip
+                            NO_PREDICATE, PARAPHRASES, SINGLE)  # fmt: skip
 
 MOST = 8  # answers of a question
+ABBREVIATIONS = (("University", "Univ."), ("Institute of Technology", "Inst. of Tech."),
+                 ("Museum of Art", "MoA"), ("Laboratories", "Labs"), ("Bridge", "Br."),
+                 ("Company", "Co."), ("Holding", "Hldg."), ("Gallery", "Gall."))  # fmt: skip
 
 
 def distance(a, b):
@@ -52,19 +56,27 @@ class Queries:
         lines = self.lines if lines is None else lines
         lines.append(dict({"id": "", "kind": kind, "tier": tier}, **query, expect=expect))
 
-    def alone(self, entity, predicates):
-        """Whether no other entity of the name has one of these predicates."""
-        bearers = self.graph.bearers[self.graph.label[entity].casefold()]
-        held = [e for e in bearers if any(self.graph.out[e, p] for p in predicates)]
-        return [e for e in held if e != entity] == []
+    def draw(self, among, usable):
+        """One of these that is usable."""
+        among = list(among)
+        self.random.shuffle(among)
+        for one in among:
+            if usable(one):
+                return one
+        raise ValueError("the graph is too small, or another seed is needed")
 
-    def subject(self, predicate, usable=lambda e: True):
+    def bearers(self, entity):
+        return self.graph.bearers[self.graph.label[entity].casefold()]
+
+    def clear(self, entity, predicate):
+        """Whether a name means this entity alone where one asks for the predicate."""
+        if len(self.graph.out[entity, predicate]) > MOST:
+            return False
+        return not any(self.graph.out[e, predicate] for e in self.bearers(entity) if e != entity)
+
+    def subject(self, predicate):
         """An entity that has the predicate, and whose name means it alone."""
-        while True:
-            entity = self.random.choice(self.subjects[predicate])
-            few = len(self.graph.out[entity, predicate]) <= MOST
-            if few and usable(entity) and self.alone(entity, [predicate]):
-                return entity
+        return self.draw(self.subjects[predicate], lambda e: self.clear(e, predicate))
 
     def ask(self, kind, tier, entity, text, predicate, phrase=None):
         objects = self.graph.out[entity, predicate]
@@ -129,25 +141,49 @@ class Queries:
         form = self.random.choice(forms)
         return None if self.known(form) else form
 
+    def short_form(self, entity):
+        """An abbreviation of the name, or None where there is none or it may mean another."""
+        text, kind = self.graph.label[entity], self.graph.kind[entity]
+        words = text.split()
+        short = text
+        if kind == "Person":
+            short = "%s. %s" % (text[0], words[-1])
+            alike = [p for p in self.graph.of[kind] if self.graph.label[p][0] == text[0]
+                     and self.graph.label[p].split()[-1] == words[-1]]  # fmt: skip
+            if len(alike) > 1:
+                return None
+        else:
+            for long, brief in ABBREVIATIONS:
+                short = short.replace(long, brief)
+        return None if short == text else short
+
+    def written(self, kind, entity, predicate):
+        """A text of this kind for the entity, or None."""
+        graph, label = self.graph, self.graph.label[entity]
+        if kind == "typo":
+            return self.typo(label) if len(label) > 5 else None
+        if kind == "altname":
+            return self.other_form(entity)
+        if kind == "abbreviation":
+            return self.short_form(entity)
+        if kind == "inflection":
+            return self.plural(label) if graph.kind[entity] in ("Disease", "Medicine") else None
+        coded = ("isbn", "inventoryNumber", "ticker", "postcode", "diseaseCode")
+        return next((o for p in coded if p != predicate for o in graph.out[entity, p]), None)
+
     def surface(self, kind, predicate):
         """An entity with the predicate, and a text of this kind for it."""
-        graph = self.graph
-        while True:
-            entity = self.subject(predicate)
-            label = graph.label[entity]
-            text = None
-            if kind == "typo" and len(label) > 5:
-                text = self.typo(label)
-            elif kind == "altname":
-                text = self.other_form(entity)
-            elif kind == "inflection" and graph.kind[entity] in ("Disease", "Medicine"):
-                text = self.plural(label)
-            elif kind == "code":
-                codes = [(p, o) for p in ("isbn", "inventoryNumber", "ticker", "postcode",
-                                          "diseaseCode") for o in graph.out[entity, p]]  # fmt: skip
-                text = codes[0][1] if codes and codes[0][0] != predicate else None
-            if text and not self.known(text) and self.nearest(text, label, predicate):
-                return entity, text
+        texts = {}
+
+        def usable(entity):
+            if not self.clear(entity, predicate):
+                return False
+            text = texts[entity] = self.written(kind, entity, predicate)
+            label = self.graph.label[entity]
+            return text and not self.known(text) and self.nearest(text, label, predicate)
+
+        entity = self.draw(self.subjects[predicate], usable)
+        return entity, texts[entity]
 
     def nearest(self, text, label, predicate):
         """Whether no other name of what has the predicate is spelled as much like the text."""
@@ -158,10 +194,12 @@ class Queries:
                    if (other[:3] in ends or other[-3:] in ends)
                    and abs(len(other) - len(text)) <= near)  # fmt: skip
 
-    SURFACES = {"typo": 40, "altname": 30, "inflection": 16, "code": 24}
+    SURFACES = {"typo": 40, "altname": 30, "abbreviation": 24, "inflection": 16, "code": 24}
     HELD = {"inflection": "treatedWith organ incubation describedBy diseaseCode treats maker",
             "code": "writtenBy issuedBy pageCount paintedBy hangsIn headOffice staff mayor onRiver "
-                    "organ treatedWith"}  # fmt: skip
+                    "organ treatedWith",
+            "abbreviation": "bornIn mainSpan almaMater staff site parentCompany founder rector "
+                            "ticker collection birthYear engineer headOffice motto"}  # fmt: skip
 
     def tier1(self):
         for kind, count in self.SURFACES.items():
@@ -221,15 +259,13 @@ class Queries:
                 yield entity, self.graph.label[entity], steps
 
     def begins(self, entity, step):
-        back, p = step.startswith("^"), step.lstrip("^")
-        held = self.graph.into if back else self.graph.out
-        bearers = self.graph.bearers[self.graph.label[entity].casefold()]
-        return held[entity, p] and not any(held[e, p] for e in bearers if e != entity)
+        """Whether this entity, and no other of its name, has the first fact."""
+        return [e for e in self.bearers(entity) if self.follow([e], step)[0]] == [entity]
 
-    def chains(self, table, kind, each, lines):
+    def chains(self, table, kind, lines):
         for name, (start, steps, wordings) in table.items():
             used = set()
-            for i in range(each * len(wordings) if each else 4):
+            for i in range(2 * len(wordings)):
                 wording = wordings[i % len(wordings)]
                 for term, text, whole in self.starts(start, steps.split()):
                     hops, answers = self.chain(term, whole)
@@ -243,21 +279,16 @@ class Queries:
                 self.put(kind or "t3-%dhop" % len(whole), 3, hops[-1], lines,
                          question=wording.format(x=text), chain_name=name,
                          answers=[self.iri(a) for a in answers], chain=hops,
-                         **({"count": len(hops[-1])} if kind else {}))  # fmt: skip
+                         **({"count": len(hops[-1])} if kind == "t3-count" else {}))  # fmt: skip
 
     def intersections(self):
         graph = self.graph
         for name, (kind, first, second, wordings) in INTERSECTIONS.items():
             for wording in wordings * 2:
-                while True:
-                    entity = self.random.choice(graph.of[kind])
-                    if not graph.out[entity, first] or not graph.out[entity, second]:
-                        continue
-                    x = self.random.choice(graph.out[entity, first])
-                    y = self.random.choice(graph.out[entity, second])
-                    both = [e for e in graph.into[x, first] if e in graph.into[y, second]]
-                    if len(graph.into[x, first]) > 1 and len(both) <= MOST:
-                        break
+                pairs = [(x, y) for e in graph.of[kind] for x in graph.out[e, first]
+                         for y in graph.out[e, second]]  # fmt: skip
+                x, y = self.draw(pairs, lambda pair: len(graph.into[pair[0], first]) > 1)
+                both = [e for e in graph.into[x, first] if e in graph.into[y, second]]
                 facts = [self.triple(e, p, o) for e in both for p, o in ((first, x), (second, y))]
                 text = [graph.label.get(term, term) for term in (x, y)]
                 self.put("t3-intersect", 3, facts, self.more, chain_name=name, chain=[facts],
@@ -271,13 +302,28 @@ class Queries:
         for name in BROKEN:
             start, steps, wordings = CHAINS[name]
             first = steps.split()[0]
-            while True:
-                entity = self.random.choice(self.graph.of[start])
-                bearers = self.graph.bearers[self.graph.label[entity].casefold()]
-                if not any(self.follow([e], first)[0] for e in bearers):
-                    break
+            entity = self.draw(self.graph.of[start], lambda e: not any(
+                self.follow([b], first)[0] for b in self.bearers(e)))  # fmt: skip
             text = self.random.choice(wordings).format(x=self.graph.label[entity])
             self.put("neg-question", 3, [], question=text, answers=[])
+
+    def lacking(self, kind, predicate):
+        """Asks for a predicate an entity of a class that can have it, or of one that cannot."""
+        label = self.graph.label
+        own = {self.graph.kind[s] for s in self.subjects[predicate]}
+        held = {label[s] for s in self.subjects[predicate]}
+
+        def usable(entity):
+            text = label[entity]
+            can = self.graph.kind[entity] in own
+            return can == (kind == "neg-nofact") and not any(x in text or text in x for x in held)
+
+        try:
+            text = label[self.draw(sorted(label), usable)]
+        except ValueError:  # all have it, or share words with one that has
+            return
+        named = [predicate, PREDICATE[predicate][1], PARAPHRASES[predicate].split("|")[0]]
+        self.put(kind, 1, [], entity=text, predicate=self.random.choice(named))
 
     def negatives(self):
         graph, choose = self.graph, self.random.choice
@@ -289,21 +335,8 @@ class Queries:
         for i, phrase in enumerate(NO_PREDICATE.split("|")):
             entity = choose(graph.of[kinds[i % len(kinds)]])
             self.put("neg-predicate", 2, [], entity=graph.label[entity], predicate=phrase)
-        own = {p: sorted({graph.kind[s] for s in self.subjects[p]}) for p in PREDICATE}
-        phrases = list(PARAPHRASES)
-        for i in range(32):
-            predicate = phrases[5 * i % len(phrases)]
-            lacking = i % 2 == 0
-            while True:
-                entity = choose(graph.of[choose(kinds)])
-                bearers = graph.bearers[graph.label[entity].casefold()]
-                if (graph.kind[entity] in own[predicate]) == lacking and not any(
-                    graph.out[e, predicate] for e in bearers
-                ):
-                    break
-            phrase = choose([predicate, PREDICATE[predicate][1], PARAPHRASES[predicate].split("|")[0]])
-            self.put("neg-nofact" if lacking else "neg-type", 1, [],
-                     entity=graph.label[entity], predicate=phrase)  # fmt: skip
+        for i, predicate in enumerate(PARAPHRASES):
+            self.lacking("neg-type" if i % 2 else "neg-nofact", predicate)
         for text in NO_ANSWER:
             names = {kind: graph.label[choose(graph.of[kind])] for kind in kinds}
             self.put("neg-question", 3, [], question=text.format(**names), answers=[])
@@ -311,14 +344,15 @@ class Queries:
 
 
 def queries(graph, seed):
-    """The queries, and those of counts and intersections."""
+    """The queries, and those of kinds that the first graph's do not have."""
     q = Queries(graph, seed)
     q.exact()
     q.tier1()
     q.tier2()
-    q.chains(CHAINS, None, 1, q.lines)
+    q.chains(CHAINS, None, q.lines)
     q.negatives()
-    q.chains(COUNTS, "t3-count", 1, q.more)
+    q.chains(SINGLE, "t3-1hop", q.more)
+    q.chains(COUNTS, "t3-count", q.more)
     q.intersections()
     for prefix, lines in (("g2", q.lines), ("g2m", q.more)):
         for i, line in enumerate(lines, 1):

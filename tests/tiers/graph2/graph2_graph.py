@@ -83,7 +83,7 @@ treatedWith|treated with|(Disease)|(Medicine)|treats|A medicine that is given ag
 maker|manufacturer|Medicine|Company|product|The company that makes a medicine.
 product|product|(Company)|(Medicine)|maker|A medicine that this company makes.
 sideEffect|side effect|(Medicine)|string||An unwanted complaint that a medicine may bring on.
-interactsWith|interacts with|Medicine|Medicine|interactsWith|A medicine that this one spoils.
+interactsWith|interacts with|Medicine|Medicine|interactsWith|A drug not to be taken with this one.
 incubation|incubation period|Disease|integer||The days from infection until a disease breaks out.
 diseaseCode|disease code|Disease|string||The code of a disease in the register of physicians.
 organ|affected organ|(Disease)|string||The part of the body that a disease harms.

@@ -57,13 +57,13 @@ class Queries:
         lines.append(dict({"id": "", "kind": kind, "tier": tier}, **query, expect=expect))
 
     def draw(self, among, usable):
-        """One of these that is usable."""
+        """One of these that is usable, or None."""
         among = list(among)
         self.random.shuffle(among)
         for one in among:
             if usable(one):
                 return one
-        raise ValueError("the graph is too small, or another seed is needed")
+        return None
 
     def bearers(self, entity):
         return self.graph.bearers[self.graph.label[entity].casefold()]
@@ -172,7 +172,7 @@ class Queries:
         return next((o for p in coded if p != predicate for o in graph.out[entity, p]), None)
 
     def surface(self, kind, predicate):
-        """An entity with the predicate, and a text of this kind for it."""
+        """An entity with the predicate, or None, and a text of this kind for it."""
         texts = {}
 
         def usable(entity):
@@ -183,7 +183,7 @@ class Queries:
             return text and not self.known(text) and self.nearest(text, label, predicate)
 
         entity = self.draw(self.subjects[predicate], usable)
-        return entity, texts[entity]
+        return entity, texts.get(entity)
 
     def nearest(self, text, label, predicate):
         """Whether no other name of what has the predicate is spelled as much like the text."""
@@ -208,7 +208,8 @@ class Queries:
             for i in range(count):
                 predicate = names[i % len(names)]
                 entity, text = self.surface(kind, predicate)
-                self.ask("t1-" + kind, 1, entity, text, predicate)
+                if entity:
+                    self.ask("t1-" + kind, 1, entity, text, predicate)
 
     def tier2(self):
         for predicate, phrases in PARAPHRASES.items():
@@ -223,7 +224,8 @@ class Queries:
             predicate = names[7 * i % len(names)]
             phrase = PARAPHRASES[predicate].split("|")[i % 4]
             entity, text = self.surface(kind, predicate)
-            self.ask("t1+t2", 2, entity, text, predicate, phrase)
+            if entity:
+                self.ask("t1+t2", 2, entity, text, predicate, phrase)
 
     # Tier 3
 
@@ -304,8 +306,9 @@ class Queries:
             first = steps.split()[0]
             entity = self.draw(self.graph.of[start], lambda e: not any(
                 self.follow([b], first)[0] for b in self.bearers(e)))  # fmt: skip
-            text = self.random.choice(wordings).format(x=self.graph.label[entity])
-            self.put("neg-question", 3, [], question=text, answers=[])
+            if entity:
+                text = self.random.choice(wordings).format(x=self.graph.label[entity])
+                self.put("neg-question", 3, [], question=text, answers=[])
 
     def lacking(self, kind, predicate):
         """Asks for a predicate an entity of a class that can have it, or of one that cannot."""
@@ -318,12 +321,11 @@ class Queries:
             can = self.graph.kind[entity] in own
             return can == (kind == "neg-nofact") and not any(x in text or text in x for x in held)
 
-        try:
-            text = label[self.draw(sorted(label), usable)]
-        except ValueError:  # all have it, or share words with one that has
-            return
-        named = [predicate, PREDICATE[predicate][1], PARAPHRASES[predicate].split("|")[0]]
-        self.put(kind, 1, [], entity=text, predicate=self.random.choice(named))
+        entity = self.draw(sorted(label), usable)
+        if entity:  # else all have it, or share words with one that has
+            named = [predicate, PREDICATE[predicate][1], PARAPHRASES[predicate].split("|")[0]]
+            phrase = self.random.choice(named)
+            self.put(kind, 1, [], entity=label[entity], predicate=phrase)
 
     def negatives(self):
         graph, choose = self.graph, self.random.choice
@@ -363,7 +365,7 @@ def queries(graph, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", default="atlas", help="any text (default atlas)")
-    parser.add_argument("--scale", type=float, default=1.0, help="1: 5500 entities (default)")
+    parser.add_argument("--scale", type=float, default=1.0, help="0.5 to 1; 1: 5500 entities (default)")
     parser.add_argument("out")
     options = parser.parse_args()
     out = Path(options.out)

@@ -365,7 +365,7 @@ def queries(graph, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", default="atlas", help="any text (default atlas)")
-    parser.add_argument("--scale", type=float, default=1.0, help="0.5 to 1; 1: 5500 entities (default)")
+    parser.add_argument("--scale", type=float, default=1.0, help="0.7 to 1 (5500 entities)")
     parser.add_argument("out")
     options = parser.parse_args()
     out = Path(options.out)

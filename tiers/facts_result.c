@@ -126,8 +126,9 @@ static strata_status fill_chain(const struct strata__tier3 *tier3,
 strata_status strata__result_chains(const struct strata__tier3 *tier3, struct strata__txn *txn,
                                     strata_facts_result *result)
 {
-    const size_t *best = (const void *)tier3->chains.best.data;
-    size_t n = tier3->chains.best.size / sizeof *best;
+    const struct strata__chains *chains = &tier3->chains;
+    const size_t *best = (const void *)chains->best.data, joined = tier3->joined ? 2 : 0;
+    size_t n = joined + chains->best.size / sizeof *best;
     n = n < CHAINS_KEPT ? n : CHAINS_KEPT;
     result->meaning.score = tier3->score;
     result->meaning.least = tier3->least;
@@ -135,8 +136,10 @@ strata_status strata__result_chains(const struct strata__tier3 *tier3, struct st
         result->meaning.evidence[i] = (double)tier3->evidence[i];
     STRATA_TRY(strata__calloc(&result->chains, n, sizeof *result->chains, "chains"));
     for (size_t i = 0; i < n; i++) {
-        STRATA_TRY(fill_chain(tier3, strata__chains_at(&tier3->chains, best[i]), txn, result,
-                              &result->chains[i]));
+        const size_t index = i < joined ? chains->joint.parts[i] : best[i - joined];
+        STRATA_TRY(
+            fill_chain(tier3, strata__chains_at(chains, index), txn, result, &result->chains[i]));
+        result->chains[i].joined = i < joined;
         result->n_chains = i + 1;
     }
     return STRATA_OK;

@@ -243,11 +243,10 @@ static strata_status find_expanded(struct find *find, struct strata__txn *txn,
 static strata_status find_chains(struct find *find, struct strata__txn *txn)
 {
     const strata_facts_query *query = find->query;
-    const size_t most = query->limit ? query->offset + query->limit : 0;
     bool stop = false;
     if (query->max_tier < 3)
         return STRATA_OK;
-    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, most, &find->tier3));
+    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, &find->tier3));
     const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
     const double deadline = find->deadline;
     find->deadline = INFINITY; /* what was found until it came is given */
@@ -256,6 +255,7 @@ static strata_status find_chains(struct find *find, struct strata__txn *txn)
     find->deadline = deadline;
     find->answer.timed_out = !find->tier3.whole;
     find->answer.complete = find->answer.complete && !find->tier3.more;
+    find->answer.count = find->tier3.count;
     find->answer.tier = 3;
     return STRATA_OK;
 }

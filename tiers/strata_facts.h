@@ -155,9 +155,10 @@ typedef struct strata_facts_result strata_facts_result;
  * A question is for tier 3: from what its words (the first 64) name in the graph, an entity or a
  * literal, it searches for chains of at most five facts that explain all words, and gives the facts
  * of the last hop of the best chain, those of others that are nearly as good, and then the facts
- * that led to them; unless even the best is unlikely to be meant, or a chain that the graph has not
- * explains the question better.  Where the deadline comes, it is the best that was found until
- * then. Tier 3 needs strata_facts_use_model.
+ * that led to them; where two chains from different names that end at the same explain more ("films
+ * by one and with another"), those that lead to what both end at; unless even the best is unlikely
+ * to be meant, or a chain that the graph has not explains the question better.  Where the deadline
+ * comes, it is the best that was found until then. Tier 3 needs strata_facts_use_model.
  *
  * No fact is no error.  E_INVALID: a term that cannot be read, named, or a question beside one;
  * E_IO, E_NOMEM. */
@@ -179,6 +180,7 @@ STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
 typedef struct strata_facts_answer {
     size_t n_facts;
     int tier;       /* 0: found exactly; 1, 2, 3: by that tier; -1: nothing was found */
+    size_t count;   /* of questions: of what the best chain leads to, up to 4096 */
     bool complete;  /* these are all facts from `offset` on; else the limit or the deadline came */
     bool timed_out; /* it was the deadline */
     double latency_ms;
@@ -242,6 +244,7 @@ typedef struct strata_facts_chain {
     size_t hops, ends; /* of the chain; terms that it leads to, of those that were looked at */
     strata_term predicates[STRATA_FACTS_HOPS];
     bool reversed[STRATA_FACTS_HOPS]; /* from the predicate's object to its subject */
+    bool joined;                      /* the first two, where they are: what both end at is meant */
     double score;                     /* of its alignment with the question */
 } strata_facts_chain;
 

@@ -31,7 +31,7 @@ struct aligning {
 static float kind_gain(const struct aligning *a, const float *near)
 {
     float best = -INFINITY;
-    for (size_t i = 0; i <= a->shape->n; i++) {
+    for (size_t i = 0; i < a->shape->n_kinds; i++) {
         const uint16_t kind = a->shape->kinds[i];
         if (kind != STRATA__NO_KIND && kind != STRATA__LITERAL_KIND)
             best = fmaxf(best, near[a->n_predicates + kind]);
@@ -50,18 +50,41 @@ static void put(struct aligning *a, size_t word, size_t mask, size_t last, float
         a->steps[at] = step;
 }
 
+/* What a hop costs by its place: words away from its neighbour in the chain, or on the wrong side
+ * of it. */
+static float place_cost(const struct strata__shape *shape, size_t word, size_t hop, size_t last)
+{
+    const bool second = shape->split && hop >= shape->split;
+    if (last == STRATA__HOPS_MOST || (shape->split && second != (last >= shape->split)))
+        return 0;
+    const size_t apart = hop > last ? hop - last : last - hop;
+    const bool backward = hop > last && word < shape->names[second].first;
+    return strata__tier3_apart * (float)(apart - 1) + (backward ? strata__tier3_backward : 0);
+}
+
+/* Where spans that begin at a word must end: at the next name, or at the question's end. */
+static size_t limit_of(const struct aligning *a, size_t word)
+{
+    size_t limit = a->q->n;
+    for (size_t i = 0; i < (a->shape->split ? 2u : 1u); i++)
+        if (a->shape->names[i].first > word && a->shape->names[i].first < limit)
+            limit = a->shape->names[i].first;
+    return limit;
+}
+
 /* All ways on from a state at a word. */
 static void advance(struct aligning *a, size_t word, size_t mask, size_t last, float score)
 {
     const struct strata__shape *shape = a->shape;
     struct step step = {(uint8_t)word, (uint8_t)mask, (uint8_t)last, NAME};
-    if (word == shape->first) {
-        put(a, shape->end, mask, last, score, step);
-        return;
-    }
+    for (size_t i = 0; i < (shape->split ? 2u : 1u); i++)
+        if (word == shape->names[i].first) {
+            put(a, shape->names[i].end, mask, last, score, step);
+            return;
+        }
     step.what = BARE;
     put(a, word + 1, mask, last, score - a->bare_cost * a->q->weights[word], step);
-    const size_t limit = word < shape->first ? shape->first : a->q->n;
+    const size_t limit = limit_of(a, word);
     for (size_t length = 1; length <= STRATA__SPAN_WORDS && word + length <= limit; length++) {
         const float *near = strata__question_near(a->q, word, length);
         step.what = KIND;
@@ -69,15 +92,10 @@ static void advance(struct aligning *a, size_t word, size_t mask, size_t last, f
         for (size_t hop = a->skip; hop < shape->n; hop++) {
             if (mask >> hop & 1)
                 continue;
-            const size_t apart = last == STRATA__HOPS_MOST ? 1
-                                 : hop > last              ? hop - last
-                                                           : last - hop;
-            const bool backward = last != STRATA__HOPS_MOST && hop > last && word < shape->first;
             step.what = (int8_t)hop;
             put(a, word + length, mask | (size_t)1 << hop, hop,
                 score + near[shape->hops[hop].predicate] - strata__tier3_hop_least -
-                    strata__tier3_apart * (float)(apart - 1) -
-                    (backward ? strata__tier3_backward : 0),
+                    place_cost(shape, word, hop, last),
                 step);
         }
     }
@@ -143,7 +161,7 @@ float strata__align(const struct strata__question *question, const struct strata
     if (out)
         *out = (struct strata__alignment){.score = -INFINITY, .least = 1};
     float best = align(&a, out);
-    if (shape->literal && shape->n > 0) {
+    if (shape->literal && shape->n > 0 && !shape->split) {
         struct strata__alignment implied = {.score = -INFINITY, .least = 1};
         a.skip = 1;
         const float score = align(&a, out ? &implied : NULL) - strata__tier3_implied;

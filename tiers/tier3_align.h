@@ -8,6 +8,9 @@
  * best one is found by dynamic programming over words, hops that have their span, and the last one
  * of these.
  *
+ * Two chains that end at the same ("films by one and with another") are aligned together, each with
+ * its start's name and order.
+ *
  * Where the chain starts at a literal, that may itself say what the first hop is ("the currency
  * EUR"): the hop then may go without a span. */
 #ifndef STRATA_TIER3_ALIGN_H
@@ -17,13 +20,21 @@
 
 #define STRATA__HOPS_MOST 5
 
-/* A chain as an alignment sees it. */
+/* Words [first, end) of the question. */
+struct strata__words {
+    uint8_t first, end;
+};
+
+/* A chain as an alignment sees it, or two that end at the same: the second one's hops and kinds are
+ * then behind the first one's. */
 struct strata__shape {
-    uint8_t first, end; /* words of the start's name */
-    uint8_t n;          /* hops */
-    bool literal;       /* it starts at a literal */
+    struct strata__words names[2]; /* of the starts */
+    uint8_t n;                     /* hops */
+    uint8_t split;                 /* hops of the first chain, where there are two; else 0 */
+    bool literal;                  /* it starts at a literal; of two chains it does not matter */
     struct strata__hop hops[STRATA__HOPS_MOST];
-    uint16_t kinds[STRATA__HOPS_MOST + 1]; /* of the start, and of where each hop leads */
+    uint8_t n_kinds;
+    uint16_t kinds[STRATA__HOPS_MOST + 2]; /* of the starts, and of where each hop leads */
 };
 
 /* What an alignment says of the words. */

@@ -13,7 +13,7 @@
 #define PREDICATES_MOST 32 /* that a hop may be: those that some span is nearest to */
 #define REAL_MOST 48       /* chains of a level that are followed, */
 #define IMAGINED_MOST 32   /* and those that the graph has not */
-#define ENDS_MOST 64       /* of a chain, that are looked at while searching */
+#define ENDS_MOST 128      /* of a chain, that are looked at while searching */
 #define A_LOOK 32          /* chains between two looks at the clock */
 
 struct searching {
@@ -142,7 +142,8 @@ static strata_status follow(struct searching *s, struct strata__chain *chain)
         if (!among(found[i], found, i))
             STRATA_TRY(strata__bytes_append(&s->out->ids, &found[i], sizeof *found));
     chain->n_ends = s->out->ids.size / sizeof(strata__id) - chain->ends;
-    return strata__kind_of(s->txn, s->schema, found[0], &chain->shape.kinds[chain->shape.n]);
+    return strata__kind_of(s->txn, s->schema, found[0],
+                           &chain->shape.kinds[chain->shape.n_kinds - 1]);
 }
 
 /* ---- A level ---- */
@@ -161,7 +162,7 @@ static strata_status extend(struct searching *s, size_t parent, struct strata__h
         chain.returns++;
     }
     shape->hops[shape->n++] = hop;
-    shape->kinds[shape->n] = kind;
+    shape->kinds[shape->n_kinds++] = kind;
     chain.parent = parent;
     chain.ends = chain.n_ends = 0;
     chain.score = strata__align(s->question, s->schema, shape, strata__tier3_bare, NULL) +
@@ -175,7 +176,7 @@ static strata_status extend(struct searching *s, size_t parent, struct strata__h
 static strata_status extend_all(struct searching *s, size_t parent)
 {
     const struct strata__chain *chain = strata__chains_at(s->out, parent);
-    const uint16_t kind = chain->shape.kinds[chain->shape.n];
+    const uint16_t kind = chain->shape.kinds[chain->shape.n_kinds - 1];
     if (kind == STRATA__LITERAL_KIND)
         return STRATA_OK;
     for (size_t i = s->schema->first[kind]; i < s->schema->first[kind + 1]; i++) {
@@ -186,10 +187,13 @@ static strata_status extend_all(struct searching *s, size_t parent)
     return STRATA_OK;
 }
 
-/* A predicate whose values are literals, but not this one: the question must say it. */
-static strata_status extend_unknown(struct searching *s, size_t parent, struct strata__hop hop)
+/* A predicate that has such values, but not this one: the question must say it. */
+static strata_status extend_unknown(struct searching *s, size_t parent, struct strata__hop hop,
+                                    uint32_t form)
 {
     struct strata__chain *chain = at(s->out, parent);
+    if (!strata__schema_has_form(s->schema, hop.predicate, form))
+        return STRATA_OK;
     for (size_t i = 0; i < s->schema->n_edges && s->allowed[hop.predicate]; i++) {
         const struct strata__schema_edge *edge = &s->schema->edges[i];
         if (edge->hop.predicate != hop.predicate || edge->hop.reversed ||
@@ -208,13 +212,15 @@ static strata_status extend_literal(struct searching *s, size_t parent)
 {
     const struct strata__chain *chain = strata__chains_at(s->out, parent);
     const strata__id literal = s->out->starts[chain->start].id;
+    uint32_t form;
+    STRATA_TRY(strata__form_of(s->txn, literal, &form));
     for (size_t p = 0; p < s->schema->n_predicates; p++) {
         const struct strata__hop hop = {(uint16_t)p, true};
         uint16_t kind;
         s->ends.size = 0;
         STRATA_TRY(strata__hop_follow(s->txn, s->schema, hop, literal, 1, &s->ends));
         if (s->ends.size == 0) {
-            STRATA_TRY(extend_unknown(s, parent, hop));
+            STRATA_TRY(extend_unknown(s, parent, hop, form));
             continue;
         }
         const strata__id subject = *(const strata__id *)(const void *)s->ends.data;
@@ -280,9 +286,9 @@ static strata_status begin(struct searching *s)
         if (names > NAMES_MOST)
             break;
         const struct strata__chain chain = {
-            .shape = {.first = start->first,
-                      .end = start->end,
+            .shape = {.names = {{start->first, start->end}},
                       .literal = start->literal,
+                      .n_kinds = 1,
                       .kinds = {start->kind}},
             .start = (uint16_t)i,
             .real = true,

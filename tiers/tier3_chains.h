@@ -20,14 +20,21 @@ struct strata__chain {
     size_t ends, n_ends; /* where it leads, in `ids`: some of them */
 };
 
+/* Two chains that end at something in common. */
+struct strata__joint {
+    struct strata__chain chain; /* its shape has the hops of both; -inf: there is none */
+    size_t parts[2];            /* in `all` */
+};
+
 struct strata__chains {
     struct strata__start starts[STRATA__STARTS_MOST];
     size_t n_starts;
-    struct strata__bytes all;  /* struct strata__chain: those of a level after those before */
-    struct strata__bytes ids;  /* strata__id */
-    struct strata__bytes best; /* size_t: indices of real chains, best first */
-    float imagined;            /* the best score of a chain that is not real; -inf: none */
-    bool whole;                /* the deadline did not come first */
+    struct strata__bytes all;   /* struct strata__chain: those of a level after those before */
+    struct strata__bytes ids;   /* strata__id */
+    struct strata__bytes best;  /* size_t: indices of real chains, best first */
+    struct strata__joint joint; /* the best one, by strata__chains_join */
+    float imagined;             /* the best score of a chain that is not real; -inf: none */
+    bool whole;                 /* the deadline did not come first */
 };
 
 /* Searches until `deadline`; strata__chains_free frees what it found, after errors too. */
@@ -35,6 +42,12 @@ strata_status strata__chains_search(struct strata__txn *txn, const struct strata
                                     const struct strata__question *question, double deadline,
                                     struct strata__chains *out);
 void strata__chains_free(struct strata__chains *chains);
+
+/* Finds the best two chains, from different names, that end at something in common (tier3_join.c),
+ * until `deadline`. */
+void strata__chains_join(const struct strata__schema *schema,
+                         const struct strata__question *question, double deadline,
+                         struct strata__chains *chains);
 
 static inline const struct strata__chain *strata__chains_at(const struct strata__chains *chains,
                                                             size_t index)

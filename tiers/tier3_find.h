@@ -4,8 +4,8 @@
  * (tier3_question.h), chains of facts that explain them are searched (tier3_chains.h), and the best
  * one's score, what it leaves unexplained, and how much better a chain would be that the graph has
  * not, say how likely it is to be meant (tier3_weights.h).  Unless it is unlikely, the facts of its
- * last hop are given, those of others that are nearly as good behind them, and then the facts that
- * led there. */
+ * last hop are given (of two chains that end at the same: of both, where they do), those of others
+ * that are nearly as good behind them, and then the facts that led there. */
 #ifndef STRATA_TIER3_FIND_H
 #define STRATA_TIER3_FIND_H
 
@@ -37,15 +37,17 @@ struct strata__tier3 {
     struct strata__bytes
         facts; /* struct strata__tier3_fact, in the order in which they are given */
     float evidence[STRATA__CHAIN_EVIDENCE];
+    bool joined;         /* two chains that end at the same are meant (chains.joint) */
+    size_t count;        /* of what the best chain leads to */
     double score, least; /* how likely the best chain is to be meant, and must be */
     bool whole;          /* the deadline did not come first */
     bool more;           /* these are not all facts of the chains */
 };
 
-/* What a question finds, which strata__tier3_free frees, after errors too; at most `most` facts (0:
- * as many as there may be) of each chain's last hop.  Nothing where the store has no vectors. */
+/* What a question finds, which strata__tier3_free frees, after errors too.  Nothing where the store
+ * has no vectors. */
 strata_status strata__tier3_find(struct strata__txn *txn, const char *question, double deadline,
-                                 size_t most, struct strata__tier3 *out);
+                                 struct strata__tier3 *out);
 void strata__tier3_free(strata_facts *facts, struct strata__tier3 *tier3);
 
 #endif

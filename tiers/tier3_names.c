@@ -72,7 +72,17 @@ static strata_status add_value(struct naming *s)
     return STRATA_OK;
 }
 
-/* What a text is the name of, or as a number the value. */
+/* What has a text as its value where that is of a type. */
+static strata_status add_typed(struct naming *s, const char *text, size_t size, const char *type)
+{
+    const struct strata__term literal = {
+        .kind = 'T', .text = text, .size = size, .tag = type, .tag_size = strlen(type)};
+    s->value.size = 0;
+    STRATA_TRY(strata__literal_value(&literal, &s->value));
+    return add_value(s);
+}
+
+/* What a text is the name of, or the value: as it is, as a number, as a year or a date. */
 static strata_status add_text(struct naming *s, const char *text, size_t size)
 {
     bool number;
@@ -82,7 +92,12 @@ static strata_status add_text(struct naming *s, const char *text, size_t size)
     STRATA_TRY(add_value(s));
     s->value.size = 0;
     STRATA_TRY(strata__number_value(text, size, &s->value, &number));
-    return number ? add_value(s) : STRATA_OK;
+    if (number)
+        STRATA_TRY(add_value(s));
+    if (size == 0 || text[0] < '0' || text[0] > '9')
+        return STRATA_OK;
+    STRATA_TRY(add_typed(s, text, size, STRATA__XSD "gYear"));
+    return add_typed(s, text, size, STRATA__XSD "date");
 }
 
 static bool ends_with(const char *text, size_t size, const char *end)
@@ -91,28 +106,28 @@ static bool ends_with(const char *text, size_t size, const char *end)
     return size > n && memcmp(text + size - n, end, n) == 0;
 }
 
-/* What a span names: as it is, then without a genitive's ending or with the full stop that was cut
- * off, where that finds nothing. */
+/* What a span names: as it was asked ("Ursula K. Le Guin"), and where that finds nothing without
+ * what was cut off its words, without a genitive's ending, or with the full stop behind it. */
 static strata_status add_span(struct naming *s, const struct strata__question *q, size_t first,
                               size_t end)
 {
     static const char *const genitives[] = {"'s", "\xe2\x80\x99s"};
-    const char *text = q->text + q->words[first].begin;
-    const size_t size = q->words[end - 1].end - q->words[first].begin;
+    const struct strata__question_word *from = &q->words[first], *to = &q->words[end - 1];
+    const char *asked = q->asked + from->asked, *text = q->text + from->begin;
+    const size_t asked_size = to->asked_end - from->asked, size = to->end - from->begin;
     s->span = s->n;
     s->now = (struct strata__start){.first = (uint8_t)first, .end = (uint8_t)end};
     for (size_t i = first; i < end; i++)
         s->now.weight += q->weights[i];
-    STRATA_TRY(add_text(s, text, size));
+    if (asked_size > sizeof q->text)
+        return STRATA_OK; /* mostly marks */
+    STRATA_TRY(add_text(s, asked, asked_size));
+    if (s->n == s->span && asked_size != size)
+        STRATA_TRY(add_text(s, text, size));
     for (size_t i = 0; i < 2 && s->n == s->span; i++)
-        if (ends_with(text, size, genitives[i]))
-            STRATA_TRY(add_text(s, text, size - strlen(genitives[i])));
-    if (s->n > s->span || !q->words[end - 1].stopped || size >= 256)
-        return STRATA_OK;
-    char stopped[257];
-    memcpy(stopped, text, size);
-    stopped[size] = '.';
-    return add_text(s, stopped, size + 1);
+        if (ends_with(asked, asked_size, genitives[i]))
+            STRATA_TRY(add_text(s, asked, asked_size - strlen(genitives[i])));
+    return s->n == s->span && to->stopped ? add_text(s, asked, asked_size + 1) : STRATA_OK;
 }
 
 /* Moves the starts of a span in front of those whose words weigh less, and keeps the first ones. */

@@ -69,7 +69,7 @@ static bool is_space(char c)
 bool strata__question_read(const char *text, struct strata__question *out)
 {
     size_t used = 0;
-    *out = (struct strata__question){0};
+    *out = (struct strata__question){.asked = text};
     for (size_t i = 0; text[i] && out->n < STRATA__QUESTION_WORDS;) {
         size_t begin = i, end;
         while (text[i] && !is_space(text[i]))
@@ -83,7 +83,7 @@ bool strata__question_read(const char *text, struct strata__question *out)
                 out->text[used++] = ' ';
             memcpy(out->text + used, text + begin, end - begin);
             out->words[out->n++] = (struct strata__question_word){
-                (uint32_t)used, (uint32_t)(used + (end - begin)), stopped};
+                (uint32_t)used, (uint32_t)(used + (end - begin)), begin, end, stopped};
             used += end - begin;
         }
         while (is_space(text[i]))

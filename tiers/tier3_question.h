@@ -12,12 +12,14 @@
 #define STRATA__NAME_WORDS 9      /* of what may be a name */
 
 struct strata__question_word {
-    uint32_t begin, end; /* in text */
-    bool stopped;        /* a full stop was cut off its end */
+    uint32_t begin, end;     /* in text */
+    size_t asked, asked_end; /* in what was asked */
+    bool stopped;            /* a full stop was cut off its end */
 };
 
 struct strata__question {
-    char text[4096]; /* the words, a space between */
+    const char *asked; /* borrowed */
+    char text[4096];   /* the words, a space between */
     size_t n;
     struct strata__question_word words[STRATA__QUESTION_WORDS];
     float weights[STRATA__QUESTION_WORDS]; /* their sum is 1 */
@@ -37,7 +39,7 @@ struct strata__start {
 
 #define STRATA__STARTS_MOST 256
 
-/* Reads the words; false when there are none. */
+/* Reads the words of a text, which outlives the question; false when there are none. */
 bool strata__question_read(const char *text, struct strata__question *out);
 
 /* Weighs the words and compares the spans with the schema, by the model of the store's linker.

@@ -15,6 +15,7 @@
 #define SAMPLES ((size_t)16384) /* of all predicates together, but of each */
 #define SAMPLES_LEAST ((size_t)8)
 #define SAMPLES_MOST ((size_t)128)
+#define FORM_BYTES 32  /* of a value that are looked at */
 #define NAME_BYTES 256 /* of a kind's name that are read */
 #define TEXTS 64       /* that are embedded at once */
 
@@ -46,6 +47,7 @@ static void release(struct strata__schema *schema)
     if (!schema || --schema->uses > 0)
         return;
     strata__free(schema->predicates);
+    strata__free(schema->forms);
     strata__free(schema->inverse);
     strata__free(schema->kinds);
     strata__free(schema->vectors);
@@ -223,6 +225,56 @@ strata_status strata__kind_of(struct strata__txn *txn, const struct strata__sche
     return STRATA_OK;
 }
 
+/* ---- What values look like ---- */
+
+static uint32_t class_of(unsigned char c)
+{
+    return c >= 'A' && c <= 'Z'   ? 'A'
+           : c >= 'a' && c <= 'z' ? 'a'
+           : c >= '0' && c <= '9' ? '0'
+           : c >= 0x80            ? 0x80
+                                  : c;
+}
+
+strata_status strata__form_of(struct strata__txn *txn, strata__id literal, uint32_t *form)
+{
+    MDB_val bytes;
+    struct strata__term term;
+    uint32_t hash = 2166136261u, before = 0;
+    STRATA_TRY(strata__store_term(txn, literal, &bytes));
+    if (!strata__term_decode(bytes.mv_data, bytes.mv_size, &term))
+        return strata__store_fail(txn->facts, MDB_CORRUPTED, "reading a literal");
+    for (size_t i = 0; i < term.size && i < FORM_BYTES; i++) {
+        const uint32_t now = class_of((unsigned char)term.text[i]);
+        if (now != before)
+            hash = (hash ^ now) * 16777619u;
+        before = now;
+    }
+    *form = hash ? hash : 1;
+    return STRATA_OK;
+}
+
+bool strata__schema_has_form(const struct strata__schema *schema, uint16_t predicate, uint32_t form)
+{
+    for (size_t i = 0; i < STRATA__FORMS; i++)
+        if (schema->forms[predicate][i] == form)
+            return true;
+    return false;
+}
+
+/* Notes the form of a value, while there is room. */
+static strata_status meet_form(struct making *m, uint16_t predicate, strata__id literal)
+{
+    uint32_t *forms = m->schema->forms[predicate], form;
+    size_t n = 0;
+    STRATA_TRY(strata__form_of(m->txn, literal, &form));
+    while (n < STRATA__FORMS && forms[n] && forms[n] != form)
+        n++;
+    if (n < STRATA__FORMS)
+        forms[n] = form;
+    return STRATA_OK;
+}
+
 /* ---- Samples ---- */
 
 static strata_status meet(struct making *m, uint16_t from, uint16_t predicate, bool reversed,
@@ -291,6 +343,8 @@ static strata_status sample(struct making *m, uint16_t predicate, size_t samples
             row = first;
         STRATA_TRY(meet_kind(m, row.c, &from));
         STRATA_TRY(meet_kind(m, row.b, &to));
+        if (to == STRATA__LITERAL_KIND)
+            STRATA_TRY(meet_form(m, predicate, row.b));
         STRATA_TRY(meet(m, from, predicate, false, to));
         if (m->schema->inverse[predicate] == STRATA__NO_PREDICATE)
             STRATA_TRY(meet(m, to, predicate, true, from));
@@ -409,6 +463,8 @@ static strata_status make_in(struct making *m)
     STRATA_TRY(take(&m->ids, &schema->predicates, 0));
     schema->n_predicates = m->ids.size / sizeof none;
     STRATA_TRY(find_inverses(m));
+    STRATA_TRY(strata__calloc(&schema->forms, schema->n_predicates, sizeof *schema->forms,
+                              "forms of values"));
     size_t samples = SAMPLES / (schema->n_predicates + 1);
     samples = samples < SAMPLES_LEAST  ? SAMPLES_LEAST
               : samples > SAMPLES_MOST ? SAMPLES_MOST

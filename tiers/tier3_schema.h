@@ -13,6 +13,8 @@
 #define STRATA__LITERAL_KIND UINT16_MAX /* of literals */
 #define STRATA__NO_PREDICATE UINT16_MAX
 
+#define STRATA__FORMS 8 /* of a predicate's values, that samples meet first */
+
 /* One step of a chain. */
 struct strata__hop {
     uint16_t predicate; /* its index in the schema */
@@ -28,9 +30,10 @@ struct strata__schema_edge {
 struct strata__schema {
     size_t width, n_predicates, n_kinds;
     strata__id *predicates;
-    uint16_t *inverse; /* of each predicate: its index, or STRATA__NO_PREDICATE */
-    strata__id *kinds; /* [n_kinds]; 0 is STRATA__NO_KIND */
-    float *vectors;    /* [n_predicates + n_kinds][width]; zeros where a kind has no name */
+    uint32_t (*forms)[STRATA__FORMS]; /* of each predicate: what its values look like */
+    uint16_t *inverse;                /* of each predicate: its index, or STRATA__NO_PREDICATE */
+    strata__id *kinds;                /* [n_kinds]; 0 is STRATA__NO_KIND */
+    float *vectors; /* [n_predicates + n_kinds][width]; zeros where a kind has no name */
     struct strata__schema_edge *edges; /* by `from` */
     size_t n_edges;
     uint32_t *first; /* [n_kinds + 1]: where each kind's edges begin */
@@ -49,6 +52,15 @@ strata_status strata__schemas_charge(struct strata__schemas *schemas, const stra
  * store has vectors of predicates. */
 strata_status strata__schema_get(struct strata__txn *txn, const struct strata__schema **out);
 void strata__schema_drop(strata_facts *facts, const struct strata__schema *schema);
+
+/* What a literal looks like, runs of one kind of character taken as one: "EUR", "USD" have one
+ * form,
+ * "+44" and ".pt" others; never 0. */
+strata_status strata__form_of(struct strata__txn *txn, strata__id literal, uint32_t *form);
+
+/* Whether a predicate has values of a form. */
+bool strata__schema_has_form(const struct strata__schema *schema, uint16_t predicate,
+                             uint32_t form);
 
 /* The kind of an entity or a literal. */
 strata_status strata__kind_of(struct strata__txn *txn, const struct strata__schema *schema,

@@ -18,16 +18,16 @@ static const float strata__tier3_implied = 0.1f;
 static const float strata__tier3_name = 3.0f;
 static const float strata__tier3_return = 0.25f;
 /* How likely the best chain is to be meant, and the least such score. */
-static const double strata__tier3_bias = -6.3375;
+static const double strata__tier3_bias = -6.6221;
 static const double strata__tier3_weights[STRATA__CHAIN_EVIDENCE] = {
-    1.6660, /* score */
-    -9.6568, /* imagined */
-    -7.9596, /* bare */
-    -1.4219, /* name */
-    6.0692, /* least */
-    1.1593, /* hops */
+    1.7218, /* score */
+    -9.9743, /* imagined */
+    -7.6680, /* bare */
+    -0.7792, /* name */
+    5.7544, /* least */
+    1.0879, /* hops */
 };
-static const double strata__tier3_least = 0.492165;
+static const double strata__tier3_least = 0.415314;
 // clang-format on
 
 #endif

@@ -96,10 +96,11 @@ static json_t *chains_json(const strata_facts_result *result)
                              json_pack("{s:o, s:o, s:b}", "predicate", term_json(&c->predicates[k]),
                                        "label", text_or_null(c->predicates[k].label), "reversed",
                                        (int)c->reversed[k]));
-        chains = json_push(chains, json_pack("{s:o, s:o, s:o, s:o, s:I, s:f}", "words",
+        chains = json_push(chains, json_pack("{s:o, s:o, s:o, s:o, s:I, s:f, s:b}", "words",
                                              text_or_null(c->words), "start", term_json(&c->start),
                                              "label", text_or_null(c->start.label), "hops", hops,
-                                             "ends", (json_int_t)c->ends, "score", c->score));
+                                             "ends", (json_int_t)c->ends, "score", c->score,
+                                             "joined", (int)c->joined));
     }
     return chains;
 }
@@ -151,6 +152,11 @@ json_t *facts_json(const strata_facts_result *result, bool explain)
     }
     json_t *object = json_pack("{s:o, s:i, s:f, s:b}", "facts", facts, "tier", answer.tier,
                                "latency_ms", answer.latency_ms, "complete", answer.complete);
+    if (object && answer.tier == 3 &&
+        json_object_set_new(object, "count", json_integer((json_int_t)answer.count)) != 0) {
+        json_decref(object);
+        return NULL;
+    }
     return explain ? with_explanation(object, result) : object;
 }
 
@@ -194,7 +200,7 @@ static void print_chains(const strata_facts_result *result)
             fputs(c->reversed[k] ? " <- " : " -> ", stdout);
             print_term(&c->predicates[k]);
         }
-        printf(" (%zu)\n", c->ends);
+        printf(" (%zu)%s\n", c->ends, c->joined ? ", joined" : "");
     }
     if (!strata_facts_result_chains(result))
         return;
@@ -233,6 +239,8 @@ void facts_print(const strata_facts_result *result)
             printf("   (%.3f, %s)", fact->score, fact->why);
         putchar('\n');
     }
+    if (answer.tier == 3)
+        printf("%zu answer%s; ", answer.count, answer.count == 1 ? "" : "s");
     printf("%zu fact%s%s, %.2f ms%s\n", answer.n_facts, answer.n_facts == 1 ? "" : "s",
            answer.tier == 0   ? " found exactly"
            : answer.tier == 1 ? " by another name"

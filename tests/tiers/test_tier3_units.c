@@ -117,6 +117,14 @@ struct trial {
     unsigned skip;
 };
 
+static bool covers(const struct strata__shape *s, size_t first, size_t end)
+{
+    bool any = first < s->names[0].first && end > s->names[0].first;
+    if (s->split)
+        any |= first < s->names[1].first && end > s->names[1].first;
+    return any;
+}
+
 static void try_all(struct trial *t, size_t word, unsigned used, int last, float score)
 {
     const struct strata__shape *s = t->shape;
@@ -126,16 +134,17 @@ static void try_all(struct trial *t, size_t word, unsigned used, int last, float
             t->best = fmaxf(t->best, score);
         return;
     }
-    if (word == s->first) {
-        try_all(t, s->end, used, last, score);
-        return;
-    }
+    for (size_t i = 0; i < (s->split ? 2 : 1); i++)
+        if (word == s->names[i].first) {
+            try_all(t, s->names[i].end, used, last, score);
+            return;
+        }
     try_all(t, word + 1, used, last, score - t->bare_cost * q->weights[word]);
     for (size_t end = word + 1; end <= q->n && end - word <= STRATA__SPAN_WORDS; end++) {
-        if (word < s->first && end > s->first)
-            break; /* it would cover a word of the name */
+        if (covers(s, word, end))
+            break; /* a word of a name */
         const float *near = strata__question_near(q, word, end - word);
-        for (size_t k = 0; k <= s->n; k++)
+        for (size_t k = 0; k < s->n_kinds; k++)
             if (s->kinds[k] != STRATA__NO_KIND && s->kinds[k] != STRATA__LITERAL_KIND)
                 try_all(t, end, used, last,
                         score + strata__tier3_kind_gain *
@@ -143,11 +152,13 @@ static void try_all(struct trial *t, size_t word, unsigned used, int last, float
         for (int hop = (int)t->skip; hop < s->n; hop++) {
             if (used >> hop & 1)
                 continue;
+            const int second = s->split && hop >= s->split;
             float gain = near[s->hops[hop].predicate] - strata__tier3_hop_least;
-            if (last >= 0)
+            if (last >= 0 && second == (s->split && last >= s->split)) { /* of the same chain */
                 gain -= strata__tier3_apart * (float)(abs(hop - last) - 1);
-            if (last >= 0 && hop > last && word < s->first)
-                gain -= strata__tier3_backward;
+                if (hop > last && word < s->names[second].first)
+                    gain -= strata__tier3_backward;
+            }
             try_all(t, end, used | 1u << hop, hop, score + gain);
         }
     }
@@ -159,7 +170,7 @@ static float reference(const struct strata__question *q, const struct strata__sh
     struct trial t = {q, shape, bare_cost, -INFINITY, 0};
     try_all(&t, 0, 0, -1, 0);
     const float whole = t.best;
-    if (!shape->literal || shape->n == 0)
+    if (!shape->literal || shape->n == 0 || shape->split)
         return whole;
     t.best = -INFINITY;
     t.skip = 1;
@@ -184,15 +195,34 @@ static void random_question(struct strata__question *q, float *near)
                     i + length > q->n ? -1 : uniform(below(3) ? -0.2F : 0.4F, 1);
 }
 
+static struct strata__words words_in(size_t first, size_t end)
+{
+    struct strata__words words;
+    words.first = (uint8_t)(first + below((unsigned)(end - first)));
+    words.end = (uint8_t)(words.first + 1 + below((unsigned)end - words.first));
+    return words;
+}
+
 static struct strata__shape random_shape(const struct strata__question *q)
 {
     struct strata__shape shape = {.n = (uint8_t)below(STRATA__HOPS_MOST + 1)};
-    shape.first = (uint8_t)below((unsigned)q->n);
-    shape.end = (uint8_t)(shape.first + 1 + below((unsigned)q->n - shape.first));
+    shape.names[0] = words_in(0, q->n);
     shape.literal = below(2);
+    shape.n_kinds = (uint8_t)(shape.n + 1);
+    if (shape.n > 1 && shape.names[0].end < q->n && below(2)) {
+        const unsigned first = below(2);
+        shape.names[1] = words_in(shape.names[0].end, q->n);
+        if (first) { /* the other way round */
+            const struct strata__words swap = shape.names[0];
+            shape.names[0] = shape.names[1];
+            shape.names[1] = swap;
+        }
+        shape.split = (uint8_t)(1 + below(shape.n - 1u));
+        shape.n_kinds++;
+    }
     for (size_t i = 0; i < shape.n; i++)
         shape.hops[i].predicate = (uint16_t)below(PREDICATES);
-    for (size_t i = 0; i <= shape.n; i++)
+    for (size_t i = 0; i < shape.n_kinds; i++)
         shape.kinds[i] = below(5) ? (uint16_t)below(KINDS) : STRATA__LITERAL_KIND;
     return shape;
 }
@@ -207,7 +237,8 @@ static void check_trace(const struct strata__question *q, const struct strata__s
     assert_int_equal(a->bare >> q->n, 0);
     for (size_t i = 0; i < q->n; i++) {
         const bool is_bare = a->bare >> i & 1;
-        assert_false(is_bare && i >= shape->first && i < shape->end);
+        for (size_t k = 0; k < (shape->split ? 2 : 1); k++)
+            assert_false(is_bare && i >= shape->names[k].first && i < shape->names[k].end);
         bare += is_bare ? q->weights[i] : 0;
         for (size_t length = 1; i + length <= q->n && length <= STRATA__SPAN_WORDS; length++)
             for (size_t k = 0; k < shape->n && !is_bare; k++)
@@ -215,18 +246,17 @@ static void check_trace(const struct strata__question *q, const struct strata__s
                     strata__question_near(q, i, length)[shape->hops[k].predicate] == a->least;
     }
     assert_true(is_of_one && bare <= 1.0001F);
-    assert_true(shape->n > shape->literal || a->least == 1 || shape->n == 1);
-    if (shape->n > (shape->literal ? 1 : 0))
-        assert_true(a->least < 1 || is_of_one);
     if (shape->n == 0)
         assert_true(a->least == 1);
+    else if (shape->n > 1 || !shape->literal)
+        assert_true(a->least < 1);
 }
 
 static void alignments(void **state)
 {
     static float near[WORDS_MOST * STRATA__SPAN_WORDS * (PREDICATES + KINDS)];
     const struct strata__schema schema = {.n_predicates = PREDICATES, .n_kinds = KINDS};
-    size_t finite = 0, implied = 0;
+    size_t finite = 0, implied = 0, split = 0;
     (void)state;
     for (int i = 0; i < 3000; i++) {
         struct strata__alignment aligned;
@@ -248,8 +278,9 @@ static void alignments(void **state)
         named.literal = false;
         implied += strata__align(&question, &schema, &named, cost, NULL) < got;
         finite++;
+        split += shape.split > 0;
     }
-    assert_true(finite > 1000 && finite < 2999 && implied > 100);
+    assert_true(finite > 1000 && finite < 2999 && implied > 100 && split > 100);
 }
 
 /* The trace of an alignment that is known. */
@@ -257,7 +288,8 @@ static void trace(void **state)
 {
     static float near[4 * STRATA__SPAN_WORDS * (PREDICATES + KINDS)];
     const struct strata__schema schema = {.n_predicates = PREDICATES, .n_kinds = KINDS};
-    struct strata__shape shape = {.first = 3, .end = 4, .n = 2, .hops = {{1, false}, {2, true}}};
+    struct strata__shape shape = {
+        .names = {{3, 4}}, .n = 2, .n_kinds = 3, .hops = {{1, false}, {2, true}}};
     struct strata__alignment got;
     (void)state;
     question.n = 4; /* WORD BARE WORD NAME */
@@ -277,6 +309,7 @@ static void trace(void **state)
     assert_true(fabsf(strata__align(&question, &schema, &shape, 1, &got) -
                       (sum - strata__tier3_backward)) < 1e-6F);
     shape.n = 4; /* more hops than words */
+    shape.n_kinds = 5;
     assert_true(strata__align(&question, &schema, &shape, 1, &got) == -INFINITY);
 }
 

@@ -29,4 +29,7 @@ if(NOT STRATA_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # Python does not load a li
                                        ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/tiers)
     set_tests_properties(test_${name} PROPERTIES SKIP_RETURN_CODE 77)
   endforeach()
+  add_test(NAME test_graph2 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/graph2/test_graph2.py
+                                    $<TARGET_FILE:strata>)
+  set_tests_properties(test_graph2 PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
 endif()

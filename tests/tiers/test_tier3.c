@@ -188,6 +188,7 @@ static void refused(void **state)
     t3_means(facts, "seat Quixland", NULL, NULL, NULL, 0);      /* nothing of that name */
     t3_means(facts, "seat", NULL, NULL, NULL, 0);
     t3_means(facts, "Land A", NULL, NULL, NULL, 0); /* nothing is asked for */
+    t3_means(facts, "zodiac Land C", NULL, NULL, NULL, 0);
     t3_means(facts, "zodiac of Land A", NULL, NULL, NULL, 0);
     t3_means(facts, "", NULL, NULL, NULL, 0);
     t3_means(facts, " ?!", NULL, NULL, NULL, 0);

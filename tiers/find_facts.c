@@ -248,10 +248,14 @@ static strata_status find_chains(struct find *find, struct strata__txn *txn)
         return STRATA_OK;
     STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, &find->tier3));
     const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
+    const double deadline = find->deadline;
+    find->deadline = INFINITY; /* what was found until it came is given */
     for (size_t i = 0; i < find->tier3.facts.size / sizeof *facts && !stop; i++)
         STRATA_TRY(take_row(find, &facts[i].row, &stop));
+    find->deadline = deadline;
     find->answer.timed_out = !find->tier3.whole;
     find->answer.count = find->tier3.count;
+    find->answer.complete = find->answer.complete && !find->tier3.more;
     find->answer.tier = 3;
     return STRATA_OK;
 }

@@ -235,7 +235,14 @@ static int better(const void *a, const void *b)
     const struct strata__chain *x = a, *y = b;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
-    return x->parent < y->parent ? -1 : x->parent > y->parent;
+    if (x->parent != y->parent)
+        return x->parent < y->parent ? -1 : 1;
+    const struct strata__hop p = x->shape.hops[x->shape.n - 1], q = y->shape.hops[y->shape.n - 1];
+    if (p.predicate != q.predicate)
+        return p.predicate < q.predicate ? -1 : 1;
+    return p.reversed != q.reversed
+               ? p.reversed - q.reversed
+               : x->shape.kinds[x->shape.n_kinds - 1] - y->shape.kinds[y->shape.n_kinds - 1];
 }
 
 /* Keeps the best chains of the level, those that the graph has and some that it has not. */

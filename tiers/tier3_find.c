@@ -131,21 +131,22 @@ static strata_status walk_hop(struct giving *g, struct strata__hop hop,
     const strata__id *ids = (const void *)from->data;
     const strata__id predicate = g->out->schema->predicates[hop.predicate];
     rows->size = to->size = 0;
-    for (size_t i = 0; i < from->size / sizeof *ids && to->size < most * sizeof *ids; i++) {
-        const size_t before = to->size;
-        STRATA_TRY(strata__hop_follow(g->txn, g->out->schema, hop, ids[i],
-                                      most - to->size / sizeof *ids, to));
-        for (size_t at = before; at < to->size; at += sizeof *ids) {
-            const strata__id end = *(const strata__id *)(const void *)(to->data + at);
+    for (size_t i = 0; i < from->size / sizeof *ids; i++) {
+        const size_t before = to->size / sizeof *ids;
+        STRATA_TRY(strata__hop_follow(g->txn, g->out->schema, hop, ids[i], most - before + 1, to));
+        const size_t found = to->size / sizeof *ids, n = found < most ? found : most;
+        for (size_t at = before; at < n; at++) {
+            const strata__id end = ((const strata__id *)(const void *)to->data)[at];
             const struct strata__row row = hop.reversed
                                                ? (struct strata__row){end, predicate, ids[i]}
                                                : (struct strata__row){ids[i], predicate, end};
             STRATA_TRY(strata__bytes_append(rows, &row, sizeof row));
         }
-        if (strata__now_ms() > g->deadline) {
-            g->out->whole = false;
+        to->size = n * sizeof *ids;
+        g->out->more |= found > most;
+        g->out->whole = g->out->whole && strata__now_ms() <= g->deadline;
+        if (found > most || !g->out->whole)
             break;
-        }
     }
     sort_ids(to);
     return STRATA_OK;
@@ -166,11 +167,13 @@ static bool is_given(const struct strata__bytes *facts, const struct strata__row
     return false;
 }
 
-/* Adds rows of a hop that lead to one of `to`, once; what they come from replaces *from. */
-static strata_status add_rows(struct strata__bytes *facts, const struct strata__bytes *rows,
+/* Adds the rows of a hop that lead to one of `to` to the answers or to the proofs, once; what they
+ * come from replaces *from. */
+static strata_status add_rows(struct giving *g, const struct strata__bytes *rows,
                               struct strata__hop hop, const struct strata__bytes *to, double score,
                               bool proof, struct strata__bytes *from)
 {
+    struct strata__bytes *facts = proof ? &g->proofs : &g->out->facts;
     const struct strata__row *row = (const void *)rows->data;
     from->size = 0;
     for (size_t i = 0; i < rows->size / sizeof *row; i++) {
@@ -179,7 +182,9 @@ static strata_status add_rows(struct strata__bytes *facts, const struct strata__
             continue;
         STRATA_TRY(strata__bytes_append(from, &begin, sizeof begin));
         const struct strata__tier3_fact fact = {row[i], score, proof};
-        if (!is_given(facts, &row[i]))
+        if (proof && facts->size == PROOFS_MOST * sizeof fact)
+            g->out->more = true;
+        else if (!is_given(facts, &row[i]))
             STRATA_TRY(strata__bytes_append(facts, &fact, sizeof fact));
     }
     sort_ids(from);
@@ -217,8 +222,7 @@ static strata_status give_ends(struct giving *g, const struct strata__chain *cha
     strata_status status = STRATA_OK;
     for (size_t i = shape->n; i-- > 0 && status == STRATA_OK;) {
         const bool last = i + 1u == shape->n;
-        status = add_rows(last ? &g->out->facts : &g->proofs, &rows[i], shape->hops[i],
-                          last ? ends : &to, score, !last, &from);
+        status = add_rows(g, &rows[i], shape->hops[i], last ? ends : &to, score, !last, &from);
         const struct strata__bytes swap = from;
         from = to;
         to = swap;
@@ -285,7 +289,7 @@ static strata_status give(struct giving *g)
     struct strata__tier3 *out = g->out;
     STRATA_TRY(out->joined ? give_joint(g) : give_best(g));
     const struct strata__tier3_fact *proofs = (const void *)g->proofs.data;
-    for (size_t i = 0; i < g->proofs.size / sizeof *proofs && i < PROOFS_MOST; i++)
+    for (size_t i = 0; i < g->proofs.size / sizeof *proofs; i++)
         if (!is_given(&out->facts, &proofs[i].row))
             STRATA_TRY(strata__bytes_append(&out->facts, &proofs[i], sizeof *proofs));
     return STRATA_OK;

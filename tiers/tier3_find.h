@@ -40,7 +40,8 @@ struct strata__tier3 {
     bool joined;         /* two chains that end at the same are meant (chains.joint) */
     size_t count;        /* of what the best chain leads to */
     double score, least; /* how likely the best chain is to be meant, and must be */
-    bool whole;
+    bool whole;          /* the deadline did not come first */
+    bool more;           /* these are not all facts of the chains */
 };
 
 /* What a question finds, which strata__tier3_free frees, after errors too.  Nothing where the store

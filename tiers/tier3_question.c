@@ -8,12 +8,13 @@
 #include "deadline.h"
 #include "memory.h"
 
-#define TEXTS 16 /* that are embedded between two looks at the clock */
+#define TEXTS 16                   /* that are embedded between two looks at the clock, */
+#define TEXTS_BYTES ((size_t)2048) /* or fewer, when they are so long together */
 
 /* ---- Words ---- */
 
 /* Whether a character at an end of a word is no part of it: quotation marks, brackets and what ends
- * a clause; but ".uk" and "+44" begin as they do. */
+ * a clause, in any script; but ".uk" and "+44" begin as they do. */
 static bool is_outside(utf8proc_int32_t c, bool at_end)
 {
     if (c == '.')
@@ -28,7 +29,7 @@ static bool is_outside(utf8proc_int32_t c, bool at_end)
     case UTF8PROC_CATEGORY_PF:
         return true;
     case UTF8PROC_CATEGORY_PO:
-        return c == 0xbf || c == 0xa1 || c > 0x2000; /* the Spanish marks, and those of Asia */
+        return c == 0xbf || c == 0xa1 || c > 0xff; /* others of ASCII and Latin may be of a name */
     default:
         return false;
     }
@@ -152,17 +153,21 @@ static void note(struct comparing *c, struct piece piece, const float *vector)
     }
 }
 
-/* Embeds n <= TEXTS pieces together. */
-static strata_status embed(struct comparing *c, const struct piece *pieces, size_t n)
+/* Embeds the first ones of n pieces together; *done says how many. */
+static strata_status embed(struct comparing *c, const struct piece *pieces, size_t n, size_t *done)
 {
     strata_text texts[TEXTS];
     float *vectors = c->vectors + c->schema->width;
+    size_t count = 0, bytes = 0;
     c->left.size = 0;
-    for (size_t i = 0; i < n; i++)
-        texts[i] = text_of(c, pieces[i]);
-    STRATA_TRY(strata_embed(c->model, texts, n, NULL, vectors, NULL));
-    for (size_t i = 0; i < n; i++)
+    while (count < n && count < TEXTS && bytes < TEXTS_BYTES) {
+        texts[count] = text_of(c, pieces[count]);
+        bytes += texts[count++].size;
+    }
+    STRATA_TRY(strata_embed(c->model, texts, count, NULL, vectors, NULL));
+    for (size_t i = 0; i < count; i++)
         note(c, pieces[i], vectors + i * c->schema->width);
+    *done = count;
     return STRATA_OK;
 }
 
@@ -191,8 +196,8 @@ static strata_status compare_in(struct comparing *c, double deadline, bool *whol
     STRATA_TRY(strata__calloc(&q->near, cells, sizeof *q->near, "what a question is near to"));
     for (size_t i = 0; i < cells; i++)
         q->near[i] = -1;
-    for (size_t i = 0; i < n && *whole; i += TEXTS) {
-        STRATA_TRY(embed(c, pieces + i, n - i < TEXTS ? n - i : TEXTS));
+    for (size_t i = 0, done; i < n && *whole; i += done) {
+        STRATA_TRY(embed(c, pieces + i, n - i, &done));
         *whole = strata__now_ms() <= deadline;
     }
     for (size_t i = 0; i < q->n; i++)

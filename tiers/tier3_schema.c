@@ -294,26 +294,49 @@ static strata_status meet(struct making *m, uint16_t from, uint16_t predicate, b
     return strata__bytes_append(&m->edges, &one, sizeof one);
 }
 
+/* The first and the last object of a predicate; *found: it has some. */
+static strata_status object_range(struct making *m, strata__id predicate, strata__id *first,
+                                  strata__id *last, bool *found)
+{
+    struct strata__row row;
+    uint64_t behind = m->ids_end;
+    STRATA_TRY(
+        strata__store_seek(m->txn, STRATA__POS, (struct strata__row){.a = predicate}, &row, found));
+    if (!*found)
+        return STRATA_OK;
+    *first = *last = row.b;
+    while (behind - *last > 1) {
+        const strata__id middle = (strata__id)(*last + (behind - *last) / 2);
+        bool more;
+        STRATA_TRY(strata__store_seek(m->txn, STRATA__POS,
+                                      (struct strata__row){predicate, middle, 0}, &row, &more));
+        if (more)
+            *last = row.b;
+        else
+            behind = middle;
+    }
+    return STRATA_OK;
+}
+
 /* Looks at triples of a predicate: at objects that lie apart, and at subjects of each. */
 static strata_status sample(struct making *m, uint16_t predicate, size_t samples)
 {
     const strata__id id = m->schema->predicates[predicate];
-    for (size_t i = 0; i < samples; i++) {
-        struct strata__row row;
+    strata__id begin = 0, last = 0;
+    bool used;
+    STRATA_TRY(object_range(m, id, &begin, &last, &used));
+    for (size_t i = 0; i < samples && used; i++) {
+        struct strata__row first, row;
         bool found;
         uint16_t from, to;
-        const uint64_t spread =
-            (i * 0x9e3779b97f4a7c15u) >> 32; /* over 2^32, whatever their number */
-        const strata__id object = (strata__id)(i * m->ids_end / samples),
+        const uint64_t range = (uint64_t)last - begin + 1,
+                       spread = (i * 0x9e3779b97f4a7c15u) >> 32; /* over 2^32, however many */
+        const strata__id object = (strata__id)(begin + i * range / samples),
                          subject = (strata__id)(spread * m->ids_end >> 32);
         STRATA_TRY(strata__store_seek(m->txn, STRATA__POS, (struct strata__row){id, object, 0},
-                                      &row, &found));
-        if (!found) /* behind its last object: the first one's */
-            STRATA_TRY(strata__store_seek(m->txn, STRATA__POS, (struct strata__row){.a = id}, &row,
-                                          &found));
+                                      &first, &found));
         if (!found)
-            return STRATA_OK;
-        const struct strata__row first = row;
+            break; /* the store is damaged */
         STRATA_TRY(strata__store_seek(m->txn, STRATA__POS,
                                       (struct strata__row){id, first.b, subject}, &row, &found));
         if (!found || row.b != first.b)

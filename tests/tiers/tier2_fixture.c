@@ -17,6 +17,8 @@
 static const char *const same[][2] = {{"overseer", "boss"}, {"mass", "heaviness"}};
 
 bool t2_blind;
+size_t t2_bytes_most;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of concepts, and t2_bytes_most */
 
 #define CONCEPTS 4096
 static unsigned concepts[CONCEPTS]; /* hashes of words, each a direction of its own while the */
@@ -33,18 +35,16 @@ static unsigned hash_of(const char *word, size_t size)
     return hash;
 }
 
-static pthread_mutex_t concepts_lock = PTHREAD_MUTEX_INITIALIZER;
-
 static size_t concept_of(const char *word, size_t size)
 {
     const unsigned hash = hash_of(word, size);
     size_t i = 0;
-    pthread_mutex_lock(&concepts_lock);
+    pthread_mutex_lock(&lock);
     while (i < n_concepts && concepts[i] != hash)
         i++;
     if (i == n_concepts && n_concepts < CONCEPTS)
         concepts[n_concepts++] = hash;
-    pthread_mutex_unlock(&concepts_lock);
+    pthread_mutex_unlock(&lock);
     return i;
 }
 
@@ -75,10 +75,15 @@ strata_status __wrap_strata_embed(strata_model *model, const strata_text *texts,
                                   strata_embed_info *infos)
 {
     const size_t width = strata_model_info_get(model).embedding_length;
+    size_t bytes = 0;
     assert_true(!infos && (!options || options->max_tokens <= 64));
     for (size_t i = 0; i < count; i++) {
         vector_of(&texts[i], vectors + i * width, width);
+        bytes += texts[i].size;
     }
+    pthread_mutex_lock(&lock);
+    t2_bytes_most = bytes > t2_bytes_most ? bytes : t2_bytes_most;
+    pthread_mutex_unlock(&lock);
     return STRATA_OK;
 }
 

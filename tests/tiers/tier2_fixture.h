@@ -11,7 +11,8 @@
 
 enum { NEAR, SURPASSED, SHARED, REVERSED }; /* strata_facts_phrase_evidence_name */
 
-extern bool t2_blind; /* all texts mean the same */
+extern bool t2_blind;        /* all texts mean the same */
+extern size_t t2_bytes_most; /* of the texts of one call of strata_embed, so far */
 
 /* Adds lines to a text; imports it and frees it. */
 void t2_add(struct strata__bytes *text, const char *format, ...)

@@ -13,6 +13,7 @@ struct strata_facts_result {
     size_t n_candidates;
     strata_facts_expansion *expansions;
     size_t n_expansions;
+    enum strata__lm_use lm;
     struct chunk *chunks;
 };
 

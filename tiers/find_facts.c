@@ -254,6 +254,8 @@ static strata_status find_in(strata_facts *facts, struct find *find, strata_fact
         status = find_linked(find, &txn, &pattern);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (result)
+        result->lm = find->tier2.lm;
     if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, &txn, result);
     strata__pattern_free(&pattern);

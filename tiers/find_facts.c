@@ -300,6 +300,8 @@ static strata_status find_in(strata_facts *facts, struct find *find, strata_fact
         find->query->question ? find_chains(find, &txn) : find_pattern(find, &txn);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (result)
+        result->lm = find->tier2.lm;
     if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, &txn, result);
     strata__txn_abort(&txn);

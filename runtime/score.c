@@ -24,31 +24,38 @@ static strata_status check_ids(const strata_session *session,
     return STRATA_OK;
 }
 
-static strata_status check(const strata_session *session, const strata_continuation *continuations,
-                           size_t count, struct extent *extent)
+strata_status strata__score_check(const strata_session *session,
+                                  const strata_continuation *continuation, size_t index)
 {
-    size_t room = session->kv.context - session->position, window = session->model->hp.window;
-    *extent = (struct extent){0};
-    if (count == 0)
-        return strata__fail(STRATA_E_INVALID, "no continuations to score");
+    size_t room = session->kv.context - session->position, window = session->model->hp.window,
+           n = continuation->count;
     if (session->position == 0)
         return strata__fail(STRATA_E_INVALID,
                             "the session is empty: evaluate what is to be continued first, the BOS "
                             "token at least");
+    if (n > room)
+        return strata__fail(STRATA_E_INVALID,
+                            "continuation %zu: its %zu tokens do not fit: %zu of the context's "
+                            "%zu positions are free",
+                            index, n, room, session->kv.context);
+    if (window && session->position + n > window)
+        return strata__fail(STRATA_E_INVALID,
+                            "continuation %zu: with it the session has %zu tokens, but the "
+                            "model's attention has a window of %zu: evaluate it alone, with "
+                            "strata_session_eval",
+                            index, session->position + n, window);
+    return check_ids(session, continuation, index);
+}
+
+static strata_status check(const strata_session *session, const strata_continuation *continuations,
+                           size_t count, struct extent *extent)
+{
+    *extent = (struct extent){0};
+    if (count == 0)
+        return strata__fail(STRATA_E_INVALID, "no continuations to score");
     for (size_t i = 0; i < count; i++) {
         size_t n = continuations[i].count;
-        if (n > room)
-            return strata__fail(STRATA_E_INVALID,
-                                "continuation %zu: its %zu tokens do not fit: %zu of the context's "
-                                "%zu positions are free",
-                                i, n, room, session->kv.context);
-        if (window && session->position + n > window)
-            return strata__fail(STRATA_E_INVALID,
-                                "continuation %zu: with it the session has %zu tokens, but the "
-                                "model's attention has a window of %zu: evaluate it alone, with "
-                                "strata_session_eval",
-                                i, session->position + n, window);
-        STRATA_TRY(check_ids(session, &continuations[i], i));
+        STRATA_TRY(strata__score_check(session, &continuations[i], i));
         extent->longest = n > extent->longest ? n : extent->longest;
         if (n > UINT32_MAX - extent->total)
             return strata__fail(STRATA_E_INVALID, "continuations of more than 2^32 tokens");
@@ -62,13 +69,14 @@ static strata_status eval_chunks(strata_session *session, const struct strata__t
 {
     for (size_t done = 0; done < tree->count;) {
         size_t left = tree->count - done;
-        size_t most = strata__chunk_tokens(session->model, &session->workspace);
+        size_t most =
+            strata__chunk_tokens(session->model, &strata__session_buffers(session)->workspace);
         struct strata__span span = {&session->kv, &session->cancel, .first = 0,
                                     .count = left < most ? left : most,
                                     .position = tree->from + done};
         struct strata__chunk chunk = {
             .model = session->model,
-            .workspace = &session->workspace,
+            .workspace = &strata__session_buffers(session)->workspace,
             .spans = &span,
             .n_spans = 1,
             .ids = tree->ids + done,

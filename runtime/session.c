@@ -23,7 +23,8 @@ static strata_status open_in_scope(strata_session *session, size_t context, stra
     STRATA_TRY(strata__calloc(&session->history, context, sizeof *session->history, "history"));
     STRATA_TRY(strata__calloc(&session->begins, context, sizeof *session->begins, "history"));
     size_t tokens = context < STRATA__CHUNK ? context : STRATA__CHUNK;
-    STRATA_TRY(strata__workspace_open(&session->workspace, session->model, tokens, context));
+    if (!session->lender)
+        STRATA_TRY(strata__workspace_open(&session->workspace, session->model, tokens, context));
     return strata__residency_join(session);
 }
 
@@ -33,6 +34,21 @@ static strata_status open_session(strata_session *session, size_t context, strat
     strata_status status = open_in_scope(session, context, kv_type);
     strata__scope_set(before);
     return status;
+}
+
+static strata_status check_lender(const strata_model *model, const strata_session *lender,
+                                  unsigned context)
+{
+    if (!lender)
+        return STRATA_OK;
+    if (lender->model != model || lender->lender)
+        return strata__fail(STRATA_E_INVALID, "lender: %s",
+                            lender->lender ? "it has a lender itself" : "it is of another model");
+    if (lender->kv.context < context)
+        return strata__fail(STRATA_E_INVALID,
+                            "lender: its context has %zu positions, %u are needed",
+                            lender->kv.context, context);
+    return STRATA_OK;
 }
 
 strata_status strata_session_open(strata_model *model, const strata_session_options *options,
@@ -65,9 +81,11 @@ strata_status strata_session_open(strata_model *model, const strata_session_opti
     if (options->kv_type != STRATA_KV_F16 && options->kv_type != STRATA_KV_Q8_0)
         return strata__fail(STRATA_E_INVALID, "strata_session_options: kv_type is %d",
                             (int)options->kv_type);
+    STRATA_TRY(check_lender(model, options->lender, context));
     strata_session *session;
     STRATA_TRY(strata__calloc(&session, 1, sizeof *session, "session"));
     session->model = strata_model_ref(model);
+    session->lender = options->lender;
     strata_status status = open_session(session, context, options->kv_type);
     if (status != STRATA_OK)
         strata_session_close(&session);
@@ -213,7 +231,7 @@ static strata_status eval_chunk(strata_session *session, size_t position, size_t
                                 .position = position};
     struct strata__chunk chunk = {
         .model = session->model,
-        .workspace = &session->workspace,
+        .workspace = &strata__session_buffers(session)->workspace,
         .spans = &span,
         .n_spans = 1,
         .ids = session->history + position,
@@ -283,7 +301,8 @@ strata_status strata_session_eval(strata_session *session, const int32_t *ids, s
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) {
         size_t left = count - done, position = session->position + done;
-        size_t most = strata__chunk_tokens(session->model, &session->workspace);
+        size_t most =
+            strata__chunk_tokens(session->model, &strata__session_buffers(session)->workspace);
         size_t m = left < most ? left : most;
         size_t chunk_rows = logits == STRATA_LOGITS_ALL || m == left ? rows : 0;
         struct results part =
@@ -329,12 +348,12 @@ static strata_status check_batch(strata_session *const *sessions, const int32_t 
 }
 
 /* The session whose context is the longest: its buffers have room for all others' positions. */
-static strata_session *lender_of(strata_session *const *sessions, size_t count)
+strata_session *strata__session_lender(strata_session *const *sessions, size_t count)
 {
-    strata_session *lender = sessions[0];
+    strata_session *lender = strata__session_buffers(sessions[0]);
     for (size_t i = 1; i < count; i++)
-        if (sessions[i]->kv.context > lender->kv.context)
-            lender = sessions[i];
+        if (strata__session_buffers(sessions[i])->kv.context > lender->kv.context)
+            lender = strata__session_buffers(sessions[i]);
     return lender;
 }
 
@@ -385,7 +404,7 @@ strata_status strata_batch_eval(strata_session *const *sessions, const int32_t *
     strata_session *first = sessions[0];
     struct results all;
     STRATA_TRY(reserve_results(first, count, true, draws->top_k ? draws : NULL, &all));
-    strata_session *lender = lender_of(sessions, count);
+    strata_session *lender = strata__session_lender(sessions, count);
     strata_status status = STRATA_OK;
     for (size_t done = 0; done < count && status == STRATA_OK;) { /* in parts: tiny contexts only */
         size_t left = count - done, most = lender->workspace.tokens;

@@ -448,14 +448,18 @@ typedef struct strata_session_options {
     size_t size;            /* sizeof(strata_session_options) */
     unsigned context;       /* positions; 0: the model's own, at most 4096 */
     strata_kv_type kv_type; /* default STRATA_KV_F16 */
+    strata_session *lender; /* or NULL (default) */
 } strata_session_options;
 
 STRATA_API void strata_session_options_default(strata_session_options *options);
 
 /* Allocates the KV cache (F16: context * all_kv_heads * head_dim * 4 bytes) and takes a
- * reference to the model.  E_INVALID: a model without weights, context above the model's, no such
- * kv_type, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET: there is no
- * room for it, after collecting (strata_memory.h); E_NOMEM; both name the bytes. */
+ * reference to the model.  With a `lender`, a session of the same model whose context is at least
+ * as long, that is nearly all: the new one evaluates in the buffers of that session, which must
+ * outlive it, and of those two, and of all that have one lender, one is used at a time.  E_INVALID:
+ * a model without weights, context above the model's or the lender's, no such kv_type, a lender of
+ * another model or with one itself, or Q8_0 with a head_dim that is no multiple of 32; E_BUDGET:
+ * there is no room for it, after collecting (strata_memory.h); E_NOMEM; both name the bytes. */
 STRATA_API strata_status strata_session_open(strata_model *model,
                                              const strata_session_options *options,
                                              strata_session **out);

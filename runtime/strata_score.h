@@ -46,6 +46,18 @@ STRATA_API strata_status strata_score(strata_session *session,
                                       const strata_continuation *continuations, size_t count,
                                       float *logprobs);
 
+/* The same of one continuation of each session: continuations[i] follows what sessions[i] holds,
+ * for i < count (1 .. STRATA_BATCH_MAX).  All are evaluated in one pass over the weights up to 64
+ * tokens, in several above.  The sessions are different ones of one model and are all in use by
+ * this call; they are as they were afterwards, but for their logits and for the order of sums in
+ * the keys and values of their last tokens, which are evaluated again.  After an error `logprobs`
+ * may hold some of them.  Errors as strata_score, naming the session by its index; E_INVALID also:
+ * count, a session twice, sessions of two models, or a continuation of more tokens than the
+ * longest context or 512. */
+STRATA_API strata_status strata_score_batch(strata_session *const *sessions,
+                                            const strata_continuation *continuations, size_t count,
+                                            float *logprobs);
+
 #ifdef __cplusplus
 }
 #endif

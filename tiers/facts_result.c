@@ -201,6 +201,17 @@ const strata_facts_expansion *strata_facts_result_expansion(const strata_facts_r
     return &result->expansions[index];
 }
 
+const char *strata_facts_result_lm(const strata_facts_result *result)
+{
+    static const char *const uses[] = {
+        [STRATA__LM_ASKED] = "asked",
+        [STRATA__LM_NEEDLESS] = "not needed",
+        [STRATA__LM_LATE] = "no time",
+        [STRATA__LM_FULL] = "no memory",
+    };
+    return uses[result->lm];
+}
+
 const char *strata_facts_phrase_evidence_name(size_t index)
 {
     return strata__phrase_evidence_names[index];

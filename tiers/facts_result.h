@@ -17,6 +17,7 @@ struct strata_facts_result {
     strata_facts_chain *chains;
     size_t n_chains;
     strata_facts_meaning meaning;
+    enum strata__lm_use lm;
     struct chunk *chunks;
 };
 

@@ -254,8 +254,8 @@ static strata_status find_chains(struct find *find, struct strata__txn *txn)
         STRATA_TRY(take_row(find, &facts[i].row, &stop));
     find->deadline = deadline;
     find->answer.timed_out = !find->tier3.whole;
-    find->answer.complete = find->answer.complete && !find->tier3.more;
     find->answer.count = find->tier3.count;
+    find->answer.complete = find->answer.complete && !find->tier3.more;
     find->answer.tier = 3;
     return STRATA_OK;
 }
@@ -300,6 +300,8 @@ static strata_status find_in(strata_facts *facts, struct find *find, strata_fact
         find->query->question ? find_chains(find, &txn) : find_pattern(find, &txn);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+    if (result)
+        result->lm = find->tier2.lm;
     if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, &txn, result);
     strata__txn_abort(&txn);

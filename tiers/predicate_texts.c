@@ -97,6 +97,7 @@ strata_status strata__predicate_texts_read(struct strata__txn *txn, strata__id p
 {
     struct strata__term iri, description = {0};
     texts->n = texts->bytes.size = 0;
+    texts->described = false;
     STRATA_TRY(term_of(txn, predicate, &iri));
     if (starts_with(&iri, STRATA__RDF) || starts_with(&iri, STRATA__RDFS) ||
         starts_with(&iri, STRATA__OWL) || starts_with(&iri, STRATA__SKOS))
@@ -108,6 +109,7 @@ strata_status strata__predicate_texts_read(struct strata__txn *txn, strata__id p
         return STRATA_OK;
     char name[BYTES_MOST];
     memcpy(name, texts->bytes.data, texts->ends[0]);
+    texts->described = true;
     STRATA_TRY(add_text(texts, description.text, description.size));
     STRATA_TRY(strata__bytes_append(&texts->bytes, name, texts->ends[0]));
     STRATA_TRY(strata__bytes_append(&texts->bytes, ": ", 2));

@@ -13,6 +13,7 @@
  * ends at ends[i], and begins behind the NUL that ends the one before. */
 struct strata__predicate_texts {
     size_t n;
+    bool described; /* the last two are the description, and this behind the first name */
     size_t ends[STRATA__PREDICATE_TEXTS];
     struct strata__bytes bytes;
 };

@@ -100,6 +100,8 @@ struct strata_facts {
     struct strata__predicate_names *predicates;
     struct strata__predicates *expander; /* of tier 2 */
     struct strata__schemas *schemas;     /* of tier 3 */
+    struct strata__predicate_lm *lm;     /* of tiers 2 and 3, or NULL */
+    size_t lm_bytes;
     char *path;
     char shown[512]; /* the path for messages */
 };

@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "mention_cache.h"
+#include "predicate_lm.h"
 #include "predicate_names.h"
 #include "runtime.h"
 #include "store.h"
@@ -16,12 +17,14 @@
 #include "tier3_schema.h"
 
 #define CACHE_BYTES 20000000
+#define LM_CACHE_BYTES 200000000
 #define FIRST_MAP ((size_t)1 << 30)
 #define LOCK_BYTES 8192
 
 void strata_facts_options_default(strata_facts_options *options)
 {
-    *options = (strata_facts_options){.size = sizeof *options, .cache_bytes = CACHE_BYTES};
+    *options = (strata_facts_options){
+        .size = sizeof *options, .cache_bytes = CACHE_BYTES, .lm_cache_bytes = LM_CACHE_BYTES};
 }
 
 /* A transaction before the store is used: another process may just have raised the map's limit. */
@@ -304,6 +307,7 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
     if (status == STRATA_OK) {
         facts->scope = scope;
         facts->lock = -1;
+        facts->lm_bytes = options ? options->lm_cache_bytes : LM_CACHE_BYTES;
         strata__escape(facts->shown, sizeof facts->shown, path, strlen(path));
         if (!init_lock(&facts->growing) || pthread_mutex_init(&facts->idling, NULL) != 0) {
             strata__free(facts);
@@ -349,6 +353,7 @@ void strata_facts_close(strata_facts **handle)
     if (!facts)
         return;
     strata__linker_close(&facts->linker);
+    strata__predicate_lm_close(&facts->lm);
     strata__mention_cache_close(&facts->mentions);
     strata__predicate_names_close(&facts->predicates);
     strata__predicates_close(&facts->expander);

@@ -36,6 +36,8 @@ typedef struct strata_facts_options {
     bool must_exist;    /* a folder without a store is refused, not made into one (default false) */
     size_t cache_bytes; /* that tier 1 keeps of what it found out about mentions, at most (default
                          * 20,000,000; 0: nothing is kept) */
+    size_t lm_cache_bytes; /* that a language model keeps of the predicates it read, at most, but
+                            * one at least (default 200,000,000) */
 } strata_facts_options;
 
 STRATA_API void strata_facts_options_default(strata_facts_options *options);
@@ -150,7 +152,8 @@ typedef struct strata_facts_result strata_facts_result;
  * predicate first, unless even the best is unlikely.  A predicate without a declared inverse
  * (owl:inverseOf) is also read backwards: then the entity is the facts' object.  Where no entity of
  * that name has such facts, tier 1 looks for others with each of the best four predicates; the
- * score is the product of both.  Tier 2 needs strata_facts_use_model.
+ * score is the product of both.  Tier 2 needs strata_facts_use_model; strata_facts_use_lm improves
+ * it.
  *
  * A question is for tier 3: from what its words (the first 64) name in the graph, an entity or a
  * literal, it searches for chains of at most five facts that explain all words, and gives the facts
@@ -219,7 +222,7 @@ strata_facts_result_candidate(const strata_facts_result *result, size_t index);
 STRATA_API const char *strata_facts_evidence_name(size_t index);
 
 /* A predicate that tier 2 considered, for queries with `explain`: the best ones, at most 256. */
-#define STRATA_FACTS_PHRASE_EVIDENCE 4
+#define STRATA_FACTS_PHRASE_EVIDENCE 5
 typedef struct strata_facts_expansion {
     strata_term predicate;
     bool reversed; /* the entity is the object of its facts */
@@ -232,6 +235,10 @@ STRATA_API size_t strata_facts_result_expansions(const strata_facts_result *resu
 /* index < strata_facts_result_expansions, best first; borrowed until the result is freed. */
 STRATA_API const strata_facts_expansion *
 strata_facts_result_expansion(const strata_facts_result *result, size_t index);
+
+/* What tier 2 did with the language model: "asked", "no time", "no memory"; "not needed" (only
+ * without `explain`, which always asks); NULL: there is none, or no phrase. */
+STRATA_API const char *strata_facts_result_lm(const strata_facts_result *result);
 
 /* What evidence `index` < STRATA_FACTS_PHRASE_EVIDENCE is. */
 STRATA_API const char *strata_facts_phrase_evidence_name(size_t index);
@@ -294,6 +301,35 @@ STRATA_API bool strata_facts_has_vectors(const strata_facts *facts);
  * E_INVALID: the store has none, or of another model;
  * E_BUSY: one is in use; E_FORMAT, E_IO: of the files; E_NOMEM. */
 STRATA_API strata_status strata_facts_use_model(strata_facts *facts, strata_model *model);
+
+/* Uses a language model in queries from then on, once, and beside no other call; it must outlive
+ * the store.  Where entities of the very name have some of the predicates, tier 2 then asks it
+ * about eight, the best four of all and the best of theirs: how probable the phrase is as another
+ * name of each; they are scored by that too, and given where the best is likely with it or without.
+ * It is not asked where one of theirs is clearly meant or none, nor where the deadline would
+ * probably come before, by what a token took lately: then the answer is as without it.
+ *
+ * What it has read of predicates stays in memory, as keys and values, of those that were used last
+ * up to lm_cache_bytes, charged as the model's context; predicates are read when they are first
+ * asked about, which takes longer, or by strata_facts_warm_lm.  Load the model with the component
+ * "tier2_expander", and for small ones with STRATA_COMPUTE_DYNAMIC.  E_BUSY: one is in use;
+ * E_INVALID: the model's context is shorter than 128 tokens; E_UNSUPPORTED: it generates no text;
+ * E_BUDGET, E_NOMEM. */
+STRATA_API strata_status strata_facts_use_lm(strata_facts *facts, strata_model *model);
+
+/* Lets the language model read the predicates of the graph, as many as have room.  on_progress (may
+ * be NULL) counts them.  Queries wait meanwhile.  E_INVALID: none is in use; E_CANCELLED,
+ * E_BUDGET, E_IO, E_NOMEM. */
+STRATA_API strata_status strata_facts_warm_lm(strata_facts *facts, strata_progress_fn *on_progress,
+                                              void *user);
+
+typedef struct strata_facts_lm_info {
+    uint64_t predicates, bytes, limit_bytes; /* that it has read and are in memory */
+    uint64_t hits, misses;                   /* since it came into use, of predicates */
+    double ms_a_token;                       /* lately */
+} strata_facts_lm_info;
+
+STRATA_API void strata_facts_lm_info_get(strata_facts *facts, strata_facts_lm_info *out);
 
 /* What tier 1 has in memory, and what its cache was good for.
  *

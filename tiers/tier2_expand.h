@@ -1,11 +1,12 @@
 /* Tier 2: which predicates of the graph a phrase means.
  *
  * Every predicate is scored by what the graph says of it (predicate_texts.h): how near the phrase's
- * vector is to its own, how much nearer that of another predicate is (then the phrase means that
- * one, whether the entity has it or not), and which of the phrase's words its texts have, rare ones
- * counting more.  Where no inverse of it is declared, it is also read backwards: as one whose
- * subject is the object of its triples.  The score, the logistic of a weighted sum
- * (tier2_weights.h), is how likely it is to be meant. */
+ * vector is to its own, how much nearer that of another predicate is, but for its inverse (then
+ * the phrase means that one, whether the entity has it or not), and which of the phrase's words its
+ * texts have, rare ones counting more.  A language model, where one is in use, says of the best of
+ * them how probable the phrase is as another name (predicate_lm.h).  Where no inverse of it is
+ * declared, it is also read backwards: as one whose subject is the object of its triples.  The
+ * score, the logistic of a weighted sum (tier2_weights.h), is how likely it is to be meant. */
 #ifndef STRATA_TIER2_EXPAND_H
 #define STRATA_TIER2_EXPAND_H
 
@@ -13,9 +14,11 @@
 
 enum strata__phrase_evidence {
     STRATA__NEAR,      /* cosine of the phrase and the predicate */
-    STRATA__SURPASSED, /* how much larger the largest such cosine in the graph is */
+    STRATA__SURPASSED, /* how much larger the largest such cosine is of another one in the graph */
     STRATA__SHARED,    /* share of the phrase's words, by rarity, that the predicate's texts have */
     STRATA__REVERSED,  /* 1: it is read backwards */
+    STRATA__UNSAID,    /* how much less probable a language model finds the phrase as another name
+                        * of it than of the best: exp(-20) times or less is 1, as much 0 */
     STRATA__PHRASE_EVIDENCE
 };
 
@@ -25,6 +28,17 @@ struct strata__expansion {
     bool held; /* an entity that was asked for has such facts; of those that were looked at */
     float evidence[STRATA__PHRASE_EVIDENCE];
     double score;
+};
+
+#define STRATA__LM_PREDICATES 8 /* that a language model is asked about */
+
+/* Whether the language model was asked (tier2_lm.c). */
+enum strata__lm_use {
+    STRATA__LM_NONE,  /* there is none */
+    STRATA__LM_ASKED, /* of the best predicates; for all others its evidence is that of the worst */
+    STRATA__LM_NEEDLESS, /* the entity has none of the predicates, or it is clear which is meant */
+    STRATA__LM_LATE,     /* the deadline would probably come before */
+    STRATA__LM_FULL      /* it has no memory */
 };
 
 #define STRATA__EXPANSIONS_MOST 256 /* that are given, of any graph */
@@ -43,6 +57,17 @@ strata_status strata__predicates_charge(struct strata__predicates *predicates,
  * has no vectors of them, or `deadline` came (*whole is false then). */
 strata_status strata__tier2_expand(struct strata__txn *txn, const char *phrase, double deadline,
                                    struct strata__expansion **out, size_t *n, bool *whole);
+
+/* Scores expansions by their evidence, with the weights for when there is that of a language model
+ * or those for when there is not, and puts them in order. */
+void strata__tier2_rank(struct strata__expansion *expansions, size_t n, bool with_lm);
+
+/* Asks the store's language model about the best expansions, which are in order and of which those
+ * that are held are marked, and puts them in order by that too.  `always`: also where it would
+ * hardly change the outcome. */
+strata_status strata__tier2_ask_lm(struct strata__txn *txn, const char *phrase,
+                                   struct strata__expansion *expansions, size_t n, bool always,
+                                   double deadline, enum strata__lm_use *use);
 
 /* ---- Facts ---- */
 
@@ -63,6 +88,7 @@ struct strata__tier2 {
     size_t n_candidates;
     struct strata__meant *meant;
     size_t n_meant;
+    enum strata__lm_use lm;
     bool whole;
 };
 

@@ -22,6 +22,7 @@ struct finding {
     double deadline;
     bool all;
     unsigned seeks;
+    double unasked; /* the best score of what is held, before the language model is asked */
     struct strata__bytes meant; /* struct strata__meant */
     struct strata__tier2 *out;
 };
@@ -38,8 +39,8 @@ static bool late(struct finding *f)
 static const char *why(const struct strata__expansion *e)
 {
     const bool shared =
-        strata__tier2_weights[STRATA__SHARED] * (double)e->evidence[STRATA__SHARED] >
-        strata__tier2_weights[STRATA__NEAR] * (double)e->evidence[STRATA__NEAR];
+        strata__tier2_weights[0][STRATA__SHARED] * (double)e->evidence[STRATA__SHARED] >
+        strata__tier2_weights[0][STRATA__NEAR] * (double)e->evidence[STRATA__NEAR];
     return strata__phrase_evidence_names[shared ? STRATA__SHARED : STRATA__NEAR];
 }
 
@@ -76,15 +77,41 @@ static strata_status add_entities(struct finding *f, struct strata__expansion *e
     return STRATA_OK;
 }
 
-/* The best predicates that entities of the name have; none where even the best is unlikely. */
+/* Asks the language model, where there is one, about the best predicates that entities of the name
+ * have, and about those that are better still. */
+static strata_status ask_lm(struct finding *f, const char *phrase)
+{
+    bool stop = false;
+    size_t held = 0;
+    if (!f->txn->facts->lm)
+        return STRATA_OK;
+    for (size_t i = 0; i < f->out->n_expansions && !stop; i++) {
+        struct strata__expansion *e = &f->out->expansions[i];
+        STRATA_TRY(add_entities(f, e, false, &stop));
+        if (e->held && held++ == 0)
+            f->unasked = e->score;
+        stop |= held == STRATA__LM_PREDICATES && !f->all;
+    }
+    f->out->lm = STRATA__LM_NEEDLESS;
+    if (held == 0 || late(f))
+        return STRATA_OK;
+    return strata__tier2_ask_lm(f->txn, phrase, f->out->expansions, f->out->n_expansions, f->all,
+                                f->deadline, &f->out->lm);
+}
+
+/* The best predicates that entities of the name have; none where even the best is unlikely, with
+ * and without the language model. */
 static strata_status find_exact(struct finding *f)
 {
     struct strata__expansion *best = NULL;
+    const bool with_lm = f->out->lm == STRATA__LM_ASKED;
+    const double likely = strata__tier2_least[with_lm];
+    const double first = with_lm && f->unasked >= likely ? 0 : likely;
     size_t given = 0;
     bool stop = false;
     for (size_t i = 0; i < f->out->n_expansions && !stop; i++) {
         struct strata__expansion *e = &f->out->expansions[i];
-        const double least = best ? SHARE_LEAST * best->score : strata__tier2_least;
+        const double least = best ? SHARE_LEAST * best->score : first;
         const bool give = e->score >= least && given < PREDICATES_MOST;
         if (!give && !f->all)
             break;
@@ -193,7 +220,7 @@ static strata_status link_all(struct finding *f, const char *entity,
     const struct strata__expansion *e = f->out->expansions;
     size_t asked = 0;
     for (size_t i = 0; i < f->out->n_expansions && asked < LINKED_PREDICATES && !late(f); i++) {
-        if (e[0].score < strata__tier2_least || e[i].score < LINKED_SHARE * e[0].score)
+        if (e[0].score < strata__tier2_least[0] || e[i].score < LINKED_SHARE * e[0].score)
             break;
         if (e[i].reversed)
             continue;
@@ -265,10 +292,14 @@ strata_status strata__tier2_find(struct strata__txn *txn, const char *entity, co
     *out = (struct strata__tier2){.whole = true};
     strata_status status = strata__tier2_expand(txn, phrase, deadline, &out->expansions,
                                                 &out->n_expansions, &out->whole);
+    if (status == STRATA_OK)
+        status = ask_lm(&f, phrase);
     if (status == STRATA_OK && exact->n)
         status = find_exact(&f);
-    if (status == STRATA_OK && f.meant.size == 0 && entity)
+    if (status == STRATA_OK && f.meant.size == 0 && entity) {
+        strata__tier2_rank(out->expansions, out->n_expansions, false);
         status = find_linked(&f, entity);
+    }
     out->meant = (struct strata__meant *)(void *)f.meant.data;
     out->n_meant = f.meant.size / sizeof *out->meant;
     return status;

@@ -20,16 +20,12 @@
 #define PHRASE_TOKENS 64
 
 const char *const strata__phrase_evidence_names[STRATA__PHRASE_EVIDENCE] = {
-    "meaning",
-    "another's meaning",
-    "words",
-    "reversed",
+    "meaning", "another's meaning", "words", "reversed", "unsaid",
 };
 
 /* A predicate, and where its words end. */
 struct predicate {
-    strata__id id;
-    bool has_inverse;
+    strata__id id, inverse; /* 0: none is declared */
     size_t words_end;
 };
 
@@ -135,24 +131,27 @@ static strata_status inverse_id(struct strata__txn *txn, strata__id *id)
                             strata__store_hash(txn->facts, term, sizeof term - 1), id);
 }
 
-/* Whether an inverse of it is declared, in either way. */
-static strata_status find_inverse(struct strata__txn *txn, strata__id id, bool *has)
+/* The inverse of it that is declared, in either way; 0: there is none. */
+static strata_status find_inverse(struct strata__txn *txn, strata__id id, strata__id *inverse)
 {
-    strata__id inverse;
+    strata__id declares;
     struct strata__row row;
-    *has = false;
-    STRATA_TRY(inverse_id(txn, &inverse));
-    if (!inverse)
+    bool found;
+    *inverse = 0;
+    STRATA_TRY(inverse_id(txn, &declares));
+    if (!declares)
         return STRATA_OK;
     STRATA_TRY(
-        strata__store_seek(txn, STRATA__SPO, (struct strata__row){id, inverse, 0}, &row, has));
-    *has = *has && row.b == inverse;
-    if (*has)
+        strata__store_seek(txn, STRATA__SPO, (struct strata__row){id, declares, 0}, &row, &found));
+    if (found && row.b == declares) {
+        *inverse = row.c;
         return STRATA_OK;
-    STRATA_TRY(strata__store_seek(txn, STRATA__OSP, (struct strata__row){.a = id}, &row, has));
-    for (size_t i = 0; *has && row.c != inverse && i < STRATA__EXPANSIONS_MOST; i++)
-        STRATA_TRY(strata__store_next(txn, STRATA__OSP, &row, has));
-    *has = *has && row.c == inverse;
+    }
+    STRATA_TRY(strata__store_seek(txn, STRATA__OSP, (struct strata__row){.a = id}, &row, &found));
+    for (size_t i = 0; found && row.c != declares && i < STRATA__EXPANSIONS_MOST; i++)
+        STRATA_TRY(strata__store_next(txn, STRATA__OSP, &row, &found));
+    if (found && row.c == declares)
+        *inverse = row.b;
     return STRATA_OK;
 }
 
@@ -183,7 +182,7 @@ static strata_status make_one(struct strata__txn *txn, strata__id id, void *user
     const size_t n = stems_of(p->texts.bytes.data, p->texts.bytes.size, stems);
     STRATA_TRY(strata__bytes_append(&p->words, stems, n * sizeof *stems));
     predicate.words_end = p->words.size / sizeof *stems;
-    STRATA_TRY(find_inverse(txn, id, &predicate.has_inverse));
+    STRATA_TRY(find_inverse(txn, id, &predicate.inverse));
     return strata__bytes_append(&p->predicates, &predicate, sizeof predicate);
 }
 
@@ -228,11 +227,11 @@ static strata_status make(struct strata__predicates *p, struct strata__txn *txn)
 
 /* ---- Scores ---- */
 
-static double weighed(const struct strata__expansion *e)
+static double weighed(const struct strata__expansion *e, bool with_lm)
 {
-    double sum = strata__tier2_bias;
+    double sum = strata__tier2_bias[with_lm];
     for (int i = 0; i < STRATA__PHRASE_EVIDENCE; i++)
-        sum += strata__tier2_weights[i] * (double)e->evidence[i];
+        sum += strata__tier2_weights[with_lm][i] * (double)e->evidence[i];
     return 1 / (1 + exp(-sum));
 }
 
@@ -244,6 +243,14 @@ static int better(const void *a, const void *b)
     if (x->predicate != y->predicate)
         return x->predicate < y->predicate ? -1 : 1;
     return x->reversed - y->reversed;
+}
+
+void strata__tier2_rank(struct strata__expansion *expansions, size_t n, bool with_lm)
+{
+    for (size_t i = 0; i < n; i++)
+        expansions[i].score = weighed(&expansions[i], with_lm);
+    if (n)
+        qsort(expansions, n, sizeof *expansions, better);
 }
 
 /* A phrase, and what its words weigh. */
@@ -267,6 +274,36 @@ static double shared_weight(const struct phrase *phrase, const uint32_t *words, 
     return sum;
 }
 
+/* The predicates that are nearest to the phrase, the nearest one first. */
+#define NEAREST 3
+struct nearest {
+    strata__id predicate;
+    float near;
+};
+
+static void note_near(struct nearest nearest[NEAREST], strata__id predicate, float near)
+{
+    struct nearest next = {predicate, near};
+    for (size_t i = 0; i < NEAREST; i++)
+        if (nearest[i].predicate == 0 || next.near > nearest[i].near) {
+            const struct nearest worse = nearest[i];
+            nearest[i] = next;
+            next = worse;
+        }
+}
+
+/* How much nearer the nearest one is that is another predicate, and not its inverse, which the same
+ * words are said of. */
+static float surpassed(const struct nearest nearest[NEAREST], const struct predicate *predicate,
+                       float near)
+{
+    size_t i = 0;
+    while (i < NEAREST - 1 &&
+           (nearest[i].predicate == predicate->id || nearest[i].predicate == predicate->inverse))
+        i++;
+    return nearest[i].predicate ? fmaxf(0, nearest[i].near - near) : 0;
+}
+
 /* Expansions of all predicates; `out` has room for two of each.  Returns how many. */
 static size_t score_all(const struct strata__predicates *p, size_t width, struct phrase *phrase,
                         struct strata__expansion *out)
@@ -275,7 +312,7 @@ static size_t score_all(const struct strata__predicates *p, size_t width, struct
     const size_t n = p->predicates.size / sizeof *predicates;
     const float *vectors = (const void *)p->vectors.data;
     const uint32_t *words = (const void *)p->words.data;
-    float best = -1;
+    struct nearest nearest[NEAREST] = {{0}};
     size_t count = 0;
     phrase->weight = 0;
     for (size_t i = 0; i < phrase->n_stems; i++) {
@@ -287,19 +324,19 @@ static size_t score_all(const struct strata__predicates *p, size_t width, struct
         struct strata__expansion e = {.predicate = predicates[i].id};
         e.evidence[STRATA__NEAR] = strata__cosine(phrase->vector, vectors + i * width, width);
         e.evidence[STRATA__SHARED] = phrase->weight > 0 ? (float)(shared / phrase->weight) : 0;
-        best = fmaxf(best, e.evidence[STRATA__NEAR]);
+        note_near(nearest, e.predicate, e.evidence[STRATA__NEAR]);
         out[count++] = e;
         e.reversed = true;
         e.evidence[STRATA__REVERSED] = 1;
-        if (!predicates[i].has_inverse)
+        if (!predicates[i].inverse)
             out[count++] = e;
     }
-    for (size_t i = 0; i < count; i++) {
-        out[i].evidence[STRATA__SURPASSED] = best - out[i].evidence[STRATA__NEAR];
-        out[i].score = weighed(&out[i]);
+    for (size_t i = 0, k = 0; i < count; i++) {
+        k += predicates[k].id != out[i].predicate;
+        out[i].evidence[STRATA__SURPASSED] =
+            surpassed(nearest, &predicates[k], out[i].evidence[STRATA__NEAR]);
     }
-    if (count)
-        qsort(out, count, sizeof *out, better);
+    strata__tier2_rank(out, count, false);
     return count;
 }
 

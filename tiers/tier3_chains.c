@@ -240,8 +240,9 @@ static int better(const void *a, const void *b)
     const struct strata__hop p = x->shape.hops[x->shape.n - 1], q = y->shape.hops[y->shape.n - 1];
     if (p.predicate != q.predicate)
         return p.predicate < q.predicate ? -1 : 1;
-    return p.reversed != q.reversed ? p.reversed - q.reversed
-                                    : x->shape.kinds[x->shape.n] - y->shape.kinds[y->shape.n];
+    return p.reversed != q.reversed
+               ? p.reversed - q.reversed
+               : x->shape.kinds[x->shape.n_kinds - 1] - y->shape.kinds[y->shape.n_kinds - 1];
 }
 
 /* Keeps the best chains of the level, those that the graph has and some that it has not. */

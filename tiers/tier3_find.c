@@ -168,8 +168,8 @@ static bool is_given(const struct strata__bytes *facts, const struct strata__row
     return false;
 }
 
-/* Adds rows of a hop that lead to one of `to` to the answers, or the proofs, once; what they come
- * from replaces *from. */
+/* Adds the rows of a hop that lead to one of `to` to the answers or to the proofs, once; what they
+ * come from replaces *from. */
 static strata_status add_rows(struct giving *g, const struct strata__bytes *rows,
                               struct strata__hop hop, const struct strata__bytes *to, double score,
                               bool proof, struct strata__bytes *from)

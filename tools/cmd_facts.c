@@ -1,11 +1,13 @@
 /* strata facts: a store of facts: import, index, ask, export, delete, stats. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine_json.h"
 #include "facts_job.h"
 #include "json_lines.h"
+#include "model_names.h"
 
 #define PROBLEMS_SHOWN 20 /* of a file, without -v */
 
@@ -47,6 +49,13 @@ static bool on_vectors(void *user, const char *what, uint64_t done, uint64_t tot
     return !cli_interrupted();
 }
 
+static bool on_predicates(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    const struct facts_job *job = user;
+    cli_progress(&job->options->common, what, (size_t)done, (size_t)total);
+    return !cli_interrupted();
+}
+
 /* Makes the vectors that are missing. */
 static int make_vectors(struct facts_job *job, uint64_t *made, double *ms)
 {
@@ -73,6 +82,29 @@ static int run_index(struct facts_job *job)
     return CLI_DONE;
 }
 
+/* Opens the language model, in the runtime of the model of vectors.  Lines are many questions: then
+ * it reads the graph's predicates first. */
+static int open_lm(struct facts_job *job)
+{
+    const struct facts_options *options = job->options;
+    strata_model_options how;
+    int status;
+    char *path = model_names_resolve(options->lm, &status);
+    if (!path)
+        return status;
+    strata_model_options_default(&how);
+    how.compute = cli_compute(&job->model_common);
+    how.no_pack_cache = options->common.no_pack_cache;
+    how.component = "tier2_expander";
+    strata_status result = strata_model_load(job->engine.runtime, path, &how, &job->lm);
+    free(path);
+    if (result == STRATA_OK)
+        result = strata_facts_use_lm(job->facts, job->lm);
+    if (result == STRATA_OK && !options->entity && !options->predicate && !options->object)
+        result = strata_facts_warm_lm(job->facts, on_predicates, job);
+    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+}
+
 static int open_vectors(struct facts_job *job)
 {
     if (!strata_facts_has_vectors(job->facts)) {
@@ -88,7 +120,9 @@ static int open_vectors(struct facts_job *job)
     if (status != CLI_DONE)
         return status;
     strata_status result = strata_facts_use_model(job->facts, job->engine.model);
-    return result == STRATA_OK ? CLI_DONE : cli_fail(result);
+    if (result != STRATA_OK)
+        return cli_fail(result);
+    return job->options->lm ? open_lm(job) : CLI_DONE;
 }
 
 int facts_use_vectors(struct facts_job *job)
@@ -385,6 +419,7 @@ static const char *foreign_option(const struct facts_options *o, unsigned takes)
         {o->deadline_ms > 0, TAKES_ASK, "--deadline-ms"},
         {o->max_tier != MAX_TIER, TAKES_ASK, "--max-tier"},
         {o->explain, TAKES_ASK, "--explain"},
+        {o->lm, TAKES_ASK, "--lm"},
         {o->embed_model, TAKES_MODEL, "--embed-model"},
         {o->strict, TAKES_FILES, "--strict"},
         {o->restart, TAKES_IMPORT, "--restart"},
@@ -430,6 +465,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return cli_fail(opened);
     status = action->run(&job);
     strata_facts_close(&job.facts);
+    strata_model_unref(&job.lm);
     cli_engine_close(&job.engine);
     return status;
 }
@@ -454,6 +490,8 @@ static const struct cli_option own[] = {
      offsetof(struct facts_options, explain), 0, 0},
     {"embed-model", 0, "MODEL", "import, index, ask, stats: model of vectors (default minilm)",
      CLI_TEXT, offsetof(struct facts_options, embed_model), 0, 0},
+    {"lm", 0, "MODEL", "ask: language model that tier 2 asks too, as smollm2-135m (default none)",
+     CLI_TEXT, offsetof(struct facts_options, lm), 0, 0},
     {"no-vectors", 0, NULL, "import: make no vectors of labels and descriptions", CLI_FLAG,
      offsetof(struct facts_options, no_vectors), 0, 0},
     {"strict", 0, NULL, "import, delete: stop at the first line that cannot be read", CLI_FLAG,

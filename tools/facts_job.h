@@ -11,7 +11,7 @@ struct facts_options {
     uint64_t limit, offset;
     double deadline_ms;
     uint64_t max_tier;
-    const char *embed_model;
+    const char *embed_model, *lm;
     bool strict, restart, check, explain, no_vectors, memory;
 };
 
@@ -22,6 +22,7 @@ struct facts_job {
     strata_facts *facts;
     struct cli_common model_common; /* the options of the model of vectors, */
     struct cli_engine engine;       /* which is here when it is in use */
+    strata_model *lm;               /* beside it, or NULL */
     bool model_tried;
     int model_status; /* then: what came of it */
     bool question_seen;

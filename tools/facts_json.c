@@ -130,9 +130,11 @@ static json_t *with_explanation(json_t *object, const strata_facts_result *resul
         return NULL;
     }
     const bool expanded = strata_facts_result_expansions(result) > 0;
+    const char *lm = strata_facts_result_lm(result);
     if (!object ||
         (json_object_set_new(object, "candidates", candidates_json(result)) == 0 &&
-         (!expanded || json_object_set_new(object, "predicates", expansions_json(result)) == 0)))
+         (!expanded || json_object_set_new(object, "predicates", expansions_json(result)) == 0) &&
+         (!lm || json_object_set_new(object, "lm", text_or_null(lm)) == 0)))
         return object;
     json_decref(object);
     return NULL;
@@ -212,8 +214,11 @@ static void print_chains(const strata_facts_result *result)
 
 void facts_print_explanation(const strata_facts_result *result)
 {
+    const char *lm = strata_facts_result_lm(result);
     print_chains(result);
     print_expansions(result);
+    if (lm)
+        printf("language model: %s\n", lm);
     for (size_t i = 0; i < strata_facts_result_candidates(result) && i < EXPLAINED; i++) {
         const strata_facts_candidate *c = strata_facts_result_candidate(result, i);
         printf("%6.3f  ", c->score);

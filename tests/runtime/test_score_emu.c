@@ -72,6 +72,43 @@ static void trees_on_devices(void **state)
     }
 }
 
+/* Sessions that are scored together, of which some are evaluated in another's buffers, against each
+ * of them alone. */
+static void batches_on_devices(void **state)
+{
+    enum { SESSIONS = 6 };
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct setup setup = {.path = ENGINE_TINY,
+                              .context = CONTEXT,
+                              .compute = i % 2 ? STRATA_COMPUTE_F32 : STRATA_COMPUTE_Q8};
+        struct forest f = forest_of_long((unsigned)i, SESSIONS, i < 2 ? 7 : 1, 60);
+        float found[SESSIONS * 7], alone[SESSIONS * 7];
+        strata_session *sessions[SESSIONS];
+        emu.reset(1 + (unsigned)i / 2, 1 << 30);
+        struct engine engine = open_on("emu", &setup);
+        strata_session_options options;
+        strata_session_options_default(&options);
+        options.context = 64;
+        for (size_t k = 0; k < SESSIONS; k++) {
+            options.kv_type = k % 3 ? STRATA_KV_F16 : STRATA_KV_Q8_0;
+            options.lender = k % 2 ? engine.session : NULL;
+            assert_int_equal(strata_session_open(engine.model, &options, &sessions[k]), STRATA_OK);
+            forest_ground(sessions[k], BEFORE + k);
+        }
+        unsigned long before = emu.launches();
+        assert_int_equal(strata_score_batch(sessions, f.each, SESSIONS, found), STRATA_OK);
+        assert_true(emu.launches() > before);
+        for (size_t k = 0, at = 0; k < SESSIONS; at += f.each[k++].count)
+            assert_int_equal(strata_score(sessions[k], &f.each[k], 1, alone + at), STRATA_OK);
+        check_near(&setup, &f, found, alone, "together");
+        for (size_t k = 0; k < SESSIONS; k++)
+            strata_session_close(&sessions[k]);
+        forest_free(&f);
+        engine_close(&engine);
+    }
+}
+
 /* More tokens than the host takes together, and than a device has rows of logits for: one run where
  * all layers are on devices, two when one of them has come to the host; and log-probabilities
  * cross the link, not rows of logits. */
@@ -157,9 +194,8 @@ static void lost_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trees_on_devices),
-        cmocka_unit_test(one_run),
-        cmocka_unit_test(session_is_unchanged),
+        cmocka_unit_test(trees_on_devices), cmocka_unit_test(batches_on_devices),
+        cmocka_unit_test(one_run),          cmocka_unit_test(session_is_unchanged),
         cmocka_unit_test(lost_device),
     };
     return cmocka_run_group_tests(tests, open_emulator, NULL);

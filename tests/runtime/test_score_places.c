@@ -88,6 +88,40 @@ static void lost_devices(void **state)
     forest_free(&f);
 }
 
+/* Sessions that are scored together have the same bits wherever the layers are, and when the device
+ * is lost, the keys and values of all with it. */
+static void batch_of_a_lost_device(void **state)
+{
+    enum { SESSIONS = 5 };
+    struct forest f = forest_of_long(8, SESSIONS, 6, 3);
+    float wanted[SESSIONS * 6], found[SESSIONS * 6];
+    strata_session *sessions[SESSIONS];
+    (void)state;
+    struct rig rig = rig_open((struct rig_options){.type = "F32"});
+    strata_session_options options;
+    strata_session_options_default(&options);
+    options.context = (unsigned)strata_session_context(rig.session);
+    for (size_t i = 0; i < SESSIONS; i++) {
+        options.lender = i % 2 ? rig.session : NULL;
+        assert_int_equal(strata_session_open(rig.model, &options, &sessions[i]), STRATA_OK);
+        forest_ground(sessions[i], BEFORE + i);
+    }
+    assert_int_equal(strata_score_batch(sessions, f.each, SESSIONS, wanted), STRATA_OK);
+    for (size_t i = 0; i < RIG_PLACES - 1; i++) {
+        rig_move(&rig, i, rig.device, false);
+        assert_int_equal(strata_score_batch(sessions, f.each, SESSIONS, found), STRATA_OK);
+        assert_memory_equal(found, wanted, sizeof found);
+    }
+    sim_fail(rig.sim, SIM_RUN, 1);
+    assert_int_equal(strata_score_batch(sessions, f.each, SESSIONS, found), STRATA_OK);
+    assert_memory_equal(found, wanted, sizeof found);
+    assert_true(rig.device->lost);
+    for (size_t i = 0; i < SESSIONS; i++)
+        strata_session_close(&sessions[i]);
+    rig_close(&rig);
+    forest_free(&f);
+}
+
 /* Every allocation fails once, alone and with all later ones; then it works. */
 static void failing_memory(void **state)
 {
@@ -126,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_change_no_bit),
         cmocka_unit_test(lost_devices),
+        cmocka_unit_test(batch_of_a_lost_device),
         cmocka_unit_test(failing_memory),
     };
     return cmocka_run_group_tests(tests, rig_setup, rig_teardown);

@@ -105,7 +105,7 @@ static void refused(void **state)
     query.object = NULL;
     query.subject = NULL;
     assert_int_equal(t2_ask_with(facts, &query).answer.tier, -1);
-    query.max_tier = 3;
+    query.max_tier = 4;
     strata_facts_result *result;
     vectors_refused(strata_facts_find(facts, &query, &result), STRATA_E_INVALID, "max_tier");
     strata_facts_close(&facts);

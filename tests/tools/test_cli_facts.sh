@@ -35,7 +35,8 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'stats --restart' 'import --max-tier 0' 'import --explain' 'index --entity x' \
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
-    'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory'; do
+    'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory' \
+    'stats --lm x'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -353,6 +354,23 @@ prints '^[0-9]+ facts?( by other words)?, '
 expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
     --max-tier 1 --embed-model "$bert"
 prints '^0 facts, '
+# A language model is asked too; without an answer by others it is not opened.
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --explain --embed-model "$bert" --lm "$tiny" --json
+prints '"unsaid":[01]\.[0-9]+\}'
+prints '"lm":"asked"\}$'
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --explain --embed-model "$bert" --lm "$tiny"
+prints '^language model: asked$'
+printf '{"entity":"Portugal","predicate":"%s"}\n' capital 'the capital city' >"$out/queries"
+expect 0 "$strata" facts ask "$out/vectors" --embed-model "$bert" --lm "$tiny" <"$out/queries"
+lines 2
+expect 0 "$strata" facts ask "$out/vectors" --entity Portugal --predicate capital --lm "$out/absent"
+expect 1 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --embed-model "$bert" --lm "$out/absent"
+expect 1 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
+    --embed-model "$bert" --lm "$bert"
+says 'generates no text'
 # What tier 1 has in memory.
 expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert"
 prints '^triples '

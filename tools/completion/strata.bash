@@ -41,7 +41,7 @@ _strata() {
     *:--imatrix)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
-    *:-m | *:--model | facts:--embed-model | inspect:inspect | plan:plan | quantize:quantize)
+    *:-m | *:--model | facts:--embed-model | facts:--lm | inspect:inspect | plan:plan | quantize:quantize)
         mapfile -t COMPREPLY < <(compgen -W "$(_strata_models "$program")" -- "$word"; compgen -f -- "$word")
         ;;
     *:-f | *:--file | *:--config | *:--event-log)

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""What is found in a graph that nothing was fitted to: imported with vectors, asked by the command
-line, scored by kind.
+"""What is found in a graph of other predicates and kinds than the development set's: imported with
+vectors, asked by the command line, scored by kind.  Nothing of tiers 1 and 2 was fitted to it; of
+tier 3, when it answers was fitted to questions of the same wording about other entities (SEED atlas)
+beside the development set's.
 
     test_graph2.py STRATA
 """
@@ -18,7 +20,7 @@ from graph2_score import read, score, show
 
 STRATA = sys.argv[1]
 MAKE = Path(__file__).resolve().parent / "make_graph2.py"
-SEED = "atlas"
+SEED = "b"
 
 # Kind: successes, and first facts right, in percent at least.  What has no answer: refused.  They
 # are a few queries under what seeds differ by.
@@ -31,8 +33,8 @@ FLOORS = {
 
 # The same of questions.
 TIER3_FLOORS = {
-    "t3-1hop": (0, 0), "t3-2hop": (0, 0), "t3-3hop": (0, 0), "t3-4hop": (0, 0),
-    "t3-count": (0, 0), "t3-intersect": (0, 0), "neg-question": (80, 0),
+    "t3-1hop": (80, 72), "t3-2hop": (80, 72), "t3-3hop": (78, 62), "t3-4hop": (80, 62),
+    "t3-count": (68, 60), "t3-intersect": (62, 50), "neg-question": (70, 0),
 }  # fmt: skip
 
 

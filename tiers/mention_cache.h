@@ -8,11 +8,10 @@
 
 #include <string.h>
 
+#include "embed_queue.h"
 #include "store.h"
-#include "strata_embed.h"
 
-#define STRATA__DESCRIPTIONS_MOST 300 /* nearest ones */
-#define STRATA__SPELLINGS_MOST 600    /* labels that are spelled alike */
+#define STRATA__SPELLINGS_MOST 600 /* labels that are spelled alike */
 
 struct strata__mention {
     bool embedded, described, spelled; /* which of the following are there */

@@ -175,7 +175,7 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
     one.subject.n = 1;
     if (find->n_candidates && find->candidates[0].score < strata__tier1_least)
         return STRATA_OK; /* none of them is likely to be meant */
-    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++) {
+    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST && !is_late(find); i++) {
         if (find->candidates[i].score < SHARE_LEAST * find->candidates[0].score)
             break;
         one.subject.ids = &find->candidates[i].id;

@@ -188,7 +188,7 @@ static strata_status find_linked(struct find *find, struct strata__txn *txn,
     one.subject.n = 1;
     if (find->n_candidates && find->candidates[0].score < strata__tier1_least)
         return STRATA_OK; /* none of them is likely to be meant */
-    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST; i++) {
+    for (size_t i = 0; i < find->n_candidates && i < ENTITIES_MOST && !is_late(find); i++) {
         if (find->candidates[i].score < SHARE_LEAST * find->candidates[0].score)
             break;
         one.subject.ids = &find->candidates[i].id;
@@ -401,15 +401,18 @@ strata_status strata_facts_find_text(strata_facts *facts, const strata_facts_que
 
 /* ---- Several ---- */
 
-/* The mention that tier 1 will be asked for, or NULL. */
-static strata_status mention_of(struct strata__txn *txn, const strata_facts_query *query,
-                                const char **mention)
+/* What the model will be asked for: a mention, of tier 1, and a phrase, of tier 2; or NULL. */
+struct asked {
+    const char *mention, *phrase;
+};
+
+static strata_status asked_of(struct strata__txn *txn, const strata_facts_query *query,
+                              struct asked *asked)
 {
     strata_facts_query any = *query;
     struct find work = {.query = &any, .deadline = INFINITY};
     struct strata__pattern pattern = {0};
-    bool known = false;
-    *mention = NULL;
+    bool known = false, expands = false;
     if (query->question)
         return STRATA_OK;
     any.offset = 0;
@@ -417,36 +420,48 @@ static strata_status mention_of(struct strata__txn *txn, const strata_facts_quer
     strata_status status = strata__pattern_read(txn, &any, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_row, &work);
-    const bool links = status == STRATA_OK && may_link(&work, &pattern);
+    if (status == STRATA_OK)
+        status = may_expand(&work, txn, &pattern, &expands);
+    const bool links = status == STRATA_OK && !expands && may_link(&work, &pattern);
     if (links)
         status = strata__tier1_is_known(txn, &pattern.subject, &pattern.predicate, &known);
-    *mention = links && !known ? query->subject : NULL;
+    const bool unknown = expands && pattern.subject.n == 0 && is_name(query->subject);
+    if (status == STRATA_OK) {
+        asked->mention = (links && !known) || unknown ? query->subject : NULL;
+        asked->phrase = expands ? query->predicate : NULL;
+    }
     strata__bytes_free(&work.rows);
     strata__pattern_free(&pattern);
     return status;
 }
 
-/* Does together what the model is needed for, and says of which queries that was (`mentions`), and
+/* Does together what the model is needed for, and says of which queries that was (`asked`), and
  * how long it took for each.  What fails here fails again, and is reported, when the query's turn
  * comes. */
 static double prepare(strata_facts *facts, const strata_facts_query *queries, size_t n,
-                      const char *mentions[STRATA__MENTIONS_TOGETHER])
+                      bool asked[STRATA__ASKED_TOGETHER])
 {
     const double start = strata__now_ms();
-    const char *together[STRATA__MENTIONS_TOGETHER];
+    const char *mentions[STRATA__ASKED_TOGETHER], *phrases[STRATA__ASKED_TOGETHER];
     struct strata__txn txn;
-    size_t found = 0;
-    memset(mentions, 0, n * sizeof *mentions);
+    size_t n_mentions = 0, n_phrases = 0, found = 0;
+    memset(asked, 0, n * sizeof *asked);
     if (!strata__tier1_prepares(facts) || n < 2 ||
         strata__txn_begin(facts, false, &txn) != STRATA_OK)
         return 0;
     for (size_t i = 0; i < n; i++) {
-        if (check_query(&queries[i]) == STRATA_OK &&
-            mention_of(&txn, &queries[i], &mentions[i]) == STRATA_OK && mentions[i])
-            together[found++] = mentions[i];
+        struct asked one = {NULL, NULL};
+        if (check_query(&queries[i]) != STRATA_OK || asked_of(&txn, &queries[i], &one) != STRATA_OK)
+            continue;
+        if (one.mention)
+            mentions[n_mentions++] = one.mention;
+        if (one.phrase)
+            phrases[n_phrases++] = one.phrase;
+        asked[i] = one.mention || one.phrase;
+        found += asked[i];
     }
     if (found > 1)
-        strata__tier1_prepare(&txn, together, found);
+        strata__tier1_prepare(&txn, mentions, n_mentions, phrases, n_phrases);
     strata__txn_abort(&txn);
     return found ? (strata__now_ms() - start) / (double)found : 0;
 }
@@ -457,16 +472,15 @@ strata_status strata_facts_find_many(strata_facts *facts, const strata_facts_que
     strata_status status = STRATA_OK;
     for (size_t i = 0; i < n; i++)
         results[i] = NULL;
-    for (size_t first = 0; first < n && status == STRATA_OK; first += STRATA__MENTIONS_TOGETHER) {
-        const char *mentions[STRATA__MENTIONS_TOGETHER];
+    for (size_t first = 0; first < n && status == STRATA_OK; first += STRATA__ASKED_TOGETHER) {
+        bool asked[STRATA__ASKED_TOGETHER];
         const size_t left = n - first,
-                     count = left < STRATA__MENTIONS_TOGETHER ? left : STRATA__MENTIONS_TOGETHER;
+                     count = left < STRATA__ASKED_TOGETHER ? left : STRATA__ASKED_TOGETHER;
         struct strata__scope before = strata__scope_set(facts->scope);
-        const double ms = prepare(facts, queries + first, count, mentions);
+        const double ms = prepare(facts, queries + first, count, asked);
         strata__scope_set(before);
         for (size_t i = 0; i < count && status == STRATA_OK; i++)
-            status =
-                find_one(facts, &queries[first + i], mentions[i] ? ms : 0, &results[first + i]);
+            status = find_one(facts, &queries[first + i], asked[i] ? ms : 0, &results[first + i]);
     }
     return status;
 }

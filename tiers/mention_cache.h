@@ -8,11 +8,10 @@
 
 #include <string.h>
 
+#include "embed_queue.h"
 #include "store.h"
-#include "strata_embed.h"
 
-#define STRATA__DESCRIPTIONS_MOST 300 /* nearest ones */
-#define STRATA__SPELLINGS_MOST 600    /* labels that are spelled alike */
+#define STRATA__SPELLINGS_MOST 600 /* labels that are spelled alike */
 
 struct strata__mention {
     bool embedded, described, spelled; /* which of the following are there */
@@ -24,7 +23,9 @@ struct strata__mention {
     strata__id spelled_labels[STRATA__SPELLINGS_MOST];
 };
 
-/* A mention without spaces at its ends: what is kept, and embedded. */
+#define STRATA__MENTION_BYTES 4096 /* that are read of a mention: more than names have */
+
+/* A mention without spaces at its ends, or its beginning: what is kept, and embedded. */
 static inline strata_text strata__mention_text(const char *mention)
 {
     size_t size = strlen(mention);
@@ -34,7 +35,7 @@ static inline strata_text strata__mention_text(const char *mention)
     }
     while (size && mention[size - 1] == ' ')
         size--;
-    return (strata_text){mention, size};
+    return (strata_text){mention, size < STRATA__MENTION_BYTES ? size : STRATA__MENTION_BYTES};
 }
 
 struct strata__mention_cache;

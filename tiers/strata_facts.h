@@ -144,7 +144,8 @@ typedef struct strata_facts_result strata_facts_result;
  * strata_facts_use_model also descriptions) and gives the facts of the best ten that are at least a
  * fiftieth as likely as the best, best first, unless even that one is unlikely.  An entity of that
  * very name that is of a kind that has the predicate is meant, and has no such fact: nothing is
- * given.
+ * given.  By its meaning a name is compared as far as its first 4,096 bytes go, a phrase 1,024.
+ * Callers that ask at the same time go through the model together.
  *
  * Where the predicate is a text that names none of the graph's, and the object any, tier 2 takes it
  * for a phrase: it scores the predicates of the graph (the first 16,384) by what the graph says of
@@ -171,11 +172,11 @@ STRATA_API void strata_facts_result_free(strata_facts_result **result);
 
 /* Finds n queries one after the other, each as strata_facts_find does, with the same results but
  * for the rounding of floats; results[i] is that of queries[i].  Where a model is in use, up to 32
- * mentions, of 256 tokens together, pass through it at once, and through the descriptions, which
- * takes less time than one by one; they are passed on in the cache (cache_bytes).  A query's
- * latency_ms, and its deadline, count from its own turn on, and with its share of what was done
- * together.  The first error is returned: the results before it are there, those from it on are
- * NULL. */
+ * mentions or phrases, of 256 tokens together, pass through it at once, and mentions through the
+ * descriptions, which takes less time than one by one; they are passed on in the cache
+ * (cache_bytes).  A query's latency_ms, and its deadline, count from its own turn on, and with its
+ * share of what was done together.  The first error is returned: the results before it are there,
+ * those from it on are NULL. */
 STRATA_API strata_status strata_facts_find_many(strata_facts *facts,
                                                 const strata_facts_query *queries, size_t n,
                                                 strata_facts_result **results);

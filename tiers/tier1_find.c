@@ -338,12 +338,6 @@ strata_status strata__find_described(struct strata__link *l)
     struct strata__mention *known = &l->known;
     const uint64_t *ids = known->described_ids;
     const float *scores = known->described_scores;
-    if (!known->described) {
-        STRATA_TRY(strata_index_search_sketched(l->linker->vectors.descriptions, known->vector, 1,
-                                                STRATA__DESCRIPTIONS_MOST, known->described_ids,
-                                                known->described_scores, &known->n_described));
-        known->described = l->learned = true;
-    }
     for (size_t i = 0; i < known->n_described; i++) {
         const strata__id subject = (strata__id)(ids[i] >> 32);
         if (ids[i] == STRATA__VECTORS_PROBE || scores[i] <= 0)

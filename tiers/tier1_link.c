@@ -90,8 +90,8 @@ static strata_status find_evidence(struct strata__link *l, const strata_text *te
     strata__spelling_of(l->mention, strlen(l->mention), &l->spelling);
     STRATA_TRY(strata__find_codes(l));
     if (l->linker && !known->embedded && !strata__link_late(l)) {
-        STRATA_TRY(strata_embed(l->linker->model, text, 1, NULL, known->vector, NULL));
-        known->embedded = l->learned = true;
+        STRATA_TRY(strata__tier1_ask(l->linker, text, l->deadline, known));
+        l->learned = known->embedded;
     }
     STRATA_TRY(strata__have_few(l, &few));
     if (few)
@@ -169,6 +169,7 @@ void strata__linker_close(struct strata__linker **handle)
     struct strata__linker *linker = *handle;
     if (!linker)
         return;
+    strata__embed_queue_close(&linker->queue);
     strata__vectors_close(&linker->vectors);
     strata__free(linker);
     *handle = NULL;
@@ -196,10 +197,14 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
                               "%s: it has no vectors: make them with strata facts "
                               "index",
                               facts->shown);
+    const size_t width = strata_model_info_get(model).embedding_length;
+    if (status == STRATA_OK)
+        status =
+            strata__embed_queue_open(model, linker->vectors.descriptions, width, &linker->queue);
     if (status == STRATA_OK) {
         facts->scope = scope;
         linker->model = model;
-        linker->width = strata_model_info_get(model).embedding_length;
+        linker->width = width;
         facts->linker = linker;
     } else {
         strata__linker_close(&linker);

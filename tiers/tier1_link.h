@@ -8,6 +8,9 @@
 #ifndef STRATA_TIER1_LINK_H
 #define STRATA_TIER1_LINK_H
 
+#include <string.h>
+
+#include "embed_queue.h"
 #include "pattern.h"
 #include "vectors.h"
 
@@ -25,6 +28,8 @@ enum strata__evidence {
     STRATA__EVIDENCE
 };
 
+struct strata__mention; /* mention_cache.h */
+
 struct strata__candidate {
     strata__id id;
     float evidence[STRATA__EVIDENCE];
@@ -35,6 +40,7 @@ struct strata__candidate {
 struct strata__linker {
     strata_model *model; /* borrowed */
     struct strata__vectors vectors;
+    struct strata__embed_queue *queue; /* by which the model and descriptions are asked */
     size_t width;
 };
 
@@ -54,12 +60,30 @@ strata_status strata__tier1_link(struct strata__txn *txn, const char *mention,
 strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strata__choices *exact,
                                      const struct strata__choices *predicates, bool *known);
 
-#define STRATA__MENTIONS_TOGETHER 32
+/* What the model is needed for of a mention, into *mention, whose width and vector are set; not if
+ * `deadline` comes before (tier1_prepare.c). */
+strata_status strata__tier1_ask(struct strata__linker *linker, const strata_text *text,
+                                double deadline, struct strata__mention *mention);
 
-/* Finds out together, and puts into the store's cache, what strata__tier1_link needs the model for
- * of up to STRATA__MENTIONS_TOGETHER mentions (tier1_prepare.c). */
+#define STRATA__ASKED_TOGETHER STRATA__TEXTS_TOGETHER
+
+/* Does that together for up to STRATA__ASKED_TOGETHER mentions and as many phrases of tier 2, and
+ * puts it into the store's cache. */
 bool strata__tier1_prepares(const strata_facts *facts); /* it has vectors, and room to keep these */
-strata_status strata__tier1_prepare(struct strata__txn *txn, const char *const *mentions, size_t n);
+strata_status strata__tier1_prepare(struct strata__txn *txn, const char *const *mentions,
+                                    size_t n_mentions, const char *const *phrases,
+                                    size_t n_phrases);
+
+#define STRATA__PHRASE_BYTES 1024 /* that are read of a phrase */
+
+static inline strata_text strata__phrase_text(const char *phrase)
+{
+    return (strata_text){phrase, strnlen(phrase, STRATA__PHRASE_BYTES)};
+}
+
+/* The vector of a phrase, that prepared or made; not if `deadline` comes before: *made says. */
+strata_status strata__phrase_vector(struct strata__txn *txn, const char *phrase, double deadline,
+                                    float *vector, bool *made);
 
 /* Where the best candidate has a lower score, nothing is given. */
 extern const double strata__tier1_least;

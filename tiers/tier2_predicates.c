@@ -16,8 +16,6 @@
 #define PREDICATES_MOST 16384 /* of a graph, the first ones, that are looked at */
 #define WORDS_MOST 256        /* of a phrase, or of all texts of a predicate */
 #define STEM 5                /* characters of a word that count: endings differ */
-#define PHRASE_BYTES 1024     /* that are read of it */
-#define PHRASE_TOKENS 64
 
 const char *const strata__phrase_evidence_names[STRATA__PHRASE_EVIDENCE] = {
     "meaning", "another's meaning", "words", "reversed", "unsaid",
@@ -365,7 +363,6 @@ strata_status strata__tier2_expand(struct strata__txn *txn, const char *phrase, 
 {
     const struct strata__linker *linker = txn->facts->linker;
     struct phrase read = {0};
-    strata_embed_options options;
     float *vector;
     *out = NULL;
     *n = 0;
@@ -375,14 +372,12 @@ strata_status strata__tier2_expand(struct strata__txn *txn, const char *phrase, 
     *whole = strata__now_ms() <= deadline;
     if (!*whole)
         return STRATA_OK;
-    const strata_text text = {phrase, strnlen(phrase, PHRASE_BYTES)};
+    const strata_text text = strata__phrase_text(phrase);
     read.n_stems = stems_of(text.text, text.size, read.stems);
-    strata_embed_options_default(&options);
-    options.max_tokens = linker->model->hp.longest < PHRASE_TOKENS ? 0 : PHRASE_TOKENS;
     STRATA_TRY(strata__calloc(&vector, linker->width, sizeof *vector, "a vector"));
     read.vector = vector;
-    strata_status status = strata_embed(linker->model, &text, 1, &options, vector, NULL);
-    if (status == STRATA_OK)
+    strata_status status = strata__phrase_vector(txn, phrase, deadline, vector, whole);
+    if (status == STRATA_OK && *whole)
         status = score_state(txn, &read, deadline, out, n, whole);
     strata__free(vector);
     if (*n > STRATA__EXPANSIONS_MOST)

@@ -101,9 +101,10 @@ struct piece {
 };
 
 struct comparing {
-    strata_model *model;
+    struct strata__embed_queue *queue;
     const struct strata__schema *schema;
     struct strata__question *question;
+    double deadline;
     struct strata__bytes left; /* questions without a word */
     float *vectors;            /* [1 + TEXTS][width]: of the whole question, and of some pieces */
 };
@@ -153,7 +154,8 @@ static void note(struct comparing *c, struct piece piece, const float *vector)
     }
 }
 
-/* Embeds the first ones of n pieces together; *done says how many. */
+/* Embeds the first ones of n pieces together; *done says how many, 0 where the deadline came first.
+ */
 static strata_status embed(struct comparing *c, const struct piece *pieces, size_t n, size_t *done)
 {
     strata_text texts[TEXTS];
@@ -164,10 +166,11 @@ static strata_status embed(struct comparing *c, const struct piece *pieces, size
         texts[count] = text_of(c, pieces[count]);
         bytes += texts[count++].size;
     }
-    STRATA_TRY(strata_embed(c->model, texts, count, NULL, vectors, NULL));
-    for (size_t i = 0; i < count; i++)
+    struct strata__embed_request request = {.texts = texts, .n = count, .vectors = vectors};
+    STRATA_TRY(strata__embed_together(c->queue, &request, c->deadline));
+    *done = request.done ? count : 0;
+    for (size_t i = 0; i < *done; i++)
         note(c, pieces[i], vectors + i * c->schema->width);
-    *done = count;
     return STRATA_OK;
 }
 
@@ -184,7 +187,7 @@ static size_t list_pieces(const struct strata__question *q, struct piece *pieces
     return n;
 }
 
-static strata_status compare_in(struct comparing *c, double deadline, bool *whole)
+static strata_status compare_in(struct comparing *c, bool *whole)
 {
     struct strata__question *q = c->question;
     struct piece pieces[1 + STRATA__QUESTION_WORDS * (1 + STRATA__SPAN_WORDS)];
@@ -198,7 +201,7 @@ static strata_status compare_in(struct comparing *c, double deadline, bool *whol
         q->near[i] = -1;
     for (size_t i = 0, done; i < n && *whole; i += done) {
         STRATA_TRY(embed(c, pieces + i, n - i, &done));
-        *whole = strata__now_ms() <= deadline;
+        *whole = done > 0 && strata__now_ms() <= c->deadline;
     }
     for (size_t i = 0; i < q->n; i++)
         sum += q->weights[i];
@@ -211,10 +214,13 @@ strata_status strata__question_compare(strata_facts *facts, const struct strata_
                                        double deadline, struct strata__question *question,
                                        bool *whole)
 {
-    struct comparing c = {.model = facts->linker->model, .schema = schema, .question = question};
+    struct comparing c = {.queue = facts->linker->queue,
+                          .schema = schema,
+                          .question = question,
+                          .deadline = deadline};
     question->items = schema->n_predicates + schema->n_kinds;
     *whole = true;
-    strata_status status = compare_in(&c, deadline, whole);
+    strata_status status = compare_in(&c, whole);
     strata__bytes_free(&c.left);
     strata__free(c.vectors);
     return status;

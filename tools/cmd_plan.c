@@ -1,4 +1,5 @@
-/* strata plan: where the layers of a model would live, before it is loaded. */
+/* strata plan: where the layers of a model would live, before it is loaded; or what the models of a
+ * service need together (plan_service.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,12 +7,15 @@
 #include "cli.h"
 #include "json_lines.h"
 #include "model_names.h"
+#include "plan_service.h"
 
 #define BAR 60 /* characters of a picture, at most */
 
 struct options {
     struct cli_common common;
     uint64_t sessions;
+    struct cli_texts tiers[PLAN_TIERS];
+    const char *facts;
 };
 
 /* ---- JSON ---- */
@@ -159,27 +163,23 @@ static strata_status create(const struct options *o, const char *path, strata_pl
     return status;
 }
 
-static int run(const struct cli_command *command, int argc, char **argv)
+static int run_model(const struct cli_command *command, const struct options *options)
 {
-    struct options options = {.sessions = 1};
-    int status = cli_parse(command, argc, argv, &options);
-    if (status != CLI_GO_ON)
-        return status;
-    bool argument = options.common.n_arguments > 0;
-    if (argument == (options.common.model != NULL))
+    int status = CLI_DONE;
+    bool argument = options->common.n_arguments > 0;
+    if (argument == (options->common.model != NULL))
         return cli_usage(command,
                          argument ? "MODEL and -m MODEL: one of them" : "MODEL is missing");
-    char *path =
-        model_names_resolve(argument ? options.common.arguments[0] : options.common.model, &status);
+    char *path = model_names_resolve(
+        argument ? options->common.arguments[0] : options->common.model, &status);
     if (!path)
         return status;
     strata_plan *plan = NULL;
-    strata_status result = create(&options, path, &plan);
+    strata_status result = create(options, path, &plan);
     free(path);
     if (result != STRATA_OK)
         return cli_fail(result);
-    status = CLI_DONE;
-    if (options.common.json)
+    if (options->common.json)
         status = print_json(plan);
     else
         print_text(plan);
@@ -187,23 +187,56 @@ static int run(const struct cli_command *command, int argc, char **argv)
     return status;
 }
 
+static int run_service(const struct cli_command *command, const struct options *options)
+{
+    const struct plan_service service = {.common = &options->common,
+                                         .models = options->tiers,
+                                         .facts = options->facts,
+                                         .sessions = (unsigned)options->sessions};
+    if (options->common.n_arguments || options->common.model)
+        return cli_usage(command, "MODEL, or models of tiers and a store: one of both");
+    return plan_service_run(&service);
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct options options = {.sessions = 1};
+    int status = cli_parse(command, argc, argv, &options);
+    bool service = options.facts != NULL;
+    for (int i = 0; i < PLAN_TIERS; i++)
+        service |= options.tiers[i].count > 0;
+    if (status == CLI_GO_ON)
+        status = service ? run_service(command, &options) : run_model(command, &options);
+    for (int i = 0; i < PLAN_TIERS; i++)
+        cli_texts_free(&options.tiers[i]);
+    return status;
+}
+
 #define AT(member) offsetof(struct options, member)
 static const struct cli_option own[] = {
     {"sessions", 0, "N", "that are open and decode together (default 1)", CLI_NUMBER, AT(sessions),
      1, 1000000},
+    {"tier1", 0, "MODEL", "that would serve tier 1 (vectors)", CLI_TEXTS, AT(tiers[0]), 0, 0},
+    {"tier2", 0, "MODEL", "the same of tier 2", CLI_TEXTS, AT(tiers[1]), 0, 0},
+    {"tier3", 0, "MODEL", "the same of tier 3; each may be repeated", CLI_TEXTS, AT(tiers[2]), 0,
+     0},
+    {"facts", 0, "STORE", "whose vectors would be searched", CLI_TEXT, AT(facts), 0, 0},
     CLI_OPTIONS_END,
 };
 
 const struct cli_command cmd_plan = {
     .name = "plan",
-    .arguments = "MODEL",
+    .arguments = "[MODEL]",
     .summary = "Show where each layer of a model would live, before loading it",
     .details =
         "The memory limit is 8GB here when none is given.  Layers that do not fit are on disk and\n"
         "are read whenever they run.  This host's kernels are measured for each type of weight "
         "that the model has, and its disk\n"
-        "where that is needed; the plan has the least predicted time a token.",
-    .groups = CLI_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
+        "where that is needed; the plan has the least predicted time a token.\n\n"
+        "With --tier1, --tier2, --tier3 or --facts: what a service of these would have in memory,\n"
+        "by components, against the limits of each and of all: weights, contexts and vectors as\n"
+        "they are, caches and the engine at their limits.",
+    .groups = CLI_ANY_MODEL | CLI_RUN | CLI_CONTEXT | CLI_JSON,
     .max_arguments = 1,
     .options = own,
     .run = run,

@@ -149,6 +149,47 @@ static void as_one_by_one(void **state)
         strata_facts_result_free(&wanted[i]);
 }
 
+/* Phrases of tier 2, of entities that are there: in few passes, each once. */
+static void phrases(void **state)
+{
+    enum { PHRASES = 32 };
+    static char texts[PHRASES][600], subjects[PHRASES][32];
+    static strata_facts_query queries[PHRASES];
+    static strata_facts_result *results[PHRASES], *one;
+    (void)state;
+    make_store("phrases");
+    for (size_t i = 0; i < PHRASES; i++) {
+        snprintf(subjects[i], sizeof subjects[i], "the cat %zu", i);
+        snprintf(texts[i], sizeof texts[i], "what the dog sang %zu", i / 2);
+        strata_facts_query_default(&queries[i]);
+        queries[i].subject = subjects[i];
+        queries[i].predicate = texts[i];
+        queries[i].explain = true;
+    }
+    strata_facts *alone = open_store("phrases", 0);
+    for (size_t i = 0; i < PHRASES; i++)
+        assert_int_equal(strata_facts_find(alone, &queries[i], &results[i]), STRATA_OK);
+    assert_true(passes.calls >= PHRASES);
+    strata_facts_close(&alone);
+    strata_facts *facts = open_store("phrases", 20000000);
+    strata_facts_result *together[PHRASES];
+    assert_int_equal(strata_facts_find_many(facts, queries, PHRASES, together), STRATA_OK);
+    assert_true(passes.most_texts > 5 && passes.most_texts <= 32 && passes.most_tokens <= 256);
+    assert_true(passes.calls < passes.texts);
+    const size_t texts_before = passes.texts;
+    assert_int_equal(strata_facts_find(facts, &queries[5], &one), STRATA_OK);
+    assert_int_equal(passes.texts, texts_before); /* it is known */
+    same_results(one, results[5]);
+    strata_facts_result_free(&one);
+    for (size_t i = 0; i < PHRASES; i++) {
+        assert_true(strata_facts_result_expansions(results[i]) > 0);
+        same_results(results[i], together[i]);
+        strata_facts_result_free(&results[i]);
+        strata_facts_result_free(&together[i]);
+    }
+    strata_facts_close(&facts);
+}
+
 /* The first query that fails ends the work; those before it are answered. */
 static void errors(void **state)
 {
@@ -268,8 +309,11 @@ static void memory_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_one_by_one),   cmocka_unit_test(errors),
-        cmocka_unit_test(deadlines),       cmocka_unit_test(without_model_and_changed),
+        cmocka_unit_test(as_one_by_one),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(phrases),
+        cmocka_unit_test(deadlines),
+        cmocka_unit_test(without_model_and_changed),
         cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);

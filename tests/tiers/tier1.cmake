@@ -4,13 +4,14 @@ tiers_test(test_tier1_link test_tier1_link.c store_fixture.c rdf_fixture.c)
 tiers_test(test_mention_cache test_mention_cache.c)
 set(tier3_tests test_tier3 test_tier3_units test_tier3_faults)
 foreach(name IN ITEMS test_vectors test_vectors_faults test_tier1_memory test_tier1_together test_tier2
-        test_tier2_lm ${tier3_tests})
+        test_tier2_lm test_embed_queue test_bad_queries ${tier3_tests})
   tiers_test(${name} ${name}.c vectors_fixture.c store_fixture.c rdf_fixture.c ${tiers_faults}
              ${PROJECT_SOURCE_DIR}/tests/runtime/engine_fixture.c)
   target_link_options(${name} PRIVATE ${STRATA_FAULT_OPTIONS})
 endforeach()
 foreach(name IN ITEMS test_tier1_link test_vectors test_vectors_faults test_tier1_memory
-             test_tier1_together test_tier2 test_tier2_lm ${tier3_tests}) # what store_fixture.h needs
+             test_tier1_together test_tier2 test_tier2_lm test_embed_queue test_bad_queries
+             ${tier3_tests}) # what store_fixture.h needs
   target_link_options(${name} PRIVATE -Wl,--wrap=strata__store_hash -Wl,--wrap=strata__batch_full)
 endforeach()
 target_sources(test_tier2 PRIVATE tier2_fixture.c)
@@ -19,7 +20,7 @@ target_link_options(test_tier2_lm PRIVATE -Wl,--wrap=strata__predicate_lm_score)
 foreach(name IN LISTS tier3_tests)
   target_sources(${name} PRIVATE tier2_fixture.c tier3_fixture.c)
 endforeach()
-foreach(name IN ITEMS test_tier1_together test_tier2 test_tier2_lm ${tier3_tests})
+foreach(name IN ITEMS test_tier1_together test_tier2 test_tier2_lm test_embed_queue ${tier3_tests})
   target_link_options(${name} PRIVATE -Wl,--wrap=strata_embed)
 endforeach()
 target_link_options(test_tier3 PRIVATE -Wl,--wrap=clock_gettime)

@@ -33,6 +33,35 @@ expect 2 "$strata" plan "$tiny" --sessions 0
 expect 1 "$strata" plan absent.gguf
 expect 2 "$strata" plan "$tiny" --ctx 100000
 
+# A service: its models, the vectors of a store, and all else at its limit.
+bert=$(dirname "$tiny")/bert.gguf
+printf '<u:a> <http://www.w3.org/2000/01/rdf-schema#label> "a cat" .\n' > "$out/one.nt"
+expect 0 "$strata" facts import "$out/store" "$out/one.nt" --embed-model "$bert"
+vectors=$(cat "$out"/store/*.vectors | wc -c)
+service=(--tier1 "$bert" --tier2 "$tiny" --tier3 "$tiny" --tier3 "$tiny" --facts "$out/store")
+expect 0 "$strata" plan -t 1 "${service[@]}" --ctx 100
+prints '^core +1.5 GB +1.5 GB$'
+prints '^base_indices +[0-9.]+ [kM]B +500.0 MB$'
+prints '^  model_weights\(bert\) +[0-9.]+ kB +-$'
+prints '^  result_cache\(semantic\) +200.0 MB +200.0 MB$'
+prints '^  context +[0-9.]+ [kM]B +200.0 MB$'
+prints '^total +2.[0-9] GB +8.0 GB  5.[0-9] GB free$'
+service=(--tier2 "$tiny" --facts "$out/store" --ctx 100)
+expect 0 "$strata" plan -t 1 "${service[@]}" --json
+prints '"component":"base_indices","bytes":'"$vectors"',"limit_bytes":500000000,"fits":true'
+prints '"tier2_expander/model_weights\([^)]*\)","bytes":[0-9]+,"limit_bytes":null,"fits":true'
+! grep -q '"component":"tier[13]_' "$out/stdout" || fail 'tiers without a model are shown'
+total=$(grep -Eo '"total_bytes":[0-9]+' "$out/stdout" | grep -Eo '[0-9]+')
+expect 0 "$strata" plan -t 1 "${service[@]}" --memory-limit "$total"
+expect 4 "$strata" plan -t 1 "${service[@]}" --memory-limit $((total - 1))
+says 'all of it: 1.8 GB, above the budget of 1.8 GB'
+expect 4 "$strata" plan -t 1 --tier3 "$tiny" --ctx 256 --sessions 3000
+says 'tier3_reasoner/context: [0-9.]+ GB, above its limit of 200.0 MB'
+expect 2 "$strata" plan "$tiny" --tier1 "$bert"
+says 'MODEL, or models of tiers and a store: one of both'
+expect 1 "$strata" plan --tier1 absent.gguf
+expect 1 "$strata" plan --tier1 "$bert" --facts "$out/absent"
+
 # A limit that the model does not fit into: the same text, with layers on disk.
 expect 0 "$strata" generate -m "$tiny" -p 'a b c' -n 20 --ignore-eos -q --ctx 32
 cp "$out/stdout" "$out/wanted"

@@ -26,7 +26,7 @@ endforeach()
 target_link_options(test_tier3 PRIVATE -Wl,--wrap=clock_gettime)
 if(NOT STRATA_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # Python does not load a library that needs a sanitizer's
   find_package(Python3 COMPONENTS Interpreter REQUIRED)
-  foreach(name IN ITEMS fit_tier1 fit_tier2)
+  foreach(name IN ITEMS fit_tier1 fit_tier2 fit_tier3)
     add_test(NAME test_${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/test_${name}.py
                                        ${PROJECT_SOURCE_DIR}/tiers/${name} $<TARGET_FILE:strata_shared>
                                        ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/tiers)

@@ -2,6 +2,7 @@
 tiers_test(test_spelling test_spelling.c)
 tiers_test(test_tier1_link test_tier1_link.c store_fixture.c rdf_fixture.c)
 tiers_test(test_mention_cache test_mention_cache.c)
+tiers_test(test_tier3_align test_tier3_align.c)
 set(tier3_tests test_tier3 test_tier3_units test_tier3_faults)
 foreach(name IN ITEMS test_vectors test_vectors_faults test_tier1_memory test_tier1_together test_tier2
         test_tier2_lm test_embed_queue test_bad_queries ${tier3_tests})

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -129,29 +128,11 @@ static void no_way_back(void **state)
 
 /* ---- Two names ---- */
 
-/* Makers of things: what two of them made together, or one of them of some material. */
-static void add_makers(struct strata__bytes *text)
-{
-    t2_add(text, "<u:carver> " LABEL " \"carver\" .\n<u:painter> " LABEL " \"painter\" .\n"
-                 "<u:wood> " LABEL " \"wood\" .\n<u:mask> " LABEL " \"mask\" .\n");
-    for (int i = 0; i < 5; i++)
-        t2_add(text,
-               "<u:c%d> " LABEL " \"Cara %c\" .\n<u:c%d> " TYPE " <u:artist> .\n"
-               "<u:d%d> " LABEL " \"Dora %c\" .\n<u:d%d> " TYPE " <u:artist> .\n"
-               "<u:w%d> " LABEL " \"Sort %c\" .\n<u:w%d> " TYPE " <u:sort> .\n",
-               i, 'A' + i, i, i, 'A' + i, i, i, 'A' + i, i);
-    for (int i = 0; i < 25; i++)
-        t2_add(text,
-               "<u:m%d> " TYPE " <u:mask> .\n<u:m%d> <u:carver> <u:c%d> .\n"
-               "<u:m%d> <u:painter> <u:d%d> .\n<u:m%d> <u:wood> <u:w%d> .\n",
-               i, i, i % 5, i, i / 5, i, (i + i / 5) % 5);
-}
-
 static void two_names(void **state)
 {
     struct strata__bytes text = {0};
     (void)state;
-    add_makers(&text);
+    t3_add_makers(&text);
     strata_facts *facts = t2_store_of("makers", &text);
     struct t3_answer got = t3_ask(facts, "carver Cara B painter Dora D"); /* 1 + 5 * 3 */
     assert_true(got.answers == 2 && got.proofs == 0 && got.answer.count == 1);
@@ -353,139 +334,6 @@ static void changes(void **state)
     strata_facts_close(&facts);
 }
 
-/* ---- Time ---- */
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* The clock of the code under test: it stands still where nobody looks at it. */
-static bool clock_ticks;
-static _Atomic long ticks;
-
-int __real_clock_gettime(clockid_t id, struct timespec *now);
-int __wrap_clock_gettime(clockid_t id, struct timespec *now);
-
-int __wrap_clock_gettime(clockid_t id, struct timespec *now)
-{
-    if (!clock_ticks)
-        return __real_clock_gettime(id, now);
-    const long ms = ++ticks;
-    *now = (struct timespec){ms / 1000, ms % 1000 * 1000000};
-    return 0;
-}
-
-/* Whichever look at the clock is the first one behind the deadline: what was found until then is
- * given, and it is said. */
-static void deadlines_of(const char *graph, const char *text, size_t answers, size_t proofs)
-{
-    size_t n = 0, in_part = 0;
-    struct t3_answer got;
-    strata_facts *facts = store_open(graph, false);
-    t2_use(facts);
-    strata_facts_query query = t3_query_of(text);
-    t3_ask_with(facts, &query); /* makes the schema */
-    clock_ticks = true;
-    do {
-        const long start = ticks;
-        query.deadline_ms = 0.5 + (double)n++;
-        got = t3_ask_with(facts, &query);
-        assert_int_equal(got.answer.complete, !got.answer.timed_out);
-        if (got.answer.timed_out && (double)(ticks - start) > query.deadline_ms + 20)
-            fail_msg("the deadline was %g, the end %ld", query.deadline_ms, ticks - start);
-        const bool meant = got.chains && got.meaning.score >= got.meaning.least;
-        assert_int_equal(meant, got.answer.n_facts > 0);
-        in_part += meant && got.answer.timed_out;
-    } while (got.answer.timed_out && n < 1000);
-    clock_ticks = false;
-    assert_true(in_part > 0 && n < 1000 && got.answers == answers && got.proofs == proofs);
-    query.deadline_ms = 0; /* tier 3's own */
-    assert_true(t3_ask_with(facts, &query).answer.complete);
-    strata_facts_close(&facts);
-}
-
-static void deadlines(void **state)
-{
-    struct strata__bytes text = {0};
-    (void)state;
-    strata_facts *facts = t3_lands("late");
-    strata_facts_close(&facts);
-    deadlines_of("late", "coin member spouse mayor seat Land A", 1, 4);
-    add_makers(&text);
-    facts = t2_store_of("later", &text);
-    strata_facts_close(&facts);
-    deadlines_of("later", "carver Cara B painter Dora D", 2, 0);
-}
-
-/* Of long texts fewer are embedded between two looks at the clock. */
-static void long_words(void **state)
-{
-    char question[64 * 61 + 1];
-    (void)state;
-    strata_facts *facts = t3_lands("long");
-    t3_ask(facts, "seat Land A"); /* makes the schema */
-    for (size_t i = 0; i + 1 < sizeof question; i++)
-        question[i] = i % 61 == 60 ? ' ' : (char)('a' + i % 7);
-    question[sizeof question - 1] = '\0';
-    t2_bytes_most = 0;
-    t3_ask(facts, question);
-    assert_in_range(t2_bytes_most, 3000, 4096 + 2048);
-    strata_facts_close(&facts);
-}
-
-/* Marks between words cost next to nothing. */
-static void many_marks(void **state)
-{
-    static char question[4 << 20];
-    (void)state;
-    strata_facts *facts = t3_lands("marks");
-    t3_ask(facts, "seat Land A"); /* makes the schema */
-    for (size_t i = 0; i + 3 < sizeof question; i += 3)
-        memcpy(question + i, "\xef\xbc\x9f", 3); /* U+FF1F */
-    for (size_t i = 0; i < 60; i++)
-        memcpy(question + i * 68001, " word ", 6);
-    const double start = seconds();
-    t3_ask(facts, question);
-    if (seconds() - start > 0.7)
-        fail_msg("it takes %.1f s", seconds() - start);
-    strata_facts_close(&facts);
-}
-
-/* A hub that 100,000 triples lead to and from: as many are looked at as are needed. */
-static void hub(void **state)
-{
-    struct strata__bytes text = {0};
-    (void)state;
-    t3_add_lands(&text);
-    t2_add(&text, "<u:hub> " LABEL " \"Hub\" .\n<u:hub> " TYPE " <u:league> .\n");
-    for (int i = 0; i < 50000; i++)
-        t2_add(&text, "<u:m%d> <u:member> <u:hub> .\n<u:hub> <u:coin> \"%d\" .\n", i, i);
-    for (int i = 0; i < 50000; i += 2)
-        t2_add(&text, "<u:m%d> " TYPE " <u:person> .\n<u:m%d> <u:spouse> <u:m%d> .\n", i, i, i / 3);
-    strata_facts *facts = t2_store_of("hub", &text);
-    t3_ask(facts, "coin Hub"); /* makes the schema */
-    const double start = seconds();
-    static const char *const questions[] = {"coin Hub", "member Hub", "spouse member Hub",
-                                            "coin member spouse member Hub"};
-    for (size_t i = 0; i < 4; i++) {
-        strata_facts_query query = t3_query_of(questions[i]);
-        for (query.limit = 0; query.limit <= 5; query.limit += 5) {
-            strata_facts_result *result;
-            assert_int_equal(strata_facts_find(facts, &query, &result), STRATA_OK);
-            const strata_facts_answer got = strata_facts_result_answer(result);
-            assert_true(i > 1 || got.n_facts >= (query.limit ? 5 : 4096));
-            assert_true(i > 1 || !got.complete); /* not all 50,000 are given */
-            strata_facts_result_free(&result);
-        }
-    }
-    if (seconds() - start > 8)
-        fail_msg("eight questions take %.1f s", seconds() - start);
-    strata_facts_close(&facts);
-}
-
 /* ---- Hostile graphs and questions ---- */
 
 /* Things that lead to themselves and to each other. */
@@ -586,10 +434,6 @@ int main(void)
         cmocka_unit_test(the_same),
         cmocka_unit_test(changes),
         cmocka_unit_test(without_vectors),
-        cmocka_unit_test(deadlines),
-        cmocka_unit_test(long_words),
-        cmocka_unit_test(many_marks),
-        cmocka_unit_test(hub),
         cmocka_unit_test(cycles),
         cmocka_unit_test(bare_graphs),
         cmocka_unit_test(hostile_texts),

@@ -303,11 +303,14 @@ static bool named(struct view *v, const char *text, size_t first, size_t end, co
 {
     static struct strata__start starts[STRATA__STARTS_MOST];
     size_t n;
-    bool found = false;
+    bool found = false, whole;
     assert_true(strata__question_read(text, &question));
     for (size_t i = 0; i < question.n; i++)
         question.weights[i] = 1 / (float)question.n;
-    assert_int_equal(strata__question_starts(&v->txn, v->schema, &question, starts, &n), STRATA_OK);
+    assert_int_equal(
+        strata__question_starts(&v->txn, v->schema, &question, INFINITY, starts, &n, &whole),
+        STRATA_OK);
+    assert_true(whole);
     assert_true(n <= STRATA__STARTS_MOST);
     for (size_t i = 0; i < n; i++) {
         MDB_val bytes;

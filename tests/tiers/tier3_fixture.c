@@ -37,6 +37,23 @@ strata_facts *t3_lands(const char *name)
     return t2_store_of(name, &text);
 }
 
+void t3_add_makers(struct strata__bytes *text)
+{
+    t2_add(text, "<u:carver> " LABEL " \"carver\" .\n<u:painter> " LABEL " \"painter\" .\n"
+                 "<u:wood> " LABEL " \"wood\" .\n<u:mask> " LABEL " \"mask\" .\n");
+    for (int i = 0; i < 5; i++)
+        t2_add(text,
+               "<u:c%d> " LABEL " \"Cara %c\" .\n<u:c%d> " TYPE " <u:artist> .\n"
+               "<u:d%d> " LABEL " \"Dora %c\" .\n<u:d%d> " TYPE " <u:artist> .\n"
+               "<u:w%d> " LABEL " \"Sort %c\" .\n<u:w%d> " TYPE " <u:sort> .\n",
+               i, 'A' + i, i, i, 'A' + i, i, i, 'A' + i, i);
+    for (int i = 0; i < 25; i++)
+        t2_add(text,
+               "<u:m%d> " TYPE " <u:mask> .\n<u:m%d> <u:carver> <u:c%d> .\n"
+               "<u:m%d> <u:painter> <u:d%d> .\n<u:m%d> <u:wood> <u:w%d> .\n",
+               i, i, i % 5, i, i / 5, i, (i + i / 5) % 5);
+}
+
 /* ---- What is given ---- */
 
 static bool same_fact(const strata_fact *a, const strata_fact *b)

@@ -15,6 +15,10 @@ enum { T3_LANDS = 6 };
 void t3_add_lands(struct strata__bytes *text);
 strata_facts *t3_lands(const char *name);
 
+/* Masks <u:m0> ... <u:m24>: the carver of each is one of "Cara A" to "Cara E", its painter one of
+ * "Dora A" ..., its wood one of "Sort A" ...; each two of these have one mask in common. */
+void t3_add_makers(struct strata__bytes *text);
+
 struct t3_answer {
     strata_facts_answer answer;
     size_t answers, proofs, chains;

@@ -18,9 +18,8 @@ struct chunk {
 
 /* ---- Texts ---- */
 
-/* A terminated copy that lives as long as the result. */
-static strata_status keep(strata_facts_result *result, const char *text, size_t size,
-                          const char **out)
+strata_status strata__result_text(strata_facts_result *result, const char *text, size_t size,
+                                  const char **out)
 {
     struct chunk *chunk = result->chunks;
     if (!chunk || chunk->size - chunk->used < size + 1) {
@@ -52,14 +51,15 @@ strata_status strata__result_term(strata_facts_result *result, struct strata__tx
                 : term.kind == 'B' ? STRATA_TERM_BLANK
                                    : STRATA_TERM_LITERAL;
     out->size = term.size;
-    STRATA_TRY(keep(result, term.text, term.size, &out->text));
+    STRATA_TRY(strata__result_text(result, term.text, term.size, &out->text));
     if (term.tag)
-        STRATA_TRY(keep(result, term.tag, term.tag_size,
-                        term.kind == 'G' ? &out->language : &out->datatype));
+        STRATA_TRY(strata__result_text(result, term.tag, term.tag_size,
+                                       term.kind == 'G' ? &out->language : &out->datatype));
     if (out->kind == STRATA_TERM_LITERAL)
         return STRATA_OK;
     STRATA_TRY(strata__label_of(txn, id, &label));
-    return label.text ? keep(result, label.text, label.size, &out->label) : STRATA_OK;
+    return label.text ? strata__result_text(result, label.text, label.size, &out->label)
+                      : STRATA_OK;
 }
 
 /* ---- Explanations ---- */
@@ -101,11 +101,8 @@ strata_status strata__result_expansions(const struct strata__tier2 *tier2, struc
 
 /* ---- For programs ---- */
 
-void strata_facts_result_free(strata_facts_result **handle)
+void strata__result_empty(strata_facts_result *result)
 {
-    strata_facts_result *result = handle ? *handle : NULL;
-    if (!result)
-        return;
     for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         strata__free(chunk);
@@ -113,7 +110,15 @@ void strata_facts_result_free(strata_facts_result **handle)
     strata__free(result->facts);
     strata__free(result->candidates);
     strata__free(result->expansions);
-    strata__free(result);
+    *result = (strata_facts_result){0};
+}
+
+void strata_facts_result_free(strata_facts_result **handle)
+{
+    if (!handle || !*handle)
+        return;
+    strata__result_empty(*handle);
+    strata__free(*handle);
     *handle = NULL;
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "deadline.h"
 #include "facts_result.h"
 #include "memory.h"
@@ -237,26 +238,44 @@ static strata_status explain(const struct find *find, struct strata__txn *txn,
 
 /* ---- All of it ---- */
 
-static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
+static strata_status find_anew(struct strata__txn *txn, struct find *find,
+                               strata_facts_result *result)
 {
-    struct strata__txn txn;
     struct strata__pattern pattern = {0};
     bool expand = false;
-    STRATA_TRY(strata__txn_begin(facts, false, &txn));
-    strata_status status = strata__pattern_read(&txn, find->query, &pattern);
+    strata_status status = strata__pattern_read(txn, find->query, &pattern);
     if (status == STRATA_OK)
-        status = strata__pattern_walk(&txn, &pattern, take_row, find);
+        status = strata__pattern_walk(txn, &pattern, take_row, find);
     if (status == STRATA_OK)
-        status = may_expand(find, &txn, &pattern, &expand);
+        status = may_expand(find, txn, &pattern, &expand);
     if (status == STRATA_OK && expand)
-        status = find_expanded(find, &txn, &pattern);
+        status = find_expanded(find, txn, &pattern);
     else if (status == STRATA_OK && may_link(find, &pattern))
-        status = find_linked(find, &txn, &pattern);
+        status = find_linked(find, txn, &pattern);
     if (status == STRATA_OK)
-        status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+        status = find->text ? write_facts(find, txn) : fill_facts(find, txn, result);
     if (status == STRATA_OK && result && find->query->explain)
-        status = explain(find, &txn, result);
+        status = explain(find, txn, result);
     strata__pattern_free(&pattern);
+    find->answer.complete = find->answer.complete && !find->answer.timed_out;
+    if (find->answer.n_facts == 0)
+        find->answer.tier = -1;
+    return status;
+}
+
+/* Finds what a query means, or what is known of it; `start`: when it came. */
+static strata_status find_in(strata_facts *facts, struct find *find, double start,
+                             strata_facts_result *result)
+{
+    struct strata__txn txn;
+    STRATA_TRY(strata__txn_begin(facts, false, &txn));
+    strata_status status = STRATA_OK;
+    if (!strata__answer_get(&txn, find->query, find->text, result, &find->answer)) {
+        status = find_anew(&txn, find, result);
+        if (status == STRATA_OK)
+            strata__answer_put(&txn, find->query, find->text, result, &find->answer,
+                               strata__now_ms() - start);
+    }
     strata__txn_abort(&txn);
     return status;
 }
@@ -272,13 +291,10 @@ static strata_status find(strata_facts *facts, const strata_facts_query *query, 
                         .text = text,
                         .deadline = query->deadline_ms > 0 ? start + query->deadline_ms : INFINITY,
                         .answer = {.complete = true}};
-    strata_status status = find_in(facts, &work, result);
+    strata_status status = find_in(facts, &work, start, result);
     strata__bytes_free(&work.rows);
     strata__free(work.candidates);
     strata__tier2_free(&work.tier2);
-    work.answer.complete = work.answer.complete && !work.answer.timed_out;
-    if (work.answer.n_facts == 0)
-        work.answer.tier = -1;
     work.answer.latency_ms = strata__now_ms() - start;
     *answer = work.answer;
     return status;
@@ -358,6 +374,9 @@ static strata_status mention_of(struct strata__txn *txn, const strata_facts_quer
     bool known = false;
     any.offset = 0;
     any.limit = 1;
+    *mention = NULL;
+    if (strata__answer_known(txn, query))
+        return STRATA_OK;
     strata_status status = strata__pattern_read(txn, &any, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_row, &work);

@@ -98,7 +98,9 @@ struct strata_facts {
     struct strata__linker *linker; /* of tier 1, or NULL */
     struct strata__mention_cache *mentions;
     struct strata__predicate_names *predicates;
-    struct strata__predicates *expander; /* of tier 2 */
+    struct strata__predicates *expander;     /* of tier 2 */
+    struct strata__facts_cache *cache;       /* or NULL */
+    uint64_t vector_version, answer_version; /* answer_cache.h; 0: without a model */
     char *path;
     char shown[512]; /* the path for messages */
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "index.h"
 #include "memory.h"
 #include "mention_cache.h"
@@ -89,7 +90,7 @@ static strata_status find_evidence(struct strata__link *l, const strata_text *te
     strata__spelling_of(l->mention, strlen(l->mention), &l->spelling);
     STRATA_TRY(strata__find_codes(l));
     if (l->linker && !known->embedded && !strata__link_late(l)) {
-        STRATA_TRY(strata_embed(l->linker->model, text, 1, NULL, known->vector, NULL));
+        STRATA_TRY(strata__embed_cached(l->txn->facts, text, 1, known->vector));
         known->embedded = l->learned = true;
     }
     STRATA_TRY(strata__have_few(l, &few));
@@ -177,6 +178,7 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
 {
     struct strata__linker *linker;
     bool found;
+    const uint64_t files = strata__answers_files(facts);
     if (facts->linker)
         return strata__fail(STRATA_E_BUSY, "%s: a model is in use", facts->shown);
     struct strata__scope scope = strata__facts_scope(facts, model);
@@ -198,6 +200,7 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
         linker->model = model;
         linker->width = strata_model_info_get(model).embedding_length;
         facts->linker = linker;
+        status = strata__answers_use_model(facts, model, files);
     } else {
         strata__linker_close(&linker);
     }

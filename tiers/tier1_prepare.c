@@ -2,6 +2,7 @@
  * in one pass, and through the sketches of descriptions in another. */
 #include <string.h>
 
+#include "answer_cache.h"
 #include "memory.h"
 #include "mention_cache.h"
 #include "model.h"
@@ -49,7 +50,7 @@ static strata_status find_out(struct group *g, size_t first, size_t n)
     strata_facts *facts = g->txn->facts;
     const size_t most = STRATA__DESCRIPTIONS_MOST;
     size_t found;
-    STRATA_TRY(strata_embed(facts->linker->model, g->texts + first, n, NULL, g->vectors, NULL));
+    STRATA_TRY(strata__embed_cached(facts, g->texts + first, n, g->vectors));
     STRATA_TRY(strata_index_search_sketched(facts->linker->vectors.descriptions, g->vectors, n,
                                             most, g->ids, g->scores, &found));
     for (size_t i = 0; i < n; i++) {

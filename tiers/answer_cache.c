@@ -27,7 +27,7 @@ strata_status strata__answers_open(strata_facts *facts, const strata_facts_optio
     if (!options)
         return STRATA_OK;
     const int n = snprintf(folder, sizeof folder, "%s/cache", facts->path);
-    const struct strata__cache_options how = {
+    const struct strata__facts_cache_options how = {
         .folder = n > 0 && (size_t)n < sizeof folder - 64 ? folder : NULL,
         .memory_bytes = (size_t)options->cache_memory_bytes,
         .lmdb_bytes = options->cache_lmdb_bytes,

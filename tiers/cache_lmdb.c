@@ -37,7 +37,7 @@ struct strata__cache_lmdb {
     bool dirty; /* `state` says so */
     struct state state;
     uint64_t random;
-    atomic_uint displaced;
+    atomic_bool full; /* nearly */
 };
 
 static strata_status fail(int error, const char *what)
@@ -249,9 +249,9 @@ strata_status strata__cache_lmdb_get(struct strata__cache_lmdb *lmdb,
     return STRATA_OK;
 }
 
-unsigned strata__cache_lmdb_displaced(const struct strata__cache_lmdb *lmdb)
+bool strata__cache_lmdb_has_room(const struct strata__cache_lmdb *lmdb)
 {
-    return atomic_load_explicit(&lmdb->displaced, memory_order_relaxed);
+    return !atomic_load_explicit(&lmdb->full, memory_order_relaxed);
 }
 
 static int used_by(MDB_txn *txn, MDB_dbi table, uint64_t *bytes, uint64_t *count)
@@ -382,8 +382,6 @@ strata_status strata__cache_lmdb_evict(struct strata__cache_lmdb *lmdb,
 {
     MDB_cursor *cursor;
     struct strata__bytes copy = {0};
-    struct strata__cache_id id;
-    unsigned least = 0;
     uint64_t bytes = 0, count = 0;
     int error = mdb_cursor_open(lmdb->txn, lmdb->table, &cursor);
     if (error)
@@ -392,10 +390,8 @@ strata_status strata__cache_lmdb_evict(struct strata__cache_lmdb *lmdb,
     while (status == STRATA_OK && (error = used_by(lmdb->txn, lmdb->table, &bytes, &count)) == 0 &&
            bytes > lmdb->limit && count > 0)
         status = evict_one(lmdb, uses, cursor, &copy, left, user);
-    /* Full enough that the next one displaces another. */
-    if (status == STRATA_OK && error == 0 && count && bytes + lmdb->limit / 16 > lmdb->limit)
-        error = draw(lmdb, uses, cursor, &id, &least);
-    atomic_store_explicit(&lmdb->displaced, least, memory_order_relaxed);
+    atomic_store_explicit(&lmdb->full, bytes + lmdb->limit / 16 > lmdb->limit,
+                          memory_order_relaxed);
     mdb_cursor_close(cursor);
     strata__bytes_free(&copy);
     if (error)

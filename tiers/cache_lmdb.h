@@ -28,8 +28,8 @@ strata_status strata__cache_lmdb_get(struct strata__cache_lmdb *lmdb,
                                      const struct strata__cache_key *key, struct strata__bytes *out,
                                      bool *found, bool *damaged);
 
-/* Uses of what would leave for one more record; 0: there is room. */
-unsigned strata__cache_lmdb_displaced(const struct strata__cache_lmdb *lmdb);
+/* Whether a few more records come in without others having to leave. */
+bool strata__cache_lmdb_has_room(const struct strata__cache_lmdb *lmdb);
 
 struct strata__cache_lmdb_info {
     uint64_t bytes, limit, count;

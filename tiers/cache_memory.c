@@ -1,4 +1,4 @@
-/* Records by their hash, in chains, and in the order in which they were used (cache_memory.h). */
+/* Records by their hash, in chains, and in queues (cache_memory.h). */
 #include "cache_memory.h"
 
 #include <pthread.h>
@@ -10,27 +10,43 @@
 #include "runtime.h"
 
 #define CHAINS 8192
-#define DISPLACED_MOST 64 /* records that leave for one, before it is given up */
+#define GHOSTS 16384   /* that are remembered, at most */
+#define SMALL_SHARE 10 /* of the bytes are for what is new: one of so many */
+#define USES_MOST 3    /* that are counted of a record */
+
+enum { SMALL, MAIN, QUEUES };
 
 struct node {
-    struct node *chain, *newer, *older;
+    struct node *chain, *newer;
     uint64_t hash;
     size_t bytes;
+    uint8_t uses, queue;
     struct strata__record record;
+};
+
+struct queue {
+    struct node *oldest, *newest;
+    size_t bytes, count;
+};
+
+/* What left the small queue: part of its hash, and when, counted by those that left. */
+struct ghost {
+    uint32_t hash, when;
 };
 
 struct strata__cache_memory {
     pthread_mutex_t lock; /* of all but hits */
     struct node *chains[CHAINS];
-    struct node *newest, *oldest;
-    const struct strata__uses *uses; /* or NULL */
-    strata_holder *holder;           /* or NULL */
-    size_t limit, bytes, count, more;
+    struct queue queues[QUEUES];
+    struct ghost ghosts[GHOSTS];
+    uint32_t left;         /* the small queue so far */
+    strata_holder *holder; /* or NULL */
+    size_t limit, bytes, more;
     uint64_t misses;
     atomic_uint_least64_t hits;
 };
 
-/* ---- Chains and order ---- */
+/* ---- Chains and queues ---- */
 
 static struct node *find(const struct strata__cache_memory *memory, uint64_t hash,
                          const struct strata__cache_key *key)
@@ -41,42 +57,96 @@ static struct node *find(const struct strata__cache_memory *memory, uint64_t has
     return node;
 }
 
-static void unlink_order(struct strata__cache_memory *memory, struct node *node)
+static void append(struct strata__cache_memory *memory, struct node *node, unsigned number)
 {
-    *(node->newer ? &node->newer->older : &memory->newest) = node->older;
-    *(node->older ? &node->older->newer : &memory->oldest) = node->newer;
-}
-
-static void link_newest(struct strata__cache_memory *memory, struct node *node)
-{
+    struct queue *queue = &memory->queues[number];
     node->newer = NULL;
-    node->older = memory->newest;
-    *(memory->newest ? &memory->newest->newer : &memory->oldest) = node;
-    memory->newest = node;
+    node->queue = (uint8_t)number;
+    *(queue->newest ? &queue->newest->newer : &queue->oldest) = node;
+    queue->newest = node;
+    queue->bytes += node->bytes;
+    queue->count++;
 }
 
+/* Takes what is behind `before` (NULL: the oldest) from a queue. */
+static struct node *take(struct strata__cache_memory *memory, unsigned number, struct node *before)
+{
+    struct queue *queue = &memory->queues[number];
+    struct node **at = before ? &before->newer : &queue->oldest, *node = *at;
+    *at = node->newer;
+    if (queue->newest == node)
+        queue->newest = before;
+    queue->bytes -= node->bytes;
+    queue->count--;
+    return node;
+}
+
+/* Frees what is in no queue any more. */
 static void drop(struct strata__cache_memory *memory, struct node *node)
 {
     struct node **at = &memory->chains[node->hash % CHAINS];
     while (*at != node)
         at = &(*at)->chain;
     *at = node->chain;
-    unlink_order(memory, node);
     memory->bytes -= node->bytes;
-    memory->count--;
     strata__free(node);
 }
 
-/* Drops the oldest until at most `bytes` are left. */
+static void remember(struct strata__cache_memory *memory, const struct node *node)
+{
+    memory->ghosts[node->hash % GHOSTS] =
+        (struct ghost){(uint32_t)(node->hash >> 32), ++memory->left};
+}
+
+/* Whether it left the small queue lately: after that, fewer left than there are records. */
+static bool is_ghost(const struct strata__cache_memory *memory, uint64_t hash)
+{
+    const struct ghost *ghost = &memory->ghosts[hash % GHOSTS];
+    return ghost->when && ghost->hash == (uint32_t)(hash >> 32) &&
+           memory->left - ghost->when <= memory->queues[SMALL].count + memory->queues[MAIN].count;
+}
+
+/* The record that is at its turn leaves; which may be one that was used goes around before. */
+static void drop_one(struct strata__cache_memory *memory)
+{
+    const struct queue *small = &memory->queues[SMALL], *main = &memory->queues[MAIN];
+    while (small->count && (small->bytes > memory->limit / SMALL_SHARE || !main->count)) {
+        struct node *node = take(memory, SMALL, NULL);
+        if (node->uses < 2) {
+            remember(memory, node);
+            drop(memory, node);
+            return;
+        }
+        node->uses = 0;
+        append(memory, node, MAIN);
+    }
+    struct node *node = take(memory, MAIN, NULL);
+    while (node->uses) {
+        node->uses--;
+        append(memory, node, MAIN);
+        node = take(memory, MAIN, NULL);
+    }
+    drop(memory, node);
+}
+
 static void drop_to(struct strata__cache_memory *memory, size_t bytes)
 {
     while (memory->bytes > bytes)
-        drop(memory, memory->oldest);
+        drop_one(memory);
+}
+
+/* Drops a record wherever it is in its queue. */
+static void drop_from_queue(struct strata__cache_memory *memory, struct node *node)
+{
+    struct node *before = NULL, *at = memory->queues[node->queue].oldest;
+    for (; at != node; at = at->newer)
+        before = at;
+    drop(memory, take(memory, node->queue, before));
 }
 
 /* ---- The ledger ---- */
 
-/* Charges what there is, less the oldest for which there is no room. */
+/* Charges what there is, less that for which there is no room. */
 static void charge(struct strata__cache_memory *memory)
 {
     if (!memory->holder ||
@@ -135,8 +205,7 @@ strata_status strata__cache_memory_charge(struct strata__cache_memory *memory,
 
 /* ---- The whole ---- */
 
-strata_status strata__cache_memory_open(size_t limit, const struct strata__uses *uses,
-                                        struct strata__cache_memory **out)
+strata_status strata__cache_memory_open(size_t limit, struct strata__cache_memory **out)
 {
     STRATA_TRY(strata__calloc(out, 1, sizeof **out, "a cache"));
     if (pthread_mutex_init(&(*out)->lock, NULL) != 0) {
@@ -145,7 +214,6 @@ strata_status strata__cache_memory_open(size_t limit, const struct strata__uses 
         return strata__fail(STRATA_E_NOMEM, "no memory for a lock");
     }
     (*out)->limit = limit;
-    (*out)->uses = uses;
     return STRATA_OK;
 }
 
@@ -170,10 +238,8 @@ bool strata__cache_memory_get(struct strata__cache_memory *memory,
     struct node *node = find(memory, hash, key);
     const bool known =
         node && read(user, node->record.bytes + node->record.key_size, node->record.value_size);
-    if (known) {
-        unlink_order(memory, node);
-        link_newest(memory, node);
-    }
+    if (known && count && node->uses < USES_MOST)
+        node->uses++;
     if (count && known)
         atomic_fetch_add(&memory->hits, 1);
     else if (count)
@@ -182,48 +248,34 @@ bool strata__cache_memory_get(struct strata__cache_memory *memory,
     return known;
 }
 
-/* Uses of what has to leave for `bytes` more. */
-static unsigned displaced(const struct strata__cache_memory *memory, size_t bytes, bool *fits)
+bool strata__cache_memory_fits(struct strata__cache_memory *memory, size_t size, bool *room)
 {
-    unsigned uses = 0, n = 0;
-    *fits = bytes <= memory->limit;
-    if (!*fits || !memory->uses || memory->bytes + bytes <= memory->limit)
-        return 0;
-    size_t more = memory->bytes + bytes - memory->limit;
-    for (const struct node *node = memory->oldest; node && more; node = node->newer) {
-        uses += strata__uses_of(memory->uses, node->record.use);
-        more -= node->bytes < more ? node->bytes : more;
-        if (++n == DISPLACED_MOST)
-            *fits = more == 0;
-        if (!*fits)
-            break;
-    }
-    return uses;
-}
-
-unsigned strata__cache_memory_displaced(struct strata__cache_memory *memory, size_t size,
-                                        bool *fits)
-{
+    const size_t bytes = offsetof(struct node, record) + size;
     pthread_mutex_lock(&memory->lock);
-    const unsigned uses = displaced(memory, offsetof(struct node, record) + size, fits);
+    const bool fits = bytes <= memory->limit / SMALL_SHARE;
+    *room = fits && memory->bytes + bytes <= memory->limit;
     pthread_mutex_unlock(&memory->lock);
-    return uses;
+    return fits;
 }
 
-static void link_node(struct strata__cache_memory *memory, struct node *node)
+/* Takes the place of what has the key; what is known to come back goes to the main queue. */
+static void put_node(struct strata__cache_memory *memory, struct node *node,
+                     const struct strata__cache_key *key)
 {
+    struct node *before = find(memory, node->hash, key);
+    if (before)
+        drop_from_queue(memory, before);
+    drop_to(memory, memory->limit - node->bytes);
     node->chain = memory->chains[node->hash % CHAINS];
     memory->chains[node->hash % CHAINS] = node;
-    link_newest(memory, node);
     memory->bytes += node->bytes;
-    memory->count++;
+    append(memory, node, is_ghost(memory, node->hash) ? MAIN : SMALL);
 }
 
 bool strata__cache_memory_put(struct strata__cache_memory *memory,
                               const struct strata__record *record)
 {
     struct node *node;
-    bool fits;
     const size_t size = strata__record_size(record), bytes = offsetof(struct node, record) + size;
     const struct strata__cache_key key = strata__record_key(record);
     if (memory->limit == 0 || strata__calloc(&node, 1, bytes, "a cached value") != STRATA_OK)
@@ -232,20 +284,14 @@ bool strata__cache_memory_put(struct strata__cache_memory *memory,
     node->bytes = bytes;
     memcpy(&node->record, record, size);
     pthread_mutex_lock(&memory->lock);
-    struct node *before = find(memory, node->hash, &key);
-    if (before)
-        drop(memory, before);
-    const unsigned leave = displaced(memory, bytes, &fits);
-    if (leave && fits)
-        fits = strata__uses_of(memory->uses, record->use) > leave;
+    const bool fits = bytes <= memory->limit;
     if (fits) {
-        drop_to(memory, memory->limit - bytes);
-        link_node(memory, node);
-        node = NULL;
+        put_node(memory, node, &key);
+        charge(memory);
     }
-    charge(memory);
     pthread_mutex_unlock(&memory->lock);
-    strata__free(node);
+    if (!fits)
+        strata__free(node);
     return fits;
 }
 
@@ -254,13 +300,17 @@ size_t strata__cache_memory_stale(struct strata__cache_memory *memory,
 {
     size_t bytes = 0;
     pthread_mutex_lock(&memory->lock);
-    for (struct node *node = memory->oldest, *next; node; node = next) {
-        next = node->newer;
-        if (!strata__record_is_stale(&node->record, versions))
-            continue;
-        bytes += node->bytes;
-        if (!only_count)
-            drop(memory, node);
+    for (unsigned q = 0; q < QUEUES; q++) {
+        struct node *before = NULL;
+        for (struct node *node = memory->queues[q].oldest, *next; node; node = next) {
+            next = node->newer;
+            const bool stale = strata__record_is_stale(&node->record, versions);
+            bytes += stale ? node->bytes : 0;
+            if (stale && !only_count)
+                drop(memory, take(memory, q, before));
+            else
+                before = node;
+        }
     }
     charge(memory);
     pthread_mutex_unlock(&memory->lock);
@@ -272,7 +322,8 @@ struct strata__cache_memory_info strata__cache_memory_info_get(struct strata__ca
     pthread_mutex_lock(&memory->lock);
     const struct strata__cache_memory_info info = {.bytes = memory->bytes,
                                                    .limit = memory->limit,
-                                                   .count = memory->count,
+                                                   .count = memory->queues[SMALL].count +
+                                                            memory->queues[MAIN].count,
                                                    .hits = atomic_load(&memory->hits),
                                                    .misses = memory->misses};
     pthread_mutex_unlock(&memory->lock);

@@ -1,18 +1,21 @@
-/* Records in memory: at most so many bytes, the least recently used leave first.
+/* Records in memory: at most so many bytes.
  *
- * With counts of uses, a new record only comes in when it was used more often than all that would
- * have to leave for it, together.  Any thread may call. */
+ * Which leave first is S3-FIFO's choice (Yang et al., "FIFO queues are all you need for cache
+ * eviction", SOSP 2023): what is new waits in a queue of a tenth of the bytes.  At its end, what
+ * was asked for more than once comes to the main queue, and all else leaves, but is remembered for
+ * some time: when it comes back, it goes to the main queue at once.  There, what was asked for
+ * since it came to the end goes around again.  bench/README.md says how it compares with others.
+ *
+ * Any thread may call. */
 #ifndef STRATA_CACHE_MEMORY_H
 #define STRATA_CACHE_MEMORY_H
 
-#include "cache_predict.h"
 #include "cache_record.h"
 
 struct strata__cache_memory;
 
-/* Of at most `limit` bytes; `uses`, which it borrows, may be NULL.  E_NOMEM. */
-strata_status strata__cache_memory_open(size_t limit, const struct strata__uses *uses,
-                                        struct strata__cache_memory **out);
+/* Of at most `limit` bytes.  E_NOMEM. */
+strata_status strata__cache_memory_open(size_t limit, struct strata__cache_memory **out);
 void strata__cache_memory_close(struct strata__cache_memory **memory);
 
 /* From now on its bytes, and `more`, are charged to the component, whose limit is its own too, and
@@ -29,14 +32,12 @@ bool strata__cache_memory_get(struct strata__cache_memory *memory,
                               const struct strata__cache_key *key, bool count,
                               strata__value_fn *read, void *user);
 
-/* Keeps a copy in place of what had its key; false: there is no room for it. */
+/* Keeps a copy in place of what had its key; false: it is too large, or no memory. */
 bool strata__cache_memory_put(struct strata__cache_memory *memory,
                               const struct strata__record *record);
 
-/* Uses of what would have to leave for a record of so many bytes; *fits is false where it is too
- * large for the whole. */
-unsigned strata__cache_memory_displaced(struct strata__cache_memory *memory, size_t size,
-                                        bool *fits);
+/* Whether a record of so many bytes fits at all; and so that nothing has to leave (*room). */
+bool strata__cache_memory_fits(struct strata__cache_memory *memory, size_t size, bool *room);
 
 /* Bytes of what is stale, which is dropped unless `only_count`. */
 size_t strata__cache_memory_stale(struct strata__cache_memory *memory,

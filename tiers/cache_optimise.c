@@ -121,8 +121,7 @@ static void take_for_lmdb(void *user, const struct strata__record *record)
     const size_t size = strata__record_size(record);
     const uint64_t zero = 0;
     bool found, damaged;
-    if (strata__record_is_stale(record, o->versions) || o->records.size + size > AT_ONCE_MOST ||
-        strata__uses_of(o->cache->uses, record->use) <= strata__cache_lmdb_displaced(o->lmdb))
+    if (strata__record_is_stale(record, o->versions) || o->records.size + size > AT_ONCE_MOST)
         return;
     keep_status(o, strata__cache_lmdb_get(o->lmdb, &key, &o->value, &found, &damaged));
     if (found || o->status != STRATA_OK)

@@ -12,21 +12,31 @@
 #include <xxhash.h>
 
 #define ROWS 4
-#define WIDTH 32768u /* counters of a row */
+#define WIDTH 65536u /* counters of a row */
 #define USED_MUCH 4
+#define PERIOD_LEAST 20000u
+#define PERIOD_MOST 200000u
+
+bool strata__is_hot(const struct strata__chance *c)
+{
+    return c->fits[0] && (c->room[0] || c->uses > 1);
+}
+
+bool strata__is_warm(const struct strata__chance *c)
+{
+    return c->fits[1] && (c->room[1] || c->uses > 1);
+}
 
 enum strata__likelihood strata__predict(const struct strata__chance *c)
 {
-    const bool hot = c->fits[0] && c->uses > c->displaced[0],
-               warm = c->fits[1] && c->uses > c->displaced[1],
-               dear = c->cost_ms > c->read_ms[STRATA__ON_DISK];
+    const bool hot = strata__is_hot(c), dear = c->cost_ms > c->read_ms[STRATA__ON_DISK];
     if (hot && dear && c->uses >= USED_MUCH)
         return STRATA__CERTAIN;
     if (hot && c->cost_ms > c->read_ms[STRATA__IN_MEMORY])
         return STRATA__VERY_LIKELY;
     if (!dear)
         return STRATA__VERY_UNLIKELY;
-    return warm ? STRATA__LIKELY : STRATA__UNLIKELY;
+    return strata__is_warm(c) ? STRATA__LIKELY : STRATA__UNLIKELY;
 }
 
 unsigned strata__levels_of(enum strata__likelihood likelihood)
@@ -49,7 +59,7 @@ unsigned strata__levels_of(enum strata__likelihood likelihood)
 /* ---- Uses ---- */
 
 struct strata__uses {
-    uint64_t period;
+    atomic_uint_least64_t period;
     atomic_uint_least64_t since; /* the last halving */
     _Atomic uint8_t counts[ROWS][WIDTH];
 };
@@ -59,10 +69,10 @@ struct head {
     uint64_t origin, checksum;
 };
 
-strata_status strata__uses_open(uint64_t period, struct strata__uses **out)
+strata_status strata__uses_open(struct strata__uses **out)
 {
     STRATA_TRY(strata__calloc(out, 1, sizeof **out, "uses of cached values"));
-    (*out)->period = period;
+    atomic_store(&(*out)->period, PERIOD_LEAST);
     return STRATA_OK;
 }
 
@@ -70,6 +80,15 @@ void strata__uses_close(struct strata__uses **uses)
 {
     strata__free(*uses);
     *uses = NULL;
+}
+
+void strata__uses_set_values(struct strata__uses *uses, uint64_t values)
+{
+    const uint64_t wanted = values > PERIOD_MOST ? PERIOD_MOST : 5 * values,
+                   period = wanted < PERIOD_LEAST  ? PERIOD_LEAST
+                            : wanted > PERIOD_MOST ? PERIOD_MOST
+                                                   : wanted;
+    atomic_store_explicit(&uses->period, period, memory_order_relaxed);
 }
 
 /* Threads that count meanwhile may lose some of it. */
@@ -85,7 +104,7 @@ static void halve(struct strata__uses *uses)
 
 static size_t place(uint64_t key, size_t row)
 {
-    return (key >> (15 * row)) % WIDTH;
+    return (key >> (16 * row)) % WIDTH;
 }
 
 unsigned strata__uses_of(const struct strata__uses *uses, uint64_t key)
@@ -102,10 +121,10 @@ unsigned strata__uses_of(const struct strata__uses *uses, uint64_t key)
 unsigned strata__uses_add(struct strata__uses *uses, uint64_t key)
 {
     const unsigned before = strata__uses_of(uses, key);
-    if (atomic_fetch_add(&uses->since, 1) + 1 == uses->period) {
+    uint64_t since = atomic_fetch_add(&uses->since, 1) + 1;
+    if (since >= atomic_load_explicit(&uses->period, memory_order_relaxed) &&
+        atomic_compare_exchange_strong(&uses->since, &since, 0))
         halve(uses);
-        atomic_store(&uses->since, 0);
-    }
     if (before == UINT8_MAX)
         return before;
     for (size_t row = 0; row < ROWS; row++) { /* only the least ones: others are of other keys */

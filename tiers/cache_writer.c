@@ -125,6 +125,8 @@ void strata__facts_cache_write(struct strata__facts_cache *cache, struct strata_
     }
     if (lmdb && some && write_lmdb(cache, lmdb, first) == STRATA_E_IO)
         strata__facts_cache_level_failed(cache, STRATA__IN_LMDB);
+    if (lmdb)
+        strata__uses_set_values(cache->uses, strata__cache_lmdb_info_get(lmdb).count);
     disk = strata__facts_cache_disk_of(cache);
     if (!disk || cache->since_training < TRAIN_AT)
         return;
@@ -173,7 +175,7 @@ static strata_status take_folder(struct strata__facts_cache *cache)
 
 static void open_files(struct strata__facts_cache *cache)
 {
-    const struct strata__cache_options *o = &cache->options;
+    const struct strata__facts_cache_options *o = &cache->options;
     struct strata__cache_lmdb *lmdb = NULL;
     struct strata__cache_disk *disk = NULL;
     bool remade = false;

@@ -12,8 +12,7 @@
 #include "runtime.h"
 
 #define COMPONENT "tier2_expander/result_cache(semantic)"
-#define PERIOD 50000 /* uses between two halvings of their counts */
-#define MEAN 0.02    /* share of the latest reading in the mean time of them */
+#define MEAN 0.02 /* share of the latest reading in the mean time of them */
 
 /* ---- Failing ---- */
 
@@ -55,16 +54,16 @@ struct strata__cache_disk *strata__facts_cache_disk_of(struct strata__facts_cach
 
 static strata_status open_parts(struct strata__facts_cache *cache)
 {
-    const struct strata__cache_options *o = &cache->options;
-    STRATA_TRY(strata__uses_open(PERIOD, &cache->uses));
-    STRATA_TRY(strata__cache_memory_open(o->memory_bytes, cache->uses, &cache->memory));
+    const struct strata__facts_cache_options *o = &cache->options;
+    STRATA_TRY(strata__uses_open(&cache->uses));
+    STRATA_TRY(strata__cache_memory_open(o->memory_bytes, &cache->memory));
     if (!o->folder || (!o->lmdb_bytes && !o->disk_bytes))
         return STRATA_OK;
     snprintf(cache->folder, sizeof cache->folder, "%s", o->folder);
     return strata__facts_cache_thread_start(cache);
 }
 
-strata_status strata__facts_cache_open(const struct strata__cache_options *options,
+strata_status strata__facts_cache_open(const struct strata__facts_cache_options *options,
                                        struct strata__facts_cache **out)
 {
     struct strata__facts_cache *cache;
@@ -180,14 +179,28 @@ static bool read_files(struct strata__facts_cache *cache, const struct strata__c
     return found;
 }
 
-/* What was found in LMDB and is hot goes to memory; on disk, and warm, to LMDB. */
+/* What is known of a record's chance. */
+static struct strata__chance chance_of(struct strata__facts_cache *cache,
+                                       const struct strata__record *record)
+{
+    struct strata__chance chance = {.uses = strata__uses_of(cache->uses, record->use),
+                                    .cost_ms = (double)record->cost_ms};
+    const struct strata__cache_lmdb *lmdb = strata__facts_cache_lmdb_of(cache);
+    const size_t size = strata__record_size(record);
+    chance.fits[0] = strata__cache_memory_fits(cache->memory, size, &chance.room[0]);
+    chance.fits[1] = lmdb && size <= cache->options.lmdb_bytes / 16;
+    chance.room[1] = lmdb && strata__cache_lmdb_has_room(lmdb);
+    return chance;
+}
+
+/* What was found below and is hot goes to memory; what was found on disk, and is warm, to LMDB. */
 static void move_up(struct strata__facts_cache *cache, const struct strata__record *record,
                     enum strata__cache_level level)
 {
-    struct strata__cache_lmdb *lmdb = strata__facts_cache_lmdb_of(cache);
-    if (level == STRATA__IN_LMDB || !lmdb)
+    const struct strata__chance chance = chance_of(cache, record);
+    if (strata__is_hot(&chance))
         strata__cache_memory_put(cache->memory, record);
-    else if (strata__uses_of(cache->uses, record->use) > strata__cache_lmdb_displaced(lmdb))
+    if (level == STRATA__ON_DISK && strata__is_warm(&chance))
         strata__facts_cache_wait(cache, record, 1u << STRATA__IN_LMDB);
 }
 
@@ -248,13 +261,7 @@ bool strata__facts_cache_has(struct strata__facts_cache *cache, const struct str
 static enum strata__likelihood likelihood_of(struct strata__facts_cache *cache,
                                              const struct strata__record *record)
 {
-    struct strata__chance chance = {.uses = strata__uses_of(cache->uses, record->use),
-                                    .cost_ms = (double)record->cost_ms};
-    struct strata__cache_lmdb *lmdb = strata__facts_cache_lmdb_of(cache);
-    const size_t size = strata__record_size(record);
-    chance.displaced[0] = strata__cache_memory_displaced(cache->memory, size, &chance.fits[0]);
-    chance.displaced[1] = lmdb ? strata__cache_lmdb_displaced(lmdb) : 0;
-    chance.fits[1] = lmdb && size <= cache->options.lmdb_bytes / 16;
+    struct strata__chance chance = chance_of(cache, record);
     pthread_mutex_lock(&cache->lock);
     memcpy(chance.read_ms, cache->read_ms, sizeof chance.read_ms);
     const enum strata__likelihood likelihood = strata__predict(&chance);

@@ -20,7 +20,7 @@
 
 struct strata__facts_cache;
 
-struct strata__cache_options {
+struct strata__facts_cache_options {
     const char *folder; /* made where it is not; NULL: memory alone */
     size_t memory_bytes;
     uint64_t lmdb_bytes, disk_bytes; /* 0: without that level */
@@ -28,7 +28,7 @@ struct strata__cache_options {
 };
 
 /* *out is NULL where all levels are of 0 bytes.  E_NOMEM. */
-strata_status strata__facts_cache_open(const struct strata__cache_options *options,
+strata_status strata__facts_cache_open(const struct strata__facts_cache_options *options,
                                        struct strata__facts_cache **out);
 
 /* Writes what waits, and closes. */

@@ -45,7 +45,7 @@ struct strata__cache_counts {
 
 struct strata__facts_cache {
     char folder[4096];
-    struct strata__cache_options options;
+    struct strata__facts_cache_options options;
     struct strata__uses *uses;
     struct strata__cache_memory *memory;
     _Atomic(struct strata__cache_lmdb *) lmdb; /* NULL: not open yet, or never */

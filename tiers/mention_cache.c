@@ -94,7 +94,7 @@ static bool read_value(void *user, const char *value, size_t size)
 strata_status strata__mention_cache_open(size_t limit, struct strata__mention_cache **out)
 {
     STRATA_TRY(strata__calloc(out, 1, sizeof **out, "mentions"));
-    strata_status status = strata__cache_memory_open(limit, NULL, &(*out)->memory);
+    strata_status status = strata__cache_memory_open(limit, &(*out)->memory);
     if (status != STRATA_OK)
         strata__mention_cache_close(out);
     return status;

@@ -393,6 +393,13 @@ static uint64_t stored_with(struct strata__cache_disk *disk, const struct sample
     return stored ? stored : s->stored;
 }
 
+/* What so many bytes of frames have in files with a dictionary. */
+static uint64_t in_files(const struct strata__cache_disk *disk, uint64_t bytes, size_t dictionary)
+{
+    const uint64_t head = sizeof(struct strata__segment_head) + dictionary;
+    return bytes + (bytes / segment_limit(disk) + 1) * head;
+}
+
 strata_status strata__cache_disk_plan(struct strata__cache_disk *disk,
                                       const struct strata__cache_versions *versions,
                                       struct strata__cache_disk_plan *out)
@@ -404,11 +411,13 @@ strata_status strata__cache_disk_plan(struct strata__cache_disk *disk,
     if (status == STRATA_OK) {
         const size_t n = learn(s, dictionary);
         *out = s->plan;
-        out->recompressed = out->kept;
-        if (n && s->stored)
-            out->recompressed =
-                (uint64_t)((double)out->kept * (double)stored_with(disk, s, dictionary, n) /
-                           (double)s->stored);
+        out->after = in_files(disk, out->kept, disk->dictionary_size);
+        const double ratio =
+            n ? (double)stored_with(disk, s, dictionary, n) / (double)s->stored : 1;
+        const uint64_t trained = in_files(disk, (uint64_t)((double)out->kept * ratio), n);
+        out->trains = trained < out->after;
+        if (out->trains)
+            out->after = trained;
     }
     if (s)
         free_samples(s);

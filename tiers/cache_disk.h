@@ -47,10 +47,11 @@ strata_status strata__cache_disk_put(struct strata__cache_disk *disk,
  * there are too few records, nothing is done.  E_IO, E_NOMEM. */
 strata_status strata__cache_disk_train(struct strata__cache_disk *disk);
 
-/* Frames that are found: bytes of those that are stale, and how many; of all others; what the
- * others would have with a dictionary trained now, estimated. */
+/* Frames that are found: bytes of those that are stale, and how many; of all others.  What files
+ * would have that are written anew, by samples, and whether a new dictionary makes that less. */
 struct strata__cache_disk_plan {
-    uint64_t stale, stale_values, kept, recompressed;
+    uint64_t stale, stale_values, kept, after;
+    bool trains;
 };
 strata_status strata__cache_disk_plan(struct strata__cache_disk *disk,
                                       const struct strata__cache_versions *versions,

@@ -15,7 +15,8 @@
 #include <xxhash.h>
 
 #define LOCK_BYTES 8192 /* of LMDB's lock file */
-#define DRAWN 8         /* records of which the least used leaves */
+#define PLACES 4        /* that are drawn, */
+#define NEIGHBOURS 8    /* and records at each, of which the least used leaves */
 #define PART ((size_t)1 << 20)
 #define ROOM ((size_t)16 << 20) /* of the map, for what is written at a time */
 #define FLAGS (MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD)
@@ -324,20 +325,20 @@ static strata_status copy_of(const MDB_val *value, struct strata__bytes *out,
     return STRATA_OK;
 }
 
-/* Of some records, drawn by chance (ids are hashes), that with the fewest uses, and these; id and
- * record are those of the least used one. */
+/* The least used of some records, neighbours at places that are drawn by chance (ids are hashes).
+ */
 static int draw(struct strata__cache_lmdb *lmdb, const struct strata__uses *uses,
-                MDB_cursor *cursor, struct strata__cache_id *id, unsigned *least)
+                MDB_cursor *cursor, struct strata__cache_id *id)
 {
-    int error = 0;
-    *least = UINT32_MAX;
-    for (int i = 0; i<DRAWN && * least> 0; i++) {
-        struct strata__cache_id at;
+    unsigned least = UINT32_MAX;
+    for (int i = 0; i < PLACES * NEIGHBOURS && least > 0; i++) {
+        struct strata__cache_id at = {.low = 0};
         uint64_t use;
         MDB_val value, name = key_of(&at);
-        at.low = lmdb->random = strata__hash_u64(lmdb->random + 1, 0);
-        at.high = 0;
-        error = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
+        const bool jumps = i % NEIGHBOURS == 0;
+        if (jumps)
+            at.low = lmdb->random = strata__hash_u64(lmdb->random + 1, 0);
+        int error = mdb_cursor_get(cursor, &name, &value, jumps ? MDB_SET_RANGE : MDB_NEXT);
         if (error == MDB_NOTFOUND)
             error = mdb_cursor_get(cursor, &name, &value, MDB_FIRST);
         if (error)
@@ -347,8 +348,8 @@ static int draw(struct strata__cache_lmdb *lmdb, const struct strata__uses *uses
         memcpy(&use, (const char *)value.mv_data + offsetof(struct strata__record, use),
                sizeof use);
         const unsigned count = strata__uses_of(uses, use);
-        if (count < *least) {
-            *least = count;
+        if (count < least) {
+            least = count;
             memcpy(id, name.mv_data, sizeof *id);
         }
     }
@@ -361,10 +362,9 @@ static strata_status evict_one(struct strata__cache_lmdb *lmdb, const struct str
                                strata__record_fn *left, void *user)
 {
     struct strata__cache_id id;
-    unsigned least;
     MDB_val name = key_of(&id), value;
     const struct strata__record *record;
-    int error = draw(lmdb, uses, cursor, &id, &least);
+    int error = draw(lmdb, uses, cursor, &id);
     if (error == 0)
         error = mdb_cursor_get(cursor, &name, &value, MDB_SET);
     if (error)

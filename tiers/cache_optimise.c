@@ -7,7 +7,8 @@
 #include "memory.h"
 
 #define USED_OFTEN 2
-#define TIMED 64                       /* promoted values that are read before and after */
+#define WORTH_IT 20 /* files are written anew where they would have one part of so many less */
+#define TIMED 64    /* promoted values that are read before and after */
 #define AT_ONCE_MOST ((size_t)4 << 20) /* bytes that are promoted to LMDB */
 
 /* ---- Warming ---- */
@@ -225,9 +226,12 @@ static strata_status clean(struct optimising *o)
     if (o->disk) {
         STRATA_TRY(strata__cache_disk_plan(o->disk, o->versions, &plan));
         const uint64_t had = strata__cache_disk_info_get(o->disk).bytes;
-        o->out->predicted_bytes += had > plan.recompressed ? had - plan.recompressed : 0;
-        STRATA_TRY(strata__cache_disk_train(o->disk));
-        STRATA_TRY(strata__cache_disk_rewrite(o->disk, o->versions, o->cache->uses));
+        if (plan.trains)
+            STRATA_TRY(strata__cache_disk_train(o->disk));
+        if (had - had / WORTH_IT > plan.after) {
+            o->out->predicted_bytes += had - plan.after;
+            STRATA_TRY(strata__cache_disk_rewrite(o->disk, o->versions, o->cache->uses));
+        }
         o->out->stale += plan.stale_values;
     }
     o->out->predicted_bytes += memory + o->stale_bytes + o->demoted_bytes;

@@ -157,10 +157,11 @@ static void forget(struct strata__facts_cache *cache, struct strata__waiting *fi
 
 /* ---- The files ---- */
 
-/* Makes the folder, and takes its lock: another process may have it. */
-static strata_status take_folder(struct strata__facts_cache *cache)
+/* Makes the folder, and takes its lock, unless another process has it. */
+static strata_status take_folder(struct strata__facts_cache *cache, bool *taken)
 {
     char name[4200];
+    *taken = false;
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     if (mkdir(cache->folder, 0777) != 0 && errno != EEXIST)
         return strata__fail_errno(STRATA_E_IO, errno, "the folder cache");
@@ -168,9 +169,10 @@ static strata_status take_folder(struct strata__facts_cache *cache)
     cache->folder_lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (cache->folder_lock < 0)
         return strata__fail_errno(STRATA_E_IO, errno, "cache/lock");
-    if (fcntl(cache->folder_lock, F_OFD_SETLK, &lock) != 0)
-        return strata__fail(STRATA_E_IO, "another process has it");
-    return STRATA_OK;
+    *taken = fcntl(cache->folder_lock, F_OFD_SETLK, &lock) == 0;
+    return *taken || errno == EAGAIN || errno == EACCES
+               ? STRATA_OK
+               : strata__fail_errno(STRATA_E_IO, errno, "cache/lock");
 }
 
 static void open_files(struct strata__facts_cache *cache)
@@ -181,9 +183,12 @@ static void open_files(struct strata__facts_cache *cache)
     bool remade = false;
     unsigned discarded = 0;
     char name[4200];
-    if (take_folder(cache) != STRATA_OK) {
+    bool taken;
+    if (take_folder(cache, &taken) != STRATA_OK)
         strata__facts_cache_level_failed(cache, STRATA__ON_DISK);
-        atomic_store(&cache->failed[STRATA__IN_LMDB], true); /* which is said */
+    if (!taken) { /* which is said, or no fault */
+        atomic_store(&cache->failed[STRATA__IN_LMDB], true);
+        atomic_store(&cache->failed[STRATA__ON_DISK], true);
         return;
     }
     snprintf(name, sizeof name, "%s/uses", cache->folder);

@@ -120,3 +120,61 @@ void cache_cut(const char *name, long size)
 {
     assert_int_equal(truncate(cache_file(name), size), 0);
 }
+
+/* ---- Whole caches ---- */
+
+struct strata__facts_cache *cache_open(size_t memory, uint64_t lmdb, uint64_t disk)
+{
+    struct strata__facts_cache *cache;
+    const struct strata__facts_cache_options options = {.folder = cache_folder,
+                                                        .memory_bytes = memory,
+                                                        .lmdb_bytes = lmdb,
+                                                        .disk_bytes = disk,
+                                                        .origin = 5};
+    if (strata__facts_cache_open(&options, &cache) != STRATA_OK)
+        fail_msg("%s", strata_last_error());
+    strata__facts_cache_flush(cache);
+    return cache;
+}
+
+void cache_put(struct strata__facts_cache *cache, unsigned i, double cost_ms)
+{
+    size_t size;
+    const struct strata__cache_key key = cache_key(i, 1, 1);
+    const char *value = cache_value(i, &size);
+    strata__facts_cache_put(cache, &key, value, size, cost_ms);
+}
+
+bool cache_get(struct strata__facts_cache *cache, unsigned i)
+{
+    struct strata__bytes value = {0};
+    const struct strata__cache_key key = cache_key(i, 1, 1);
+    const bool found = strata__facts_cache_get(cache, &key, &value);
+    if (found && !cache_is_value(&value, i))
+        fail_msg("key %u: another value", i);
+    strata__bytes_free(&value);
+    return found;
+}
+
+unsigned cache_count(struct strata__facts_cache *cache, unsigned n)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < n; i++)
+        found += cache_get(cache, i);
+    return found;
+}
+
+strata_facts_cache_info cache_info(struct strata__facts_cache *cache)
+{
+    strata_facts_cache_info info;
+    strata__facts_cache_flush(cache);
+    strata__facts_cache_info_get(cache, &info);
+    return info;
+}
+
+/* Asks, and puts what is not there, as queries do. */
+void cache_ask(struct strata__facts_cache *cache, unsigned i)
+{
+    if (!cache_get(cache, i))
+        cache_put(cache, i, 5);
+}

@@ -25,4 +25,21 @@ long cache_file_size(const char *name);
 void cache_flip(const char *name, long offset);
 void cache_cut(const char *name, long size);
 
+/* ---- Whole caches ---- */
+
+/* A cache in the folder, whose files are open. */
+struct strata__facts_cache *cache_open(size_t memory, uint64_t lmdb, uint64_t disk);
+
+/* Puts value `i`, that took so long to make; gets it, which is it then; counts those below n that
+ * are there. */
+void cache_put(struct strata__facts_cache *cache, unsigned i, double cost_ms);
+bool cache_get(struct strata__facts_cache *cache, unsigned i);
+unsigned cache_count(struct strata__facts_cache *cache, unsigned n);
+
+/* Gets it, and puts it where it is not there, as queries do. */
+void cache_ask(struct strata__facts_cache *cache, unsigned i);
+
+/* When all is written. */
+strata_facts_cache_info cache_info(struct strata__facts_cache *cache);
+
 #endif

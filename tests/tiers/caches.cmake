@@ -6,8 +6,10 @@ add_test(NAME test_cache_trace COMMAND sh -c
 set_tests_properties(test_cache_trace PROPERTIES TIMEOUT 300)
 
 tiers_test(test_cache_levels test_cache_levels.c cache_fixture.c)
-tiers_test(test_facts_cache test_facts_cache.c cache_fixture.c disk_calls.c ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c)
-target_link_options(test_facts_cache PRIVATE ${STRATA_FAULT_OPTIONS})
+tiers_test(test_facts_cache test_facts_cache.c cache_fixture.c)
+tiers_test(test_facts_cache_faults test_facts_cache_faults.c cache_fixture.c disk_calls.c
+           ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c)
+target_link_options(test_facts_cache_faults PRIVATE ${STRATA_FAULT_OPTIONS})
 tiers_test(test_answer_cache test_answer_cache.c tier2_fixture.c vectors_fixture.c store_fixture.c rdf_fixture.c
            ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c ${PROJECT_SOURCE_DIR}/tests/runtime/engine_fixture.c)
 target_link_options(test_answer_cache PRIVATE ${STRATA_FAULT_OPTIONS} -Wl,--wrap=strata__store_hash

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""How long a store's answers take without caches, and from each level of them.
+
+    bench/cached_facts.py STORE MODEL QUERIES.jsonl [-r ROUNDS] [-t THREADS] [--json FILE]
+
+QUERIES.jsonl has lines {"entity", "predicate"}.  All queries are asked without caches, then of a
+cache that has memory alone, LMDB alone, and disk alone, where all answers were kept before; each
+answer must be the one without caches.  Latencies are those that the library measures (latency_ms).
+Queries that are answered exactly are also asked of a cache that never has them ("missing"): what
+looking for them in vain costs.  The store's folder `cache` is removed, before and after.
+"""
+
+import argparse
+import ctypes
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "peers"))
+import strata_api  # noqa: E402
+
+LIBRARY = HERE.parent / "build" / "runtime" / "libstrata.so"
+BYTES = 1 << 28
+LEVELS = {"none": (0, 0, 0), "memory": (1, 0, 0), "lmdb": (0, 1, 0), "disk": (0, 0, 1)}
+
+
+class Options(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("must_exist", ctypes.c_bool),
+        ("cache_bytes", ctypes.c_size_t),
+        ("levels", ctypes.c_uint64 * 3),
+    ]
+
+
+class Query(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("subject", ctypes.c_char_p),
+        ("predicate", ctypes.c_char_p),
+        ("object", ctypes.c_char_p),
+        ("offset", ctypes.c_uint64),
+        ("limit", ctypes.c_uint64),
+        ("deadline_ms", ctypes.c_double),
+        ("max_tier", ctypes.c_int),
+        ("explain", ctypes.c_bool),
+    ]
+
+
+class Answer(ctypes.Structure):
+    _fields_ = [
+        ("n_facts", ctypes.c_size_t),
+        ("tier", ctypes.c_int),
+        ("complete", ctypes.c_bool),
+        ("timed_out", ctypes.c_bool),
+        ("latency_ms", ctypes.c_double),
+    ]
+
+
+class Store:
+    def __init__(self, strata, model, path, levels):
+        self.api, self.strata = strata.api, strata
+        options, self.store = Options(), ctypes.c_void_p()
+        self.api.strata_facts_options_default(ctypes.byref(options))
+        options.must_exist = True
+        for i, used in enumerate(levels):
+            options.levels[i] = BYTES * used
+        strata.call(
+            *("strata_facts_open", strata.runtime, path.encode()),
+            *(ctypes.byref(options), ctypes.byref(self.store)),
+        )
+        strata.call("strata_facts_use_model", self.store, model)
+        self.text = ctypes.create_string_buffer(1 << 22)
+        self.settle()
+
+    def settle(self):
+        """Waits until files are open, and what waits is written."""
+        info = ctypes.create_string_buffer(4096)
+        self.api.strata_facts_cache_info_get(self.store, info)
+
+    def find(self, entity, predicate, offset=0):
+        query, answer, size = Query(), Answer(), ctypes.c_size_t()
+        self.api.strata_facts_query_default(ctypes.byref(query))
+        query.subject, query.predicate, query.offset = entity, predicate, offset
+        self.strata.call(
+            *("strata_facts_find_text", self.store, ctypes.byref(query), self.text),
+            *(ctypes.c_size_t(len(self.text)), ctypes.byref(size), ctypes.byref(answer)),
+        )
+        return answer, self.text.raw[: size.value]
+
+    def close(self):
+        self.api.strata_facts_close(ctypes.byref(self.store))
+
+
+def spread(ms):
+    cuts = statistics.quantiles(ms, n=20) if len(ms) > 1 else ms * 20
+    return {"n": len(ms), "p50_us": statistics.median(ms) * 1e3, "p95_us": cuts[18] * 1e3}
+
+
+def run(args):
+    strata = strata_api.Strata(args.library, args.threads)
+    model = strata.load(args.model, "dynamic")
+    lines = [json.loads(line) for line in open(args.queries, encoding="utf-8")]
+    queries = [
+        (line["entity"].encode(), line["predicate"].encode())
+        for line in lines
+        if line.get("entity") and line.get("predicate")
+    ]
+    cache = Path(args.store) / "cache"
+    ms, results = {}, {}
+    for name, levels in LEVELS.items():
+        shutil.rmtree(cache, ignore_errors=True)
+        store = Store(strata, model, args.store, levels)
+        rounds = args.rounds if levels != (0, 0, 0) else 1
+        first = [store.find(*query) for query in queries]
+        if name == "none":
+            wanted = first
+        store.settle()
+        for _ in range(rounds):
+            for query, (_, text) in zip(queries, wanted):
+                answer, found = store.find(*query)
+                tier = "tier %d" % answer.tier if answer.tier >= 0 else "nothing"
+                ms.setdefault((name, tier), []).append(answer.latency_ms)
+                if name != "none" and (found.count(b"\n"), answer.tier) != (
+                    text.count(b"\n"),
+                    first[queries.index(query)][0].tier,
+                ):
+                    raise SystemExit(f"{query}: another answer from {name}")
+        if name != "none":
+            exact = [q for q, (a, _) in zip(queries, first) if a.tier == 0]
+            for i in range(1, 1 + args.rounds):
+                for query in exact:  # facts behind the last: they are never kept
+                    answer, _ = store.find(*query, offset=(1 << 40) + i)
+                    ms.setdefault((name, "exact, missing"), []).append(answer.latency_ms)
+        else:
+            exact = [q for q, (a, _) in zip(queries, first) if a.tier == 0]
+            for query in exact:
+                answer, _ = store.find(*query, offset=1 << 40)
+                ms.setdefault((name, "exact, missing"), []).append(answer.latency_ms)
+        store.close()
+    shutil.rmtree(cache, ignore_errors=True)
+    for (name, tier), times in sorted(ms.items(), key=lambda row: row[0][1]):
+        results.setdefault(tier, {})[name] = spread(times)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("store")
+    parser.add_argument("model")
+    parser.add_argument("queries")
+    parser.add_argument("-r", "--rounds", type=int, default=3)
+    parser.add_argument("-t", "--threads", type=int, default=1)
+    parser.add_argument("--library", default=LIBRARY)
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    results = run(args)
+    print(f"{'answered by':16} {'from':8} {'n':>6} {'p50 us':>10} {'p95 us':>10}")
+    for tier, levels in results.items():
+        for name, row in levels.items():
+            print(
+                f"{tier:16} {name:8} {row['n']:6} {row['p50_us']:10.1f} {row['p95_us']:10.1f}"
+            )
+    if args.json:
+        Path(args.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -121,6 +121,17 @@ void cache_cut(const char *name, long size)
     assert_int_equal(truncate(cache_file(name), size), 0);
 }
 
+void cache_copy(const char *from, const char *to)
+{
+    static char bytes[1 << 22];
+    FILE *in = fopen(cache_file(from), "rb"), *out = fopen(cache_file(to), "wb");
+    assert_true(in && out);
+    const size_t n = fread(bytes, 1, sizeof bytes, in);
+    assert_int_equal(fwrite(bytes, 1, n, out), n);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
 /* ---- Whole caches ---- */
 
 struct strata__facts_cache *cache_open(size_t memory, uint64_t lmdb, uint64_t disk)

@@ -19,11 +19,12 @@ struct strata__record *cache_record(unsigned i, uint64_t graph, uint64_t model);
 bool cache_is_record(const struct strata__bytes *bytes, unsigned i);
 bool cache_is_value(const struct strata__bytes *bytes, unsigned i);
 
-/* A file of the folder: path, bytes, one byte changed, its end cut off. */
+/* A file of the folder: path, bytes, one byte changed, its end cut off, copied. */
 const char *cache_file(const char *name);
 long cache_file_size(const char *name);
 void cache_flip(const char *name, long offset);
 void cache_cut(const char *name, long size);
+void cache_copy(const char *from, const char *to);
 
 /* ---- Whole caches ---- */
 

@@ -6,6 +6,7 @@ add_test(NAME test_cache_trace COMMAND sh -c
 set_tests_properties(test_cache_trace PROPERTIES TIMEOUT 300)
 
 tiers_test(test_cache_levels test_cache_levels.c cache_fixture.c)
+tiers_test(test_cache_disk test_cache_disk.c cache_fixture.c)
 tiers_test(test_facts_cache test_facts_cache.c cache_fixture.c)
 tiers_test(test_facts_cache_faults test_facts_cache_faults.c cache_fixture.c disk_calls.c
            ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c)

@@ -1,10 +1,14 @@
 /* A cache of three levels when the disk is full or fails, memory is short, or files are damaged. */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -141,6 +145,33 @@ static void files_are_damaged(void **state)
     assert_true(discarded > 30);
 }
 
+/* A process is killed at any moment: what it left is right, and most of it is there. */
+static void killed(void **state)
+{
+    enum { KILLS = 40, KEYS = 400 };
+    unsigned found = 0;
+    (void)state;
+    for (int i = 0; i < KILLS; i++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct strata__facts_cache *cache = cache_open(30000, 100000, 1 << 20);
+            for (unsigned k = 0;; k++)
+                cache_ask(cache, (k * 7 + (unsigned)i) % KEYS);
+        }
+        const struct timespec moment = {0, 3000000 + i * 2900000L};
+        nanosleep(&moment, NULL);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        struct strata__facts_cache *cache = cache_open(30000, 100000, 1 << 20);
+        found += cache_count(cache, KEYS);
+        const strata_facts_cache_info info = cache_info(cache);
+        assert_true(info.levels[1].used && info.levels[2].used);
+        strata__facts_cache_close(&cache);
+    }
+    assert_true(found > KILLS * KEYS / 2);
+}
+
 static unsigned warnings;
 
 static void on_log(void *user, strata_log_level level, const char *line)
@@ -196,10 +227,8 @@ static void said_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(disk_fails),
-        IN_FOLDER(memory_fails),
-        IN_FOLDER(files_are_damaged),
-        IN_FOLDER(said_once),
+        IN_FOLDER(disk_fails), IN_FOLDER(memory_fails), IN_FOLDER(files_are_damaged),
+        IN_FOLDER(killed),     IN_FOLDER(said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #define ROWS 4
 #define WIDTH 65536u /* counters of a row */
 #define USED_MUCH 4
+#define WORTH 10 /* times as long as reading, that making it took */
 #define PERIOD_LEAST 20000u
 #define PERIOD_MOST 200000u
 
@@ -29,10 +30,10 @@ bool strata__is_warm(const struct strata__chance *c)
 
 enum strata__likelihood strata__predict(const struct strata__chance *c)
 {
-    const bool hot = strata__is_hot(c), dear = c->cost_ms > c->read_ms[STRATA__ON_DISK];
+    const bool hot = strata__is_hot(c), dear = c->cost_ms > WORTH * c->read_ms[STRATA__ON_DISK];
     if (hot && dear && c->uses >= USED_MUCH)
         return STRATA__CERTAIN;
-    if (hot && c->cost_ms > c->read_ms[STRATA__IN_MEMORY])
+    if (hot && c->cost_ms > WORTH * c->read_ms[STRATA__IN_LMDB])
         return STRATA__VERY_LIKELY;
     if (!dear)
         return STRATA__VERY_UNLIKELY;

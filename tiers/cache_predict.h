@@ -5,15 +5,15 @@
  * counters, u, is how often it was used lately, this time included.
  *
  * Memory and LMDB have little room: a value comes in while there is some, or when it was used
- * before.  What that saves is the time to read it from the level below, whatever it cost to make.
- * On disk there is room for much, and what counts is that cost: it must be more than reading takes.
- * So, with t the times of reading, which are measured:
+ * before.  On disk there is room for much.  Since writing takes time too, and may have been in
+ * vain, a value must have taken 10 times as long to make as it takes to read it from the slowest
+ * level that it is written to.  So, with t the times of reading, which are measured:
  *
- *   very high  u >= 4, cost > t(disk)                                all levels
- *   high       u >= 2, or there is room in memory; cost > t(memory)  memory, LMDB
- *   medium     there is room in LMDB; cost > t(disk)                 LMDB, disk
- *   low        cost > t(disk)                                        disk
- *   very low   else                                                  nowhere
+ *   very high  u >= 4; cost > 10 t(disk)                                all levels
+ *   high       u >= 2, or there is room in memory; cost > 10 t(LMDB)    memory, LMDB
+ *   medium     there is room in LMDB; cost > 10 t(disk)                 LMDB, disk
+ *   low        cost > 10 t(disk)                                        disk
+ *   very low   else                                                     nowhere
  *
  * A value that is too large for a level does not come in there.  What is found on a level comes to
  * those above by the same rule: to memory when it is hot (as high), to LMDB when it is warm (as

@@ -31,15 +31,17 @@ bool strata__facts_cache_wait(struct strata__facts_cache *cache,
     pthread_mutex_lock(&cache->lock);
     const bool room = cache->waiting_bytes + bytes <= STRATA__WAITING_BYTES;
     if (room) {
+        bool wakes = !cache->first;
         struct strata__waiting **chain = &cache->chains[waiting->hash % STRATA__WAITING_CHAINS];
         waiting->chain = *chain;
         *chain = waiting;
         *cache->last = waiting;
         cache->last = &waiting->next;
         cache->waiting_bytes += bytes;
-        if (cache->waiting_bytes > STRATA__WAITING_BYTES / 2)
-            cache->hurry = true;
-        pthread_cond_signal(&cache->wake);
+        if (!cache->hurry && cache->waiting_bytes > STRATA__WAITING_BYTES / 2)
+            cache->hurry = wakes = true;
+        if (wakes)
+            pthread_cond_signal(&cache->wake);
         waiting = NULL;
     } else {
         cache->dropped++;

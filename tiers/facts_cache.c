@@ -75,8 +75,8 @@ strata_status strata__facts_cache_open(const struct strata__facts_cache_options 
     cache->folder_lock = -1;
     cache->last = &cache->first;
     cache->read_ms[STRATA__IN_MEMORY] = 0.001; /* until they are measured */
-    cache->read_ms[STRATA__IN_LMDB] = 0.01;
-    cache->read_ms[STRATA__ON_DISK] = 0.04;
+    cache->read_ms[STRATA__IN_LMDB] = 0.002;
+    cache->read_ms[STRATA__ON_DISK] = 0.005;
     if (pthread_mutex_init(&cache->lock, NULL) != 0 || pthread_cond_init(&cache->wake, NULL) != 0 ||
         pthread_cond_init(&cache->idle, NULL) != 0) {
         strata__free(cache);

@@ -14,4 +14,5 @@ target_link_options(test_facts_cache_faults PRIVATE ${STRATA_FAULT_OPTIONS})
 tiers_test(test_answer_cache test_answer_cache.c tier2_fixture.c vectors_fixture.c store_fixture.c rdf_fixture.c
            ${PROJECT_SOURCE_DIR}/tests/runtime/faults.c ${PROJECT_SOURCE_DIR}/tests/runtime/engine_fixture.c)
 target_link_options(test_answer_cache PRIVATE ${STRATA_FAULT_OPTIONS} -Wl,--wrap=strata__store_hash
-                    -Wl,--wrap=strata__batch_full -Wl,--wrap=strata_embed)
+                    -Wl,--wrap=strata__batch_full -Wl,--wrap=strata_embed
+                    -Wl,--wrap=strata__predict)

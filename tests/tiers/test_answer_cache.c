@@ -12,8 +12,20 @@
 #include <cmocka.h>
 
 #include "answer_bytes.h"
+#include "cache_predict.h"
 #include "faults.h"
 #include "tier2_fixture.h"
+
+/* Values took long to make, however quick this host is. */
+enum strata__likelihood __real_strata__predict(const struct strata__chance *chance);
+enum strata__likelihood __wrap_strata__predict(const struct strata__chance *chance);
+
+enum strata__likelihood __wrap_strata__predict(const struct strata__chance *chance)
+{
+    struct strata__chance dear = *chance;
+    dear.cost_ms = 5000;
+    return __real_strata__predict(&dear);
+}
 
 static const struct asked {
     const char *entity, *predicate, *object;

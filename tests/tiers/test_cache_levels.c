@@ -122,17 +122,12 @@ static void likelihoods(void **state)
         double cost;
         enum strata__likelihood wanted;
     } cases[] = {
-        {1, false, false, 5, STRATA__UNLIKELY},
-        {1, false, true, 5, STRATA__LIKELY},
-        {1, true, true, 5, STRATA__VERY_LIKELY},
-        {2, false, false, 5, STRATA__VERY_LIKELY},
-        {3, false, false, 5, STRATA__VERY_LIKELY},
-        {4, false, false, 5, STRATA__CERTAIN},
-        {200, true, true, 5, STRATA__CERTAIN},
-        {1, false, false, 0.03, STRATA__VERY_UNLIKELY},
-        {1, false, true, 0.03, STRATA__VERY_UNLIKELY},
-        {2, false, false, 0.03, STRATA__VERY_LIKELY},
-        {9, true, true, 0.0005, STRATA__VERY_UNLIKELY},
+        {1, false, false, 5, STRATA__UNLIKELY},       {1, false, true, 5, STRATA__LIKELY},
+        {1, true, true, 5, STRATA__VERY_LIKELY},      {2, false, false, 5, STRATA__VERY_LIKELY},
+        {3, false, false, 5, STRATA__VERY_LIKELY},    {4, false, false, 5, STRATA__CERTAIN},
+        {200, true, true, 5, STRATA__CERTAIN},        {1, false, false, 0.3, STRATA__VERY_UNLIKELY},
+        {1, false, true, 0.3, STRATA__VERY_UNLIKELY}, {2, false, false, 0.2, STRATA__VERY_LIKELY},
+        {9, true, true, 0.2, STRATA__VERY_LIKELY},    {9, true, true, 0.09, STRATA__VERY_UNLIKELY},
     };
     static const unsigned levels[] = {0, 4, 6, 3, 7}; /* memory 1, LMDB 2, disk 4 */
     (void)state;
@@ -146,7 +141,7 @@ static void likelihoods(void **state)
         struct strata__chance large = chance;
         large.fits[0] = large.fits[1] = false;
         assert_int_equal(strata__predict(&large),
-                         large.cost_ms > 0.04 ? STRATA__UNLIKELY : STRATA__VERY_UNLIKELY);
+                         large.cost_ms > 0.4 ? STRATA__UNLIKELY : STRATA__VERY_UNLIKELY);
     }
     for (int i = 0; i < STRATA__LIKELIHOODS; i++)
         assert_int_equal(strata__levels_of((enum strata__likelihood)i), levels[i]);

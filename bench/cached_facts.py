@@ -3,11 +3,12 @@
 
     bench/cached_facts.py STORE MODEL QUERIES.jsonl [-r ROUNDS] [-t THREADS] [--json FILE]
 
-QUERIES.jsonl has lines {"entity", "predicate"}.  All queries are asked without caches, then of a
-cache that has memory alone, LMDB alone, and disk alone, where all answers were kept before; each
-answer must be the one without caches.  Latencies are those that the library measures (latency_ms).
-Queries that are answered exactly are also asked of a cache that never has them ("missing"): what
-looking for them in vain costs.  The store's folder `cache` is removed, before and after.
+QUERIES.jsonl has lines {"entity", "predicate"}.  All queries are asked without caches, then of
+caches of memory alone, LMDB alone, and disk alone, that have what is worth to be kept; each answer
+must be the one without caches.  Latencies are those that the library measures (latency_ms).
+What is answered exactly is also asked for with other offsets, which nothing is kept of ("exact,
+missing"): that is what looking in vain costs.  The store's folder `cache` is removed, before and
+after.
 """
 
 import argparse
@@ -100,6 +101,25 @@ def spread(ms):
     return {"n": len(ms), "p50_us": statistics.median(ms) * 1e3, "p95_us": cuts[18] * 1e3}
 
 
+def ask_all(store, name, queries, wanted, ms):
+    """Notes latencies by tier; `wanted`: the answers."""
+    for query, (first, text) in zip(queries, wanted):
+        answer, found = store.find(*query)
+        if (answer.tier, found) != (first.tier, text):
+            raise SystemExit(f"{query}: another answer from {name}")
+        tier = f"tier {answer.tier}" if answer.tier >= 0 else "nothing"
+        ms.setdefault((tier, name), []).append(answer.latency_ms)
+
+
+def ask_in_vain(store, name, queries, wanted, ms, rounds):
+    """Facts behind the last of those that are found exactly: none, and nothing that is kept."""
+    for i in range(rounds):
+        for query, (first, _) in zip(queries, wanted):
+            if first.tier == 0:
+                answer, _ = store.find(*query, offset=(1 << 40) + i)
+                ms.setdefault(("exact, missing", name), []).append(answer.latency_ms)
+
+
 def run(args):
     strata = strata_api.Strata(args.library, args.threads)
     model = strata.load(args.model, "dynamic")
@@ -110,39 +130,21 @@ def run(args):
         if line.get("entity") and line.get("predicate")
     ]
     cache = Path(args.store) / "cache"
-    ms, results = {}, {}
+    ms, results, wanted = {}, {}, None
     for name, levels in LEVELS.items():
         shutil.rmtree(cache, ignore_errors=True)
         store = Store(strata, model, args.store, levels)
-        rounds = args.rounds if levels != (0, 0, 0) else 1
         first = [store.find(*query) for query in queries]
-        if name == "none":
-            wanted = first
+        wanted = wanted or first
         store.settle()
-        for _ in range(rounds):
-            for query, (_, text) in zip(queries, wanted):
-                answer, found = store.find(*query)
-                tier = "tier %d" % answer.tier if answer.tier >= 0 else "nothing"
-                ms.setdefault((name, tier), []).append(answer.latency_ms)
-                if name != "none" and (found.count(b"\n"), answer.tier) != (
-                    text.count(b"\n"),
-                    first[queries.index(query)][0].tier,
-                ):
-                    raise SystemExit(f"{query}: another answer from {name}")
-        if name != "none":
-            exact = [q for q, (a, _) in zip(queries, first) if a.tier == 0]
-            for i in range(1, 1 + args.rounds):
-                for query in exact:  # facts behind the last: they are never kept
-                    answer, _ = store.find(*query, offset=(1 << 40) + i)
-                    ms.setdefault((name, "exact, missing"), []).append(answer.latency_ms)
-        else:
-            exact = [q for q, (a, _) in zip(queries, first) if a.tier == 0]
-            for query in exact:
-                answer, _ = store.find(*query, offset=1 << 40)
-                ms.setdefault((name, "exact, missing"), []).append(answer.latency_ms)
+        for _ in range(args.rounds):
+            ask_all(store, name, queries, wanted, ms)
+        ask_in_vain(store, name, queries, wanted, ms, args.rounds)
         store.close()
     shutil.rmtree(cache, ignore_errors=True)
-    for (name, tier), times in sorted(ms.items(), key=lambda row: row[0][1]):
+    strata.api.strata_model_unref(ctypes.byref(model))
+    strata.api.strata_runtime_close(ctypes.byref(strata.runtime))
+    for (tier, name), times in sorted(ms.items(), key=lambda row: row[0][0]):
         results.setdefault(tier, {})[name] = spread(times)
     return results
 

@@ -163,7 +163,8 @@ void strata__answer_put(struct strata__txn *txn, const strata_facts_query *query
                         const strata_facts_answer *answer, double cost_ms)
 {
     struct strata__bytes name = {0}, value = {0};
-    if (!txn->facts->cache || query->explain || !answer->complete || answer->timed_out)
+    if (query->explain || !answer->complete || answer->timed_out ||
+        !strata__facts_cache_is_worth(txn->facts->cache, cost_ms))
         return;
     const bool whole = add_key(query, text != NULL, &name) &&
                        (text ? strata__text_answer_write(text, answer, &value)

@@ -4,7 +4,7 @@
  * eviction", SOSP 2023): what is new waits in a queue of a tenth of the bytes.  At its end, what
  * was asked for more than once comes to the main queue, and all else leaves, but is remembered for
  * some time: when it comes back, it goes to the main queue at once.  There, what was asked for
- * since it came to the end goes around again.  bench/README.md says how it compares with others.
+ * since it came to the end goes around again.  tests/tiers/cache_trace.c compares it with others.
  *
  * Any thread may call. */
 #ifndef STRATA_CACHE_MEMORY_H

@@ -270,6 +270,20 @@ static enum strata__likelihood likelihood_of(struct strata__facts_cache *cache,
     return likelihood;
 }
 
+bool strata__facts_cache_is_worth(struct strata__facts_cache *cache, double cost_ms)
+{
+    struct strata__chance best = {
+        .uses = UINT8_MAX, .fits = {true, true}, .room = {true, true}, .cost_ms = cost_ms};
+    if (!cache)
+        return false;
+    pthread_mutex_lock(&cache->lock);
+    memcpy(best.read_ms, cache->read_ms, sizeof best.read_ms);
+    const bool worth = strata__predict(&best) != STRATA__VERY_UNLIKELY;
+    cache->kept[STRATA__VERY_UNLIKELY] += !worth;
+    pthread_mutex_unlock(&cache->lock);
+    return worth;
+}
+
 void strata__facts_cache_put(struct strata__facts_cache *cache, const struct strata__cache_key *key,
                              const void *value, size_t size, double cost_ms)
 {

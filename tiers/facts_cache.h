@@ -47,6 +47,9 @@ bool strata__facts_cache_get(struct strata__facts_cache *cache, const struct str
 bool strata__facts_cache_has(struct strata__facts_cache *cache,
                              const struct strata__cache_key *key);
 
+/* Whether a value that took so long to make may be kept at all, before it is turned into bytes. */
+bool strata__facts_cache_is_worth(struct strata__facts_cache *cache, double cost_ms);
+
 /* Keeps a copy of a value that took `cost_ms` to make, where it is worth it (cache_predict.h). */
 void strata__facts_cache_put(struct strata__facts_cache *cache, const struct strata__cache_key *key,
                              const void *value, size_t size, double cost_ms);

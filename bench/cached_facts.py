@@ -25,7 +25,12 @@ import strata_api  # noqa: E402
 
 LIBRARY = HERE.parent / "build" / "runtime" / "libstrata.so"
 BYTES = 1 << 28
-LEVELS = {"none": (0, 0, 0), "memory": (1, 0, 0), "lmdb": (0, 1, 0), "disk": (0, 0, 1)}
+LEVELS = {
+    "none": (0, 0, 0),
+    "memory": (BYTES, 0, 0),
+    "lmdb": (0, BYTES, 0),
+    "disk": (0, 0, BYTES),
+}
 
 
 class Options(ctypes.Structure):
@@ -67,8 +72,7 @@ class Store:
         options, self.store = Options(), ctypes.c_void_p()
         self.api.strata_facts_options_default(ctypes.byref(options))
         options.must_exist = True
-        for i, used in enumerate(levels):
-            options.levels[i] = BYTES * used
+        options.levels[:] = levels
         strata.call(
             *("strata_facts_open", strata.runtime, path.encode()),
             *(ctypes.byref(options), ctypes.byref(self.store)),

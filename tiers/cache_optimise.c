@@ -283,14 +283,9 @@ strata_status strata__facts_cache_optimise(struct strata__facts_cache *cache,
     *out = (strata_facts_optimised){0};
     if (!cache)
         return strata__fail(STRATA_E_INVALID, "the store was opened without budgets of caches");
-    if (!cache->has_thread) { /* memory alone */
+    if (cache->has_thread)
+        strata__facts_cache_do(cache, &job);
+    else /* memory alone */
         job.run(cache, &job);
-    } else {
-        strata__facts_cache_ask(cache, &job);
-        pthread_mutex_lock(&cache->lock);
-        while (!job.done)
-            pthread_cond_wait(&cache->idle, &cache->lock);
-        pthread_mutex_unlock(&cache->lock);
-    }
     return job.status == STRATA_OK ? STRATA_OK : strata__fail(job.status, "%s", job.message);
 }

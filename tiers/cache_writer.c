@@ -267,12 +267,8 @@ static void save_all_counts(struct strata__facts_cache *cache)
 static void wait_for_work(struct strata__facts_cache *cache)
 {
     struct timespec until;
-    while (!cache->first && !cache->jobs && !atomic_load(&cache->closing)) {
-        cache->busy = false;
-        pthread_cond_broadcast(&cache->idle);
+    while (!cache->first && !cache->jobs && !atomic_load(&cache->closing))
         pthread_cond_wait(&cache->wake, &cache->lock);
-    }
-    cache->busy = true;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += TOGETHER_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
@@ -304,10 +300,9 @@ static void work(struct strata__facts_cache *cache)
     if (owned)
         strata__free(job);
     pthread_mutex_lock(&cache->lock);
-    if (job && !owned) {
+    if (job && !owned)
         job->done = true;
-        pthread_cond_broadcast(&cache->idle);
-    }
+    pthread_cond_broadcast(&cache->finished);
 }
 
 static void *run(void *user)
@@ -316,7 +311,6 @@ static void *run(void *user)
     open_files(cache);
     load_counts(cache);
     pthread_mutex_lock(&cache->lock);
-    cache->is_open = true;
     while (cache->first || cache->jobs || !atomic_load(&cache->closing)) {
         wait_for_work(cache);
         work(cache);
@@ -346,14 +340,24 @@ void strata__facts_cache_thread_end(struct strata__facts_cache *cache)
     cache->has_thread = false;
 }
 
+void strata__facts_cache_do(struct strata__facts_cache *cache, struct strata__cache_job *job)
+{
+    strata__facts_cache_ask(cache, job);
+    pthread_mutex_lock(&cache->lock);
+    while (!job->done)
+        pthread_cond_wait(&cache->finished, &cache->lock);
+    pthread_mutex_unlock(&cache->lock);
+}
+
+static void nothing_more(struct strata__facts_cache *cache, struct strata__cache_job *job)
+{
+    (void)cache;
+    (void)job;
+}
+
 void strata__facts_cache_flush(struct strata__facts_cache *cache)
 {
-    if (!cache || !cache->has_thread)
-        return;
-    pthread_mutex_lock(&cache->lock);
-    cache->hurry = true;
-    pthread_cond_signal(&cache->wake);
-    while (!cache->is_open || cache->busy || cache->first || cache->jobs)
-        pthread_cond_wait(&cache->idle, &cache->lock);
-    pthread_mutex_unlock(&cache->lock);
+    struct strata__cache_job job = {.run = nothing_more};
+    if (cache && cache->has_thread)
+        strata__facts_cache_do(cache, &job);
 }

@@ -60,7 +60,11 @@ static strata_status open_parts(struct strata__facts_cache *cache)
     if (!o->folder || (!o->lmdb_bytes && !o->disk_bytes))
         return STRATA_OK;
     snprintf(cache->folder, sizeof cache->folder, "%s", o->folder);
-    return strata__facts_cache_thread_start(cache);
+    if (strata__facts_cache_thread_start(cache) != STRATA_OK) {
+        atomic_store(&cache->failed[STRATA__IN_LMDB], true);
+        strata__facts_cache_level_failed(cache, STRATA__ON_DISK);
+    }
+    return STRATA_OK;
 }
 
 strata_status strata__facts_cache_open(const struct strata__facts_cache_options *options,
@@ -78,7 +82,7 @@ strata_status strata__facts_cache_open(const struct strata__facts_cache_options 
     cache->read_ms[STRATA__IN_LMDB] = 0.002;
     cache->read_ms[STRATA__ON_DISK] = 0.005;
     if (pthread_mutex_init(&cache->lock, NULL) != 0 || pthread_cond_init(&cache->wake, NULL) != 0 ||
-        pthread_cond_init(&cache->idle, NULL) != 0) {
+        pthread_cond_init(&cache->finished, NULL) != 0) {
         strata__free(cache);
         return strata__fail(STRATA_E_NOMEM, "no memory for a lock");
     }
@@ -103,7 +107,7 @@ void strata__facts_cache_close(struct strata__facts_cache **handle)
         close(cache->folder_lock);
     strata__cache_memory_close(&cache->memory);
     strata__uses_close(&cache->uses);
-    pthread_cond_destroy(&cache->idle);
+    pthread_cond_destroy(&cache->finished);
     pthread_cond_destroy(&cache->wake);
     pthread_mutex_destroy(&cache->lock);
     strata__free(cache);

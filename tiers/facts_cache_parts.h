@@ -32,7 +32,7 @@ struct strata__cache_job {
     struct strata__cache_versions versions;
     void (*first)(void *user);
     void *user;
-    strata_facts_optimised *optimised; /* of optimise, which waits until `done` */
+    strata_facts_optimised *optimised; /* of optimise */
     strata_status status;
     bool done, owned; /* owned: the thread frees it */
     char message[256];
@@ -57,8 +57,8 @@ struct strata__facts_cache {
     bool has_thread;
     atomic_bool closing;
     pthread_mutex_t lock; /* of all below */
-    pthread_cond_t wake, idle;
-    bool is_open, busy, hurry; /* the thread: has opened files; writes; should not wait */
+    pthread_cond_t wake, finished;
+    bool hurry; /* the thread should not wait for more */
     struct strata__waiting *first, **last, *chains[STRATA__WAITING_CHAINS];
     size_t waiting_bytes;
     struct strata__cache_job *jobs;
@@ -90,7 +90,10 @@ bool strata__facts_cache_wait(struct strata__facts_cache *cache,
 /* Copies the value of a record that waits. */
 bool strata__facts_cache_waiting(struct strata__facts_cache *cache,
                                  const struct strata__cache_key *key, struct strata__bytes *value);
+/* Asks the thread for a job, of which all that waits now is written before; and waits until it is
+ * done. */
 void strata__facts_cache_ask(struct strata__facts_cache *cache, struct strata__cache_job *job);
+void strata__facts_cache_do(struct strata__facts_cache *cache, struct strata__cache_job *job);
 
 /* Writes records to LMDB; what leaves goes to disk.  By the thread. */
 void strata__facts_cache_write(struct strata__facts_cache *cache, struct strata__waiting *first);

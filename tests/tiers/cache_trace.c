@@ -8,7 +8,7 @@
  * and is said to have taken more.  Values are checked.
  *
  * Exit status 1: after half of the trace, the levels together have less than 0.99 of the hits that
- * there could be, or memory has fewer than LRU. */
+ * there could be, or memory, or memory and LMDB, have fewer than LRU of that room. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,9 +228,18 @@ static int report(const struct trace *t, struct level levels[4],
             (double)policy_hits((enum policy)i, t->items, t->n, half, t->n_items, room) / late;
         printf("%s\"%s\": %.4f", i ? ", " : "", policy_names[i], policies[i]);
     }
-    printf("}, \"memory\": %.4f, \"compressed\": %.3f, \"not_written\": %lu}\n", memory,
-           (double)info->compressed_bytes / (double)(info->raw_bytes + 1), info->not_written);
-    return all < 0.99 * oracle || memory < policies[POLICY_LRU];
+    const double fast = memory + (double)levels[1].late_hits / late,
+                 fast_lru = (double)policy_hits(POLICY_LRU, t->items, t->n, half, t->n_items,
+                                                info->levels[1].values) /
+                            late;
+    printf("}, \"memory_and_lmdb\": %.4f, \"lru_of_that_room\": %.4f,\n \"kept\": [%lu, %lu, %lu, "
+           "%lu, %lu]",
+           fast, fast_lru, info->kept[0], info->kept[1], info->kept[2], info->kept[3],
+           info->kept[4]);
+    printf(", \"memory\": %.4f, \"compressed\": %.3f, \"not_written\": %lu, \"discarded\": %lu}\n",
+           memory, (double)info->compressed_bytes / (double)(info->raw_bytes + 1),
+           info->not_written, info->discarded);
+    return all < 0.99 * oracle || memory < policies[POLICY_LRU] || fast < fast_lru;
 }
 
 int main(int argc, char **argv)

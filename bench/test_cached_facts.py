@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test_cached_facts.py STRATA LIBRARY MODEL: a small store, measured."""
+"""test_cached_facts.py STRATA LIBRARY MODEL: a small store, measured, and many questions replayed."""
 
 import json
 import subprocess
@@ -35,5 +35,10 @@ with tempfile.TemporaryDirectory() as folder:
     assert {"none", "memory", "lmdb", "disk"} == set(results["tier 0"]), results
     assert results["tier 0"]["none"]["n"] == 3 * COUNT, results
     assert results["exact, missing"]["disk"]["n"] == 3 * COUNT, results
+    replay = [sys.executable, "-B", bench.with_name("replay_facts.py"), store, model, graph]
+    replay += ["-n", "1200", "-d", str(COUNT), "--library", library, "--json", out]
+    subprocess.run(replay, check=True, stdout=subprocess.DEVNULL)
+    results = json.loads(out.read_text(encoding="utf-8"))
+    assert results["oracle"] == 1 and sum(results["hits"].values()) > 500, results
     assert not (store / "cache").exists()
 print("passed")

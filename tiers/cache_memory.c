@@ -17,7 +17,7 @@
 enum { SMALL, MAIN, QUEUES };
 
 struct node {
-    struct node *chain, *newer;
+    struct node *chain, *newer, *older;
     uint64_t hash;
     size_t bytes;
     uint8_t uses, queue;
@@ -61,6 +61,7 @@ static void append(struct strata__cache_memory *memory, struct node *node, unsig
 {
     struct queue *queue = &memory->queues[number];
     node->newer = NULL;
+    node->older = queue->newest;
     node->queue = (uint8_t)number;
     *(queue->newest ? &queue->newest->newer : &queue->oldest) = node;
     queue->newest = node;
@@ -68,14 +69,12 @@ static void append(struct strata__cache_memory *memory, struct node *node, unsig
     queue->count++;
 }
 
-/* Takes what is behind `before` (NULL: the oldest) from a queue. */
-static struct node *take(struct strata__cache_memory *memory, unsigned number, struct node *before)
+/* Takes a record from its queue, and gives it. */
+static struct node *take(struct strata__cache_memory *memory, struct node *node)
 {
-    struct queue *queue = &memory->queues[number];
-    struct node **at = before ? &before->newer : &queue->oldest, *node = *at;
-    *at = node->newer;
-    if (queue->newest == node)
-        queue->newest = before;
+    struct queue *queue = &memory->queues[node->queue];
+    *(node->newer ? &node->newer->older : &queue->newest) = node->older;
+    *(node->older ? &node->older->newer : &queue->oldest) = node->newer;
     queue->bytes -= node->bytes;
     queue->count--;
     return node;
@@ -106,12 +105,12 @@ static bool is_ghost(const struct strata__cache_memory *memory, uint64_t hash)
            memory->left - ghost->when <= memory->queues[SMALL].count + memory->queues[MAIN].count;
 }
 
-/* The record that is at its turn leaves; which may be one that was used goes around before. */
+/* The record whose turn it is leaves; those that were used go around before. */
 static void drop_one(struct strata__cache_memory *memory)
 {
     const struct queue *small = &memory->queues[SMALL], *main = &memory->queues[MAIN];
     while (small->count && (small->bytes > memory->limit / SMALL_SHARE || !main->count)) {
-        struct node *node = take(memory, SMALL, NULL);
+        struct node *node = take(memory, small->oldest);
         if (node->uses < 2) {
             remember(memory, node);
             drop(memory, node);
@@ -120,11 +119,11 @@ static void drop_one(struct strata__cache_memory *memory)
         node->uses = 0;
         append(memory, node, MAIN);
     }
-    struct node *node = take(memory, MAIN, NULL);
+    struct node *node = take(memory, main->oldest);
     while (node->uses) {
         node->uses--;
         append(memory, node, MAIN);
-        node = take(memory, MAIN, NULL);
+        node = take(memory, main->oldest);
     }
     drop(memory, node);
 }
@@ -133,15 +132,6 @@ static void drop_to(struct strata__cache_memory *memory, size_t bytes)
 {
     while (memory->bytes > bytes)
         drop_one(memory);
-}
-
-/* Drops a record wherever it is in its queue. */
-static void drop_from_queue(struct strata__cache_memory *memory, struct node *node)
-{
-    struct node *before = NULL, *at = memory->queues[node->queue].oldest;
-    for (; at != node; at = at->newer)
-        before = at;
-    drop(memory, take(memory, node->queue, before));
 }
 
 /* ---- The ledger ---- */
@@ -258,18 +248,23 @@ bool strata__cache_memory_fits(struct strata__cache_memory *memory, size_t size,
     return fits;
 }
 
-/* Takes the place of what has the key; what is known to come back goes to the main queue. */
+/* Takes the place of what has the key, in the same queue; what comes back soon goes to the main
+ * queue. */
 static void put_node(struct strata__cache_memory *memory, struct node *node,
                      const struct strata__cache_key *key)
 {
     struct node *before = find(memory, node->hash, key);
-    if (before)
-        drop_from_queue(memory, before);
+    unsigned queue = is_ghost(memory, node->hash) ? MAIN : SMALL;
+    if (before) {
+        queue = before->queue;
+        node->uses = before->uses;
+        drop(memory, take(memory, before));
+    }
     drop_to(memory, memory->limit - node->bytes);
     node->chain = memory->chains[node->hash % CHAINS];
     memory->chains[node->hash % CHAINS] = node;
     memory->bytes += node->bytes;
-    append(memory, node, is_ghost(memory, node->hash) ? MAIN : SMALL);
+    append(memory, node, queue);
 }
 
 bool strata__cache_memory_put(struct strata__cache_memory *memory,
@@ -301,15 +296,13 @@ size_t strata__cache_memory_stale(struct strata__cache_memory *memory,
     size_t bytes = 0;
     pthread_mutex_lock(&memory->lock);
     for (unsigned q = 0; q < QUEUES; q++) {
-        struct node *before = NULL;
         for (struct node *node = memory->queues[q].oldest, *next; node; node = next) {
             next = node->newer;
-            const bool stale = strata__record_is_stale(&node->record, versions);
-            bytes += stale ? node->bytes : 0;
-            if (stale && !only_count)
-                drop(memory, take(memory, q, before));
-            else
-                before = node;
+            if (!strata__record_is_stale(&node->record, versions))
+                continue;
+            bytes += node->bytes;
+            if (!only_count)
+                drop(memory, take(memory, node));
         }
     }
     charge(memory);

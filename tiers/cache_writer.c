@@ -269,7 +269,7 @@ static void wait_for_work(struct strata__facts_cache *cache)
     struct timespec until;
     while (!cache->first && !cache->jobs && !atomic_load(&cache->closing))
         pthread_cond_wait(&cache->wake, &cache->lock);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TOGETHER_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;

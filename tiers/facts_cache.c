@@ -67,6 +67,20 @@ static strata_status open_parts(struct strata__facts_cache *cache)
     return STRATA_OK;
 }
 
+/* The thread waits by the clock that never jumps. */
+static bool init_locks(struct strata__facts_cache *cache)
+{
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0)
+        return false;
+    const bool done = pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
+                      pthread_mutex_init(&cache->lock, NULL) == 0 &&
+                      pthread_cond_init(&cache->wake, &monotonic) == 0 &&
+                      pthread_cond_init(&cache->finished, NULL) == 0;
+    pthread_condattr_destroy(&monotonic);
+    return done;
+}
+
 strata_status strata__facts_cache_open(const struct strata__facts_cache_options *options,
                                        struct strata__facts_cache **out)
 {
@@ -81,8 +95,7 @@ strata_status strata__facts_cache_open(const struct strata__facts_cache_options 
     cache->read_ms[STRATA__IN_MEMORY] = 0.001; /* until they are measured */
     cache->read_ms[STRATA__IN_LMDB] = 0.002;
     cache->read_ms[STRATA__ON_DISK] = 0.005;
-    if (pthread_mutex_init(&cache->lock, NULL) != 0 || pthread_cond_init(&cache->wake, NULL) != 0 ||
-        pthread_cond_init(&cache->finished, NULL) != 0) {
+    if (!init_locks(cache)) {
         strata__free(cache);
         return strata__fail(STRATA_E_NOMEM, "no memory for a lock");
     }

@@ -201,7 +201,9 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
         linker->width = strata_model_info_get(model).embedding_length;
         facts->linker = linker;
         status = strata__answers_use_model(facts, model, files);
-    } else {
+    }
+    if (status != STRATA_OK) {
+        facts->linker = NULL;
         strata__linker_close(&linker);
     }
     strata__scope_set(before);

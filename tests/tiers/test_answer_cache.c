@@ -349,14 +349,22 @@ static void memory_may_fail(void **state)
 {
     (void)state;
     make_store("faults");
-    strata_facts *facts = open_with("faults", true, true);
+    strata_facts *facts = open_with("faults", true, false);
+    strata_status status = STRATA_E_NOMEM;
+    for (size_t n = 1; status != STRATA_OK; n++) {
+        fault_arm(FAULT_MEMORY, n, false, ENOMEM);
+        status = strata_facts_use_model(facts, vectors_engine.model);
+        fault_reset();
+        assert_true(status == STRATA_OK || status == STRATA_E_NOMEM);
+        assert_true(n < 1000);
+    }
     for (size_t i = 0; i < N_ASKED; i++) {
         const strata_facts_query query = query_of(i);
         strata_facts_result *wanted = find(facts, &query), *result;
         bool failed = true;
         for (size_t n = 1; failed && n < 200; n++) {
             fault_arm(FAULT_MEMORY, n, false, ENOMEM);
-            const strata_status status = strata_facts_find(facts, &query, &result);
+            status = strata_facts_find(facts, &query, &result);
             failed = fault_count(FAULT_MEMORY) >= n;
             fault_reset();
             assert_true(status == STRATA_OK || status == STRATA_E_NOMEM);

@@ -50,7 +50,7 @@ static inline size_t strata__vector_bytes(size_t width)
     return 2 * sizeof(float) + width;
 }
 void strata__vector_pack(const float *vector, size_t width, unsigned char *out);
-/* False: the bytes hold none of this width. */
+/* Its length is 1, or 0.  False: the bytes hold none of this width. */
 bool strata__vector_unpack(const void *bytes, size_t size, float *vector, size_t width);
 
 #endif

@@ -5,38 +5,9 @@
 
 #include "memory.h"
 
-#define CHUNK ((size_t)2 << 10)
 #define CANDIDATES_KEPT 200 /* of tier 1 */
 _Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
 _Static_assert(STRATA_FACTS_PHRASE_EVIDENCE == STRATA__PHRASE_EVIDENCE, "one number for both");
-
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    char bytes[];
-};
-
-/* ---- Texts ---- */
-
-strata_status strata__result_text(strata_facts_result *result, const char *text, size_t size,
-                                  const char **out)
-{
-    struct chunk *chunk = result->chunks;
-    if (!chunk || chunk->size - chunk->used < size + 1) {
-        size_t room = size + 1 > CHUNK ? size + 1 : CHUNK;
-        STRATA_TRY(strata__calloc(&chunk, 1, sizeof *chunk + room, "texts of facts"));
-        chunk->size = room;
-        chunk->next = result->chunks;
-        result->chunks = chunk;
-    }
-    char *to = chunk->bytes + chunk->used;
-    if (size)
-        memcpy(to, text, size);
-    to[size] = '\0';
-    chunk->used += size + 1;
-    *out = to;
-    return STRATA_OK;
-}
 
 strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
                                   strata__id id, strata_term *out)
@@ -100,18 +71,6 @@ strata_status strata__result_expansions(const struct strata__tier2 *tier2, struc
 }
 
 /* ---- For programs ---- */
-
-void strata__result_empty(strata_facts_result *result)
-{
-    for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
-        next = chunk->next;
-        strata__free(chunk);
-    }
-    strata__free(result->facts);
-    strata__free(result->candidates);
-    strata__free(result->expansions);
-    *result = (strata_facts_result){0};
-}
 
 void strata_facts_result_free(strata_facts_result **handle)
 {

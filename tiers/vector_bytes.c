@@ -30,8 +30,9 @@ bool strata__vector_unpack(const void *bytes, size_t size, float *vector, size_t
         vector[i] = range[0] + (float)elements[i] * range[1];
         squares += (double)vector[i] * (double)vector[i];
     }
-    const float length = (float)sqrt(squares);
-    for (size_t i = 0; i < width && length > 0; i++)
-        vector[i] /= length;
+    if (!isfinite(squares))
+        return false;
+    for (size_t i = 0; i < width && squares > 0; i++)
+        vector[i] = (float)((double)vector[i] / sqrt(squares));
     return true;
 }

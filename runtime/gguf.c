@@ -7,6 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "memory.h"
 
 void strata__gguf_warn(const struct strata__gguf_log *log, const char *format, ...)
@@ -172,6 +175,18 @@ void strata__file_read_all(const strata_file *file, bool all)
 const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index)
 {
     return &file->shards[index].map;
+}
+
+uint64_t strata__file_identity(const strata_file *file)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < strata_file_info_get(file).shards; i++) {
+        const struct strata__file_map *map = strata__file_shard(file, i);
+        const uint64_t parts[] = {map->device, map->inode, map->size,
+                                  (uint64_t)map->modified.tv_sec, (uint64_t)map->modified.tv_nsec};
+        hash = XXH3_64bits_withSeed(parts, sizeof parts, hash);
+    }
+    return hash;
 }
 
 const char *strata__file_opened_path(const strata_file *file)

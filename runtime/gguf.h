@@ -118,4 +118,7 @@ void strata__file_read_all(const strata_file *file, bool all);
 struct strata__file_map;
 const struct strata__file_map *strata__file_shard(const strata_file *file, unsigned index);
 
+/* Device, inode, size and time of change of all shards, as one number. */
+uint64_t strata__file_identity(const strata_file *file);
+
 #endif

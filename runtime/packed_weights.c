@@ -284,19 +284,6 @@ static strata_status pack_all(struct strata_model *model, struct work *work)
 
 /* ---- the cache file ---- */
 
-/* Device, inode, size and time of change of all shards, as one number. */
-static uint64_t identity_of(const strata_file *file)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < strata_file_info_get(file).shards; i++) {
-        const struct strata__file_map *map = strata__file_shard(file, i);
-        const uint64_t parts[] = {map->device, map->inode, map->size,
-                                  (uint64_t)map->modified.tv_sec, (uint64_t)map->modified.tv_nsec};
-        hash = XXH3_64bits_withSeed(parts, sizeof parts, hash);
-    }
-    return hash;
-}
-
 /* The matrix whose panels (or, with `sources`, source) are not what the file promises; NULL: none.
  */
 static const struct strata__packed_matrix *find_changed(const struct strata__packed_weights *packed,
@@ -408,7 +395,7 @@ static strata_status try_file(struct strata_model *model, bool *done)
         strata__log(model->runtime->log, model->runtime->log_user, STRATA_LOG_INFO, "%s",
                     strata_last_error());
     } else {
-        uint64_t identity = identity_of(model->file);
+        uint64_t identity = strata__file_identity(model->file);
         *done = use_file(model, identity) || make_file(model, identity);
     }
     if (!*done) {

@@ -5,42 +5,12 @@
 
 #include "memory.h"
 
-#define CHUNK ((size_t)2 << 10)
 #define CANDIDATES_KEPT 200 /* of tier 1 */
 _Static_assert(STRATA_FACTS_EVIDENCE == STRATA__EVIDENCE, "one number for both");
 #define CHAINS_KEPT 32
 _Static_assert(STRATA_FACTS_HOPS == STRATA__HOPS_MOST, "one number for both");
 _Static_assert(STRATA_FACTS_CHAIN_EVIDENCE == STRATA__CHAIN_EVIDENCE, "one number for both");
 _Static_assert(STRATA_FACTS_PHRASE_EVIDENCE == STRATA__PHRASE_EVIDENCE, "one number for both");
-
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    char bytes[];
-};
-
-/* ---- Texts ---- */
-
-/* A terminated copy that lives as long as the result. */
-static strata_status keep(strata_facts_result *result, const char *text, size_t size,
-                          const char **out)
-{
-    struct chunk *chunk = result->chunks;
-    if (!chunk || chunk->size - chunk->used < size + 1) {
-        size_t room = size + 1 > CHUNK ? size + 1 : CHUNK;
-        STRATA_TRY(strata__calloc(&chunk, 1, sizeof *chunk + room, "texts of facts"));
-        chunk->size = room;
-        chunk->next = result->chunks;
-        result->chunks = chunk;
-    }
-    char *to = chunk->bytes + chunk->used;
-    if (size)
-        memcpy(to, text, size);
-    to[size] = '\0';
-    chunk->used += size + 1;
-    *out = to;
-    return STRATA_OK;
-}
 
 strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
                                   strata__id id, strata_term *out)
@@ -55,14 +25,15 @@ strata_status strata__result_term(strata_facts_result *result, struct strata__tx
                 : term.kind == 'B' ? STRATA_TERM_BLANK
                                    : STRATA_TERM_LITERAL;
     out->size = term.size;
-    STRATA_TRY(keep(result, term.text, term.size, &out->text));
+    STRATA_TRY(strata__result_text(result, term.text, term.size, &out->text));
     if (term.tag)
-        STRATA_TRY(keep(result, term.tag, term.tag_size,
-                        term.kind == 'G' ? &out->language : &out->datatype));
+        STRATA_TRY(strata__result_text(result, term.tag, term.tag_size,
+                                       term.kind == 'G' ? &out->language : &out->datatype));
     if (out->kind == STRATA_TERM_LITERAL)
         return STRATA_OK;
     STRATA_TRY(strata__label_of(txn, id, &label));
-    return label.text ? keep(result, label.text, label.size, &out->label) : STRATA_OK;
+    return label.text ? strata__result_text(result, label.text, label.size, &out->label)
+                      : STRATA_OK;
 }
 
 /* ---- Explanations ---- */
@@ -113,7 +84,7 @@ static strata_status fill_chain(const struct strata__tier3 *tier3,
     out->hops = shape->n;
     out->ends = chain->n_ends;
     out->score = (double)chain->score;
-    STRATA_TRY(keep(result, q->text + begin, end - begin, &out->words));
+    STRATA_TRY(strata__result_text(result, q->text + begin, end - begin, &out->words));
     STRATA_TRY(strata__result_term(result, txn, start->id, &out->start));
     for (size_t i = 0; i < shape->n; i++) {
         out->reversed[i] = shape->hops[i].reversed;
@@ -149,18 +120,10 @@ strata_status strata__result_chains(const struct strata__tier3 *tier3, struct st
 
 void strata_facts_result_free(strata_facts_result **handle)
 {
-    strata_facts_result *result = handle ? *handle : NULL;
-    if (!result)
+    if (!handle || !*handle)
         return;
-    for (struct chunk *chunk = result->chunks, *next; chunk; chunk = next) {
-        next = chunk->next;
-        strata__free(chunk);
-    }
-    strata__free(result->facts);
-    strata__free(result->candidates);
-    strata__free(result->expansions);
-    strata__free(result->chains);
-    strata__free(result);
+    strata__result_empty(*handle);
+    strata__free(*handle);
     *handle = NULL;
 }
 

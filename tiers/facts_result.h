@@ -25,6 +25,13 @@ struct strata_facts_result {
 strata_status strata__result_term(strata_facts_result *result, struct strata__txn *txn,
                                   strata__id id, strata_term *out);
 
+/* A terminated copy of a text, which lives as long as the result. */
+strata_status strata__result_text(strata_facts_result *result, const char *text, size_t size,
+                                  const char **out);
+
+/* Frees all that a result has; it is empty then. */
+void strata__result_empty(strata_facts_result *result);
+
 /* Keeps what tiers 1 to 3 considered, for `explain`. */
 strata_status strata__result_candidates(const struct strata__candidate *candidates, size_t n,
                                         struct strata__txn *txn, strata_facts_result *result);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "deadline.h"
 #include "facts_result.h"
 #include "memory.h"
@@ -72,7 +73,7 @@ static void set_score(const struct find *find, strata_fact *fact, size_t index)
         const struct strata__tier3_fact *found = (const void *)find->tier3.facts.data;
         found += find->query->offset + index;
         fact->score = found->score;
-        fact->why = found->proof ? "chain" : "answer";
+        fact->why = found->proof ? STRATA__WHY_CHAIN : STRATA__WHY_ANSWER;
         return;
     }
     const struct strata__meant *meant = strata__tier2_meant(&find->tier2, row);
@@ -292,18 +293,35 @@ static strata_status find_pattern(struct find *find, struct strata__txn *txn)
     return status;
 }
 
-static strata_status find_in(strata_facts *facts, struct find *find, strata_facts_result *result)
+static strata_status find_anew(struct strata__txn *txn, struct find *find,
+                               strata_facts_result *result)
 {
-    struct strata__txn txn;
-    STRATA_TRY(strata__txn_begin(facts, false, &txn));
-    strata_status status =
-        find->query->question ? find_chains(find, &txn) : find_pattern(find, &txn);
+    strata_status status = find->query->question ? find_chains(find, txn) : find_pattern(find, txn);
     if (status == STRATA_OK)
-        status = find->text ? write_facts(find, &txn) : fill_facts(find, &txn, result);
+        status = find->text ? write_facts(find, txn) : fill_facts(find, txn, result);
     if (result)
         result->lm = find->tier2.lm;
     if (status == STRATA_OK && result && find->query->explain)
-        status = explain(find, &txn, result);
+        status = explain(find, txn, result);
+    find->answer.complete = find->answer.complete && !find->answer.timed_out;
+    if (find->answer.n_facts == 0)
+        find->answer.tier = -1;
+    return status;
+}
+
+/* Finds what a query means, or what is known of it; `start`: when it came. */
+static strata_status find_in(strata_facts *facts, struct find *find, double start,
+                             strata_facts_result *result)
+{
+    struct strata__txn txn;
+    STRATA_TRY(strata__txn_begin(facts, false, &txn));
+    strata_status status = STRATA_OK;
+    if (!strata__answer_get(&txn, find->query, find->text, result, &find->answer)) {
+        status = find_anew(&txn, find, result);
+        if (status == STRATA_OK)
+            strata__answer_put(&txn, find->query, find->text, result, &find->answer,
+                               strata__now_ms() - start);
+    }
     strata__txn_abort(&txn);
     return status;
 }
@@ -320,14 +338,11 @@ static strata_status find(strata_facts *facts, const strata_facts_query *query, 
                                              : INFINITY;
     struct find work = {
         .query = query, .text = text, .deadline = start + ms, .answer = {.complete = true}};
-    strata_status status = find_in(facts, &work, result);
+    strata_status status = find_in(facts, &work, start, result);
     strata__bytes_free(&work.rows);
     strata__free(work.candidates);
     strata__tier2_free(&work.tier2);
     strata__tier3_free(facts, &work.tier3);
-    work.answer.complete = work.answer.complete && !work.answer.timed_out;
-    if (work.answer.n_facts == 0)
-        work.answer.tier = -1;
     work.answer.latency_ms = strata__now_ms() - start;
     *answer = work.answer;
     return status;
@@ -417,6 +432,8 @@ static strata_status asked_of(struct strata__txn *txn, const strata_facts_query 
         return STRATA_OK;
     any.offset = 0;
     any.limit = 1;
+    if (strata__answer_known(txn, query))
+        return STRATA_OK;
     strata_status status = strata__pattern_read(txn, &any, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_row, &work);

@@ -55,8 +55,8 @@ strata_status strata__mention_cache_charge(struct strata__mention_cache *cache,
 bool strata__mention_cache_get(struct strata__mention_cache *cache, const char *text, size_t size,
                                uint64_t version, bool count, struct strata__mention *mention);
 
-/* Keeps what *mention has in place of what was known; those go that were not asked for for the
- * longest time.  Where memory is short, nothing is kept. */
+/* Keeps what *mention has in place of what was known; others go for it as cache_memory.h says.
+ * Where memory is short, nothing is kept. */
 void strata__mention_cache_put(struct strata__mention_cache *cache, const char *text, size_t size,
                                uint64_t version, const struct strata__mention *mention);
 

@@ -6,6 +6,7 @@
 
 #include "deadline.h"
 #include "device.h"
+#include "gguf.h"
 #include "memory.h"
 #include "predicate_texts.h"
 #include "session.h"
@@ -367,6 +368,8 @@ strata_status strata_facts_use_lm(strata_facts *facts, strata_model *model)
     struct strata__scope before = strata__scope_set(facts->scope);
     strata_status status = strata__predicate_lm_open(model, facts->lm_bytes, &facts->lm);
     strata__scope_set(before);
+    if (status == STRATA_OK)
+        facts->lm_version = strata__file_identity(model->file) | 1;
     return status;
 }
 

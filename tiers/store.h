@@ -102,6 +102,9 @@ struct strata_facts {
     struct strata__schemas *schemas;     /* of tier 3 */
     struct strata__predicate_lm *lm;     /* of tiers 2 and 3, or NULL */
     size_t lm_bytes;
+    uint64_t lm_version;                     /* of its file; 0: without one */
+    struct strata__facts_cache *cache;       /* or NULL */
+    uint64_t vector_version, answer_version; /* answer_cache.h; 0: without a model */
     char *path;
     char shown[512]; /* the path for messages */
 };

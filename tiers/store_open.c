@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "answer_cache.h"
 #include "memory.h"
 #include "mention_cache.h"
 #include "predicate_lm.h"
@@ -334,6 +335,10 @@ strata_status strata__store_open(strata_runtime *runtime, const char *path,
         status = make_folder(path, facts->shown, options && options->must_exist);
     if (status == STRATA_OK)
         status = open_store(facts, path, first_map);
+    if (status == STRATA_OK)
+        status = strata__answers_open(facts, options);
+    if (status == STRATA_OK && runtime)
+        status = strata__facts_cache_charge(facts->cache, runtime);
     if (status != STRATA_OK)
         strata_facts_close(&facts);
     strata__scope_set(before);
@@ -352,6 +357,7 @@ void strata_facts_close(strata_facts **handle)
     strata_facts *facts = handle ? *handle : NULL;
     if (!facts)
         return;
+    strata__facts_cache_close(&facts->cache); /* its thread uses the others */
     strata__linker_close(&facts->linker);
     strata__predicate_lm_close(&facts->lm);
     strata__mention_cache_close(&facts->mentions);

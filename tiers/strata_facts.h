@@ -38,6 +38,9 @@ typedef struct strata_facts_options {
                          * 20,000,000; 0: nothing is kept) */
     size_t lm_cache_bytes; /* that a language model keeps of the predicates it read, at most, but
                             * one at least (default 200,000,000) */
+    /* Of whole answers, and what tiers found out (Caches, below): bytes at most in memory, in LMDB
+     * and compressed on disk (default 0: nothing is kept there). */
+    uint64_t cache_memory_bytes, cache_lmdb_bytes, cache_disk_bytes;
 } strata_facts_options;
 
 STRATA_API void strata_facts_options_default(strata_facts_options *options);
@@ -350,6 +353,63 @@ typedef struct strata_facts_tier1_info {
 } strata_facts_tier1_info;
 
 STRATA_API void strata_facts_tier1_info_get(strata_facts *facts, strata_facts_tier1_info *out);
+
+/* ---- Caches ---- */
+
+/* With budgets for them (strata_facts_options), answers of queries without `explain`, that are
+ * complete, are kept, and so are the predicates that tier 2 found for a phrase, and vectors of
+ * mentions, on three levels: in memory, in LMDB, and compressed by zstd in files.  How often a
+ * query was asked lately, how long it took, and what it would displace say on which levels its
+ * answer is kept, if at all.  An answer is given again only for the same query (texts, limit,
+ * offset, tier), as long as neither the graph changes nor the vectors or the model do; it is the
+ * same then, but for latency_ms and, once the graph has changed, the last digits of scores, as
+ * vectors are kept with 8 bits an element (a cosine of 0.999 or more).
+ *
+ * Files are in the folder `cache` of the store, and written by a thread that does not keep queries
+ * waiting.  One process at a time uses them, another one memory alone.  None of their errors fails
+ * a query: that level is then not used any more, which is logged once.  The folder may be removed
+ * while no process has the store open.  Memory is charged to
+ * tier2_expander/result_cache(semantic), whose limit holds as well, from strata_facts_use_model on
+ * where the store was opened without a runtime. */
+#define STRATA_FACTS_CACHE_LEVELS 3
+#define STRATA_FACTS_LIKELIHOODS 5
+typedef struct strata_facts_cache_level {
+    bool used; /* it is open; else its budget is 0, or its files cannot be used */
+    uint64_t bytes, limit_bytes, values;
+    uint64_t hits;     /* since the store was opened */
+    uint64_t all_hits; /* and before, as far as it was closed in order */
+    double read_ms;    /* a moving mean */
+} strata_facts_cache_level;
+
+typedef struct strata_facts_cache_info {
+    strata_facts_cache_level levels[STRATA_FACTS_CACHE_LEVELS]; /* memory, LMDB, disk */
+    uint64_t misses, all_misses;
+    uint64_t kept[STRATA_FACTS_LIKELIHOODS]; /* values by how likely they are asked for again, the
+                                              * least likely, which are not kept, first */
+    uint64_t not_written;                    /* too many came at once */
+    uint64_t discarded;                      /* files and values that were damaged, or of another
+                                              * store or version */
+    uint64_t raw_bytes, compressed_bytes;    /* of values on disk */
+    bool has_dictionary;
+} strata_facts_cache_info;
+
+/* Waits until what waits is written. */
+STRATA_API void strata_facts_cache_info_get(strata_facts *facts, strata_facts_cache_info *out);
+
+typedef struct strata_facts_optimised {
+    uint64_t stale, promoted, demoted; /* values: of other versions, which are dropped; that went to
+                                        * a faster level; to a slower one */
+    uint64_t predicted_bytes, freed_bytes; /* by dropping, demoting and compressing anew */
+    double predicted_ms, measured_ms; /* that promoted values take less to read, if they are asked
+                                       * for as often as lately: by mean times of levels; by reading
+                                       * some before and after */
+    double ms;                        /* that it took */
+} strata_facts_optimised;
+
+/* Drops what is stale, moves what is used often up and what is not down, and compresses all on disk
+ * anew with a dictionary that is trained on it.  Without a model in use, what follows from models
+ * is stale.  E_INVALID: the store has no caches; E_IO, E_NOMEM. */
+STRATA_API strata_status strata_facts_optimise(strata_facts *facts, strata_facts_optimised *out);
 
 /* ---- Change, look, take out ---- */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "index.h"
 #include "memory.h"
 #include "mention_cache.h"
@@ -90,7 +91,7 @@ static strata_status find_evidence(struct strata__link *l, const strata_text *te
     strata__spelling_of(l->mention, strlen(l->mention), &l->spelling);
     STRATA_TRY(strata__find_codes(l));
     if (l->linker && !known->embedded && !strata__link_late(l)) {
-        STRATA_TRY(strata__tier1_ask(l->linker, text, l->deadline, known));
+        STRATA_TRY(strata__tier1_ask(l->txn->facts, text, l->deadline, known));
         l->learned = known->embedded;
     }
     STRATA_TRY(strata__have_few(l, &few));
@@ -179,6 +180,7 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
 {
     struct strata__linker *linker;
     bool found;
+    const uint64_t files = strata__answers_files(facts);
     if (facts->linker)
         return strata__fail(STRATA_E_BUSY, "%s: a model is in use", facts->shown);
     struct strata__scope scope = strata__facts_scope(facts, model);
@@ -206,7 +208,10 @@ strata_status strata_facts_use_model(strata_facts *facts, strata_model *model)
         linker->model = model;
         linker->width = width;
         facts->linker = linker;
-    } else {
+        status = strata__answers_use_model(facts, model, files);
+    }
+    if (status != STRATA_OK) {
+        facts->linker = NULL;
         strata__linker_close(&linker);
     }
     strata__scope_set(before);

@@ -62,8 +62,8 @@ strata_status strata__tier1_is_known(struct strata__txn *txn, const struct strat
 
 /* What the model is needed for of a mention, into *mention, whose width and vector are set; not if
  * `deadline` comes before (tier1_prepare.c). */
-strata_status strata__tier1_ask(struct strata__linker *linker, const strata_text *text,
-                                double deadline, struct strata__mention *mention);
+strata_status strata__tier1_ask(strata_facts *facts, const strata_text *text, double deadline,
+                                struct strata__mention *mention);
 
 #define STRATA__ASKED_TOGETHER STRATA__TEXTS_TOGETHER
 

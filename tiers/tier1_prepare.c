@@ -4,21 +4,37 @@
 #include <math.h>
 #include <string.h>
 
+#include "answer_cache.h"
+#include "deadline.h"
 #include "memory.h"
 #include "mention_cache.h"
 #include "tier1_link.h"
 
 #define TOGETHER STRATA__ASKED_TOGETHER
 
-strata_status strata__tier1_ask(struct strata__linker *linker, const strata_text *text,
-                                double deadline, struct strata__mention *mention)
+/* Asks the queue for one text, and keeps its vector. */
+static strata_status ask_queue(strata_facts *facts, struct strata__embed_request *request,
+                               double deadline)
+{
+    const double start = strata__now_ms();
+    STRATA_TRY(strata__embed_together(facts->linker->queue, request, deadline));
+    if (request->done)
+        strata__vector_put(facts, request->texts, request->vectors, strata__now_ms() - start);
+    return STRATA_OK;
+}
+
+strata_status strata__tier1_ask(strata_facts *facts, const strata_text *text, double deadline,
+                                struct strata__mention *mention)
 {
     struct strata__embed_request request = {.texts = text,
                                             .n = 1,
                                             .vectors = mention->vector,
                                             .ids = mention->described_ids,
                                             .scores = mention->described_scores};
-    STRATA_TRY(strata__embed_together(linker->queue, &request, deadline));
+    mention->embedded = strata__vector_get(facts, text, mention->vector);
+    if (mention->embedded)
+        return STRATA_OK; /* what is near it is searched for when that is needed */
+    STRATA_TRY(ask_queue(facts, &request, deadline));
     mention->embedded = mention->described = request.done;
     mention->n_described = request.found;
     return STRATA_OK;
@@ -67,8 +83,11 @@ strata_status strata__phrase_vector(struct strata__txn *txn, const char *phrase,
     *made = get_phrase(txn, &text, vector);
     if (*made)
         return STRATA_OK;
-    STRATA_TRY(strata__embed_together(txn->facts->linker->queue, &request, deadline));
-    *made = request.done;
+    *made = strata__vector_get(txn->facts, &text, vector);
+    if (!*made) {
+        STRATA_TRY(ask_queue(txn->facts, &request, deadline));
+        *made = request.done;
+    }
     if (*made)
         keep_phrase(txn, &text, vector);
     return STRATA_OK;

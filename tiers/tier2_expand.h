@@ -53,6 +53,10 @@ void strata__predicates_close(struct strata__predicates **predicates);
 strata_status strata__predicates_charge(struct strata__predicates *predicates,
                                         const strata_model *model);
 
+/* Makes what is known of the predicates of the transaction's state, so that the first phrase does
+ * not wait for it; where that fails, the phrase will say why. */
+void strata__tier2_preload(struct strata__txn *txn);
+
 /* The predicates that a phrase may mean, best first; the caller frees them.  None where the store
  * has no vectors of them, or `deadline` came (*whole is false then). */
 strata_status strata__tier2_expand(struct strata__txn *txn, const char *phrase, double deadline,

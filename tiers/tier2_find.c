@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "deadline.h"
 #include "memory.h"
 #include "tier2_expand.h"
@@ -290,8 +291,8 @@ strata_status strata__tier2_find(struct strata__txn *txn, const char *entity, co
 {
     struct finding f = {.txn = txn, .exact = exact, .deadline = deadline, .all = all, .out = out};
     *out = (struct strata__tier2){.whole = true};
-    strata_status status = strata__tier2_expand(txn, phrase, deadline, &out->expansions,
-                                                &out->n_expansions, &out->whole);
+    strata_status status = strata__expand_cached(txn, phrase, deadline, &out->expansions,
+                                                 &out->n_expansions, &out->whole);
     if (status == STRATA_OK)
         status = ask_lm(&f, phrase);
     if (status == STRATA_OK && exact->n)

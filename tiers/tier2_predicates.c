@@ -358,6 +358,18 @@ static strata_status score_state(struct strata__txn *txn, struct phrase *phrase,
     return status;
 }
 
+void strata__tier2_preload(struct strata__txn *txn)
+{
+    struct strata__predicates *p = txn->facts->expander;
+    if (!txn->facts->linker || !txn->facts->linker->vectors.predicates)
+        return;
+    pthread_mutex_lock(&p->lock);
+    struct strata__scope before = strata__scope_set(p->scope);
+    make(p, txn);
+    strata__scope_set(before);
+    pthread_mutex_unlock(&p->lock);
+}
+
 strata_status strata__tier2_expand(struct strata__txn *txn, const char *phrase, double deadline,
                                    struct strata__expansion **out, size_t *n, bool *whole)
 {

@@ -24,6 +24,10 @@ enum strata__chain_evidence {
 
 extern const char *const strata__chain_evidence_names[STRATA__CHAIN_EVIDENCE];
 
+/* Why a fact is given. */
+#define STRATA__WHY_ANSWER "answer"
+#define STRATA__WHY_CHAIN "chain" /* it led to one */
+
 struct strata__tier3_fact {
     struct strata__row row;
     double score;

@@ -1,4 +1,4 @@
-/* strata facts: a store of facts: import, index, ask, export, delete, stats. */
+/* strata facts: a store of facts: import, index, ask, export, delete, stats, optimise. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +21,14 @@ enum {
     TAKES_MODEL = 32
 };
 
+/* Where it uses the store's caches. */
+enum caches { NO_CACHES, CACHES, CACHES_IF_THERE };
+
 struct action {
     const char *name;
     unsigned takes;
-    bool makes;                       /* the store, where there is none */
+    bool makes; /* the store, where there is none */
+    enum caches caches;
     int min_arguments, max_arguments; /* with the store; -1: any */
     int (*run)(struct facts_job *job);
 };
@@ -352,7 +356,7 @@ static int read_memory(struct facts_job *job, json_t **out)
 static int run_stats(struct facts_job *job)
 {
     strata_facts_info info;
-    json_t *memory = NULL;
+    json_t *memory = NULL, *caches = NULL;
     strata_status status = STRATA_OK;
     if (job->options->check) {
         cli_interrupts_work(true);
@@ -372,30 +376,36 @@ static int run_stats(struct facts_job *job)
         if (read != CLI_DONE)
             return read;
     }
+    if (facts_has_caches(job->options))
+        caches = facts_caches_json(job);
     if (!job->options->common.json) {
         print_stats(&info, job->options->check);
+        if (caches)
+            facts_print_caches(caches);
         if (memory)
             print_memory(memory);
+        json_decref(caches);
         json_decref(memory);
         return CLI_DONE;
     }
     return json_print(json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "triples", (json_int_t)info.triples,
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o*, s:o*}", "triples", (json_int_t)info.triples,
         "subjects", (json_int_t)info.subjects, "predicates", (json_int_t)info.predicates, "objects",
         (json_int_t)info.objects, "terms", (json_int_t)info.terms, "file_bytes",
         (json_int_t)info.file_bytes, "free_bytes", (json_int_t)info.free_bytes, "checked",
-        job->options->check ? json_true() : json_false(), "memory", memory));
+        job->options->check ? json_true() : json_false(), "caches", caches, "memory", memory));
 }
 
 /* ---- The command ---- */
 
 static const struct action actions[] = {
-    {"import", TAKES_FILES | TAKES_IMPORT | TAKES_MODEL, true, 2, -1, run_import},
-    {"index", TAKES_MODEL, false, 1, 1, run_index},
-    {"ask", TAKES_PATTERN | TAKES_ASK | TAKES_MODEL, false, 1, 2, facts_ask},
-    {"export", 0, false, 1, 1, run_export},
-    {"delete", TAKES_PATTERN | TAKES_FILES, false, 1, -1, run_delete},
-    {"stats", TAKES_STATS, false, 1, 1, run_stats},
+    {"import", TAKES_FILES | TAKES_IMPORT | TAKES_MODEL, true, NO_CACHES, 2, -1, run_import},
+    {"index", TAKES_MODEL, false, NO_CACHES, 1, 1, run_index},
+    {"ask", TAKES_PATTERN | TAKES_ASK | TAKES_MODEL, false, CACHES, 1, 2, facts_ask},
+    {"export", 0, false, NO_CACHES, 1, 1, run_export},
+    {"delete", TAKES_PATTERN | TAKES_FILES, false, NO_CACHES, 1, -1, run_delete},
+    {"stats", TAKES_STATS, false, CACHES_IF_THERE, 1, 1, run_stats},
+    {"optimise", TAKES_MODEL, false, CACHES, 1, 1, facts_optimise},
 };
 #define ACTIONS (sizeof actions / sizeof *actions)
 
@@ -420,6 +430,7 @@ static const char *foreign_option(const struct facts_options *o, unsigned takes)
         {o->max_tier != MAX_TIER, TAKES_ASK, "--max-tier"},
         {o->explain, TAKES_ASK, "--explain"},
         {o->lm, TAKES_ASK, "--lm"},
+        {o->no_cache, TAKES_ASK, "--no-cache"},
         {o->embed_model, TAKES_MODEL, "--embed-model"},
         {o->strict, TAKES_FILES, "--strict"},
         {o->restart, TAKES_IMPORT, "--restart"},
@@ -444,8 +455,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     while (action < actions + ACTIONS && strcmp(action->name, name) != 0)
         action++;
     if (action == actions + ACTIONS)
-        return cli_usage(command, "'%s' is none of import, index, ask, export, delete, stats",
-                         name);
+        return cli_usage(
+            command, "'%s' is none of import, index, ask, export, delete, stats, optimise", name);
     const int given = options.common.n_arguments - 1;
     if (given < action->min_arguments)
         return cli_usage(command, "%s: %s is missing", name, given ? "FILE" : "STORE");
@@ -457,10 +468,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (foreign)
         return cli_usage(command, "%s takes no %s", name, foreign);
     struct facts_job job = {.command = command, .options = &options};
-    strata_facts_options how;
-    strata_facts_options_default(&how);
-    how.must_exist = !action->makes;
-    strata_status opened = strata_facts_open(NULL, options.common.arguments[1], &how, &job.facts);
+    const bool caches = action->caches == CACHES_IF_THERE ? facts_has_caches(&options)
+                                                          : action->caches && !options.no_cache;
+    strata_status opened = facts_open(&job, action->makes, caches);
     if (opened != STRATA_OK)
         return cli_fail(opened);
     status = action->run(&job);
@@ -488,8 +498,11 @@ static const struct cli_option own[] = {
      CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 3},
     {"explain", 0, NULL, "ask: show what tiers 1 to 3 considered", CLI_FLAG,
      offsetof(struct facts_options, explain), 0, 0},
-    {"embed-model", 0, "MODEL", "import, index, ask, stats: model of vectors (default minilm)",
-     CLI_TEXT, offsetof(struct facts_options, embed_model), 0, 0},
+    {"no-cache", 0, NULL, "ask: keep no answers, and give none that were kept", CLI_FLAG,
+     offsetof(struct facts_options, no_cache), 0, 0},
+    {"embed-model", 0, "MODEL",
+     "import, index, ask, stats, optimise: model of vectors (default minilm)", CLI_TEXT,
+     offsetof(struct facts_options, embed_model), 0, 0},
     {"lm", 0, "MODEL", "ask: language model that tier 2 asks too, as smollm2-135m (default none)",
      CLI_TEXT, offsetof(struct facts_options, lm), 0, 0},
     {"no-vectors", 0, NULL, "import: make no vectors of labels and descriptions", CLI_FLAG,
@@ -507,7 +520,7 @@ static const struct cli_option own[] = {
 
 const struct cli_command cmd_facts = {
     .name = "facts",
-    .arguments = "import|index|ask|export|delete|stats STORE [FILE...]",
+    .arguments = "import|index|ask|export|delete|stats|optimise STORE [FILE...]",
     .summary = "Keep facts in a store and find them",
     .details =
         "import adds the triples of files, N-Triples (.nt) or Turtle (.ttl), also .gz and .zst,\n"
@@ -525,14 +538,18 @@ const struct cli_command cmd_facts = {
         "and\n"
         "tier 2, where the predicate names none, for the predicates that it may mean, by half of\n"
         "the cores unless -t is given.  Lines that are there are answered together, 32 at\n"
-        "most, unless each has a deadline.\n\n"
+        "most, unless each has a deadline.  Answers are kept in the store's folder, and given "
+        "again\n"
+        "as long as its graph, vectors and model do not change.\n\n"
         "export prints all triples as N-Triples.  delete removes the triples of files, or those "
         "of\n"
         "a pattern.  stats counts; with --check the exit status is 1 when the indices disagree, "
         "with\n"
         "--memory it opens the vectors as ask does and shows the budgets of tier 1 (of an ask "
         "that\n"
-        "runs: strata memory --pid).",
+        "runs: strata memory --pid).  optimise puts the kept answers in order: what is stale "
+        "leaves,\n"
+        "what is asked often moves to where it is found faster, and the rest is compressed anew.",
     .groups = CLI_JSON | CLI_RUN,
     .min_arguments = 1,
     .max_arguments = 1 << 20,

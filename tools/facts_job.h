@@ -2,6 +2,8 @@
 #ifndef STRATA_FACTS_JOB_H
 #define STRATA_FACTS_JOB_H
 
+#include <jansson.h>
+
 #include "cli.h"
 #include "strata_facts.h"
 
@@ -12,7 +14,7 @@ struct facts_options {
     double deadline_ms;
     uint64_t max_tier;
     const char *embed_model, *lm;
-    bool strict, restart, check, explain, no_vectors, memory;
+    bool strict, restart, check, explain, no_vectors, memory, no_cache;
 };
 
 /* What an action works with. */
@@ -37,6 +39,19 @@ int facts_use_vectors(struct facts_job *job);
 
 /* The query that the options are. */
 strata_facts_query facts_query_of(const struct facts_options *options);
+
+/* Opens the store, with caches where `caches`, or says why not (facts_caches.c). */
+strata_status facts_open(struct facts_job *job, bool makes, bool caches);
+
+/* Whether the store has caches. */
+bool facts_has_caches(const struct facts_options *options);
+
+/* The caches of stats: an object, NULL: no memory; and as a table. */
+json_t *facts_caches_json(struct facts_job *job);
+void facts_print_caches(const json_t *caches);
+
+/* The action optimise. */
+int facts_optimise(struct facts_job *job);
 
 /* The action ask: of the options, or of JSON lines (facts_ask.c). */
 int facts_ask(struct facts_job *job);

@@ -132,7 +132,7 @@ class Ours:
     """`strata facts ask`, a line at a time."""
 
     def __init__(self, args):
-        command = [args.strata, "facts", "ask", args.store, "-q", "--max-tier", "1"]
+        command = [args.strata, "facts", "ask", args.store, "-q", "--max-tier", "1", "--no-cache"]
         self.process = subprocess.Popen(
             [*command, "-t", str(args.threads)],
             stdin=subprocess.PIPE,

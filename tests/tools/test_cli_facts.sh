@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The command facts: import, index, ask, export, delete, stats; options, refused lines,
+# The command facts: import, index, ask, export, delete, stats, optimise; options, refused lines,
 # interruptions, vectors and other names, the reference graph.
 source "$(dirname "$0")/cli_checks.sh"
 store=$out/kg
@@ -17,12 +17,12 @@ END
 
 # Wrong usage.
 expect 2 "$strata" facts
-for action in import index ask export delete stats; do
+for action in import index ask export delete stats optimise; do
     expect 2 "$strata" facts $action
     says "$action: STORE is missing"
 done
 expect 2 "$strata" facts find "$store"
-says "'find' is none of import, index, ask, export, delete, stats"
+says "'find' is none of import, index, ask, export, delete, stats, optimise"
 expect 2 "$strata" facts import "$store"
 says 'import: FILE is missing'
 expect 2 "$strata" facts export "$store" x
@@ -36,7 +36,7 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
     'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory' \
-    'stats --lm x'; do
+    'stats --lm x' 'import --no-cache' 'stats --no-cache' 'optimise --no-cache' 'optimise --limit 1'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -53,7 +53,7 @@ done
 [ ! -e "$store" ] || fail 'wrong usage makes a store'
 
 # A store is made by import only.
-for action in index 'ask --entity x' export 'delete --entity x' stats; do
+for action in index 'ask --entity x' export 'delete --entity x' stats optimise; do
     # shellcheck disable=SC2086
     set -- $action
     expect 1 "$strata" facts "$1" "$store" "${@:2}"
@@ -160,6 +160,33 @@ done
 expect 2 "$strata" facts ask "$store" 'What is' 'the capital?'
 says "ask: unexpected argument 'the capital\?'"
 
+# What is kept, and given again.
+expect 0 "$strata" facts import --no-vectors "$out/kept" "$out/small.nt"
+expect 0 "$strata" facts stats "$out/kept"
+! grep -q CACHES "$out/stdout" || fail 'a store without caches shows some'
+expect 0 "$strata" facts ask "$out/kept" --entity Portugl --predicate capital --no-cache
+[ ! -e "$out/kept/cache" ] || fail '--no-cache makes caches'
+for _ in 1 2 3; do
+    yes '{"entity":"Portugl","predicate":"capital"}' | head -500 >"$out/queries"
+    expect 0 "$strata" facts ask "$out/kept" <"$out/queries"
+    lines 500
+    [ "$(sed 's/"latency_ms":[^,]*,//' "$out/stdout" | sort -u | wc -l)" = 1 ] ||
+        fail 'kept answers differ'
+    prints '^\{"facts":\[\{"s":"u:pt","p":"u:capital","o":"u:lis","score":0'
+done
+expect 0 "$strata" facts stats "$out/kept"
+prints '^CACHES +HITS +VALUES +USED +LIMIT$'
+prints '^memory +[0-9]+ +[0-9]+ .* 16.8 MB$'
+prints '^lmdb +[0-9]+ +[1-9][0-9]* .* 67.1 MB$'
+prints '^misses +[1-9][0-9]* \([1-9][0-9.]+ % of what was asked for was there\)$'
+expect 0 "$strata" facts stats "$out/kept" --json
+prints '"caches":\{"levels":\[\{"name":"memory","used":true,"hits":[1-9][0-9]*,"values":'
+expect 0 "$strata" facts optimise "$out/kept"
+prints '^0 stale values dropped, [0-9]+ promoted, 0 demoted$'
+expect 0 "$strata" facts import --no-vectors "$out/kept" "$out/more.ttl"
+expect 0 "$strata" facts optimise "$out/kept" --json
+prints '^\{"stale":[1-9][0-9]*,"promoted":0,"demoted":0,"predicted_bytes":[0-9]+,"freed_bytes":'
+
 # JSON lines: an answer for each line, in order; refused ones in their place.
 printf '%s\n' '{"entity":"portugal","predicate":"capital","id":"a"}' 'bad' '{"entity":1}' \
     '{"id":3,"entity":"a\u0000"}' '{}' '{"id":"q","question":"x"}' '{"object":"<x"}' '[1]' \
@@ -229,7 +256,7 @@ expect 0 "$strata" facts delete "$store" "$out/export.nt" --json
 prints '"statements":7,"removed":1,'
 expect 0 "$strata" facts stats "$store" --json
 prints '^\{"triples":0,"subjects":0,"predicates":0,"objects":0,"terms":[0-9]+,' \
-    '"file_bytes":[0-9]+,"free_bytes":[0-9]+,"checked":false\}$'
+    '"file_bytes":[0-9]+,"free_bytes":[0-9]+,"checked":false,"caches":\{'
 
 # stats
 expect 0 "$strata" facts import --no-vectors "$store" "$out/small.nt"

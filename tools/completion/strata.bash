@@ -57,7 +57,7 @@ _strata() {
         mapfile -t COMPREPLY < <(compgen -W "list prune cap clear" -- "$word")
         ;;
     facts:facts)
-        mapfile -t COMPREPLY < <(compgen -W "import index ask export delete stats" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "import index ask export delete stats optimise" -- "$word")
         ;;
     facts:--entity | facts:--predicate | facts:--object | facts:--limit | facts:--offset | facts:--deadline-ms) ;;
     facts:--max-tier)

@@ -64,8 +64,23 @@ static void fan_out(void **state)
     assert_true(got.answers == 21 && got.proofs == 21);
     got = t3_ask(facts, "spouse mayor seat Land A"); /* 21 ways to two persons */
     assert_true(got.answers == 2 && got.proofs == 42);
+    assert_int_equal(got.ends, 2);
     got = t3_ask(facts, "member spouse mayor seat Land A");
     assert_true(got.answers == 2 && got.proofs == 44);
+    strata_facts_close(&facts);
+}
+
+/* Two chains that end with the same fact give it once. */
+static void each_once(void **state)
+{
+    struct strata__bytes text = {0};
+    (void)state;
+    t3_add_lands(&text);
+    t2_add(&text, "<u:l0> <u:alias> \"Land A\" .\n<u:alias> " LABEL " \"alias\" .\n");
+    strata_facts *facts = t2_store_of("once", &text);
+    const struct t3_answer got = t3_ask(facts, "seat Land A");
+    assert_true(got.chains > 1 && got.answers == 1);
+    assert_string_equal(got.object, "u:t0");
     strata_facts_close(&facts);
 }
 
@@ -126,6 +141,29 @@ static void no_way_back(void **state)
     }
 }
 
+/* A way back along the same predicate may lead to others. */
+static void siblings(void **state)
+{
+    struct strata__bytes text = {0};
+    strata_facts_result *result;
+    bool found = false;
+    (void)state;
+    t2_add(&text, "<u:parent> " LABEL " \"parent\" .\n");
+    for (int i = 0; i < 6; i++)
+        t2_add(&text, "<u:k%d> " LABEL " \"Kid %c\" .\n<u:k%d> <u:parent> <u:r%d> .\n", i, 'A' + i,
+               i, i / 2);
+    strata_facts *facts = t2_store_of("siblings", &text);
+    const strata_facts_query query = t3_query_of("parent parent Kid A");
+    assert_int_equal(strata_facts_find(facts, &query, &result), STRATA_OK);
+    for (size_t i = 0; i < strata_facts_result_chains(result); i++) {
+        const strata_facts_chain *chain = strata_facts_result_chain(result, i);
+        found |= chain->hops == 2 && !chain->reversed[0] && chain->reversed[1] && chain->ends == 2;
+    }
+    assert_true(found);
+    strata_facts_result_free(&result);
+    strata_facts_close(&facts);
+}
+
 /* ---- Two names ---- */
 
 static void two_names(void **state)
@@ -135,13 +173,15 @@ static void two_names(void **state)
     t3_add_makers(&text);
     strata_facts *facts = t2_store_of("makers", &text);
     struct t3_answer got = t3_ask(facts, "carver Cara B painter Dora D"); /* 1 + 5 * 3 */
-    assert_true(got.answers == 2 && got.proofs == 0 && got.answer.count == 1);
+    assert_true(got.answers == 2 && got.proofs == 0 && got.answer.count == 1 && got.joined);
     assert_string_equal(got.subject, "u:m16");
     got = t3_ask(facts, "painter Dora D carver Cara B");
     assert_true(got.answers == 2 && got.answer.count == 1);
     got = t3_ask(facts, "carver Cara B wood Sort B"); /* 1, 5, ... whose sum is 1 mod 5 */
     assert_true(got.answer.count == 1 && got.answers == 2);
     assert_string_equal(got.subject, "u:m1");
+    got = t3_ask(facts, "carver Cara E painter Dora E"); /* they made nothing together */
+    assert_false(got.joined);
     got = t3_ask(facts, "carver Cara B");
     assert_true(got.answer.count == 5 && got.answers == 5);
     strata_facts_close(&facts);
@@ -425,8 +465,10 @@ int main(void)
         cmocka_unit_test(backwards),
         cmocka_unit_test(literals),
         cmocka_unit_test(fan_out),
+        cmocka_unit_test(each_once),
         cmocka_unit_test(namesakes),
         cmocka_unit_test(no_way_back),
+        cmocka_unit_test(siblings),
         cmocka_unit_test(two_names),
         cmocka_unit_test(refused),
         cmocka_unit_test(pages),

@@ -317,6 +317,9 @@ static bool named(struct view *v, const char *text, size_t first, size_t end, co
         struct strata__term decoded;
         const struct strata__start *s = &starts[i];
         assert_true(s->first < s->end && s->end <= question.n);
+        for (size_t k = 0; k < i; k++)
+            assert_false(starts[k].id == s->id && starts[k].first == s->first &&
+                         starts[k].end == s->end);
         assert_true(i == 0 || s->weight <= s[-1].weight);
         assert_true(fabsf(s->weight - (float)(s->end - s->first) / (float)question.n) < 1e-5F);
         assert_int_equal(strata__store_term(&v->txn, s->id, &bytes), STRATA_OK);
@@ -334,13 +337,14 @@ static void names(void **state)
 {
     struct strata__bytes text = {0};
     (void)state;
-    t2_add(&text, "<u:a> " LABEL " \"Acme Inc.\" .\n<u:b> " LABEL " \"Acme Inc\" .\n"
-                  "<u:o> " LABEL " \"Obi-Wan's\" .\n<u:w> " LABEL " \"Wendy\" .\n"
-                  "<u:w> <u:age> \"042\"^^<http://www.w3.org/2001/XMLSchema#integer> .\n"
-                  "<u:w> <u:code> \".uk\" .\n<u:w> <u:phone> \"+44\" .\n"
-                  "<u:w> <u:motto> \"Wendy\" .\n<u:c> " LABEL " \"lone name\" .\n"
-                  "<u:long> " LABEL " \"one two three four five six seven eight nine\" .\n"
-                  "<u:longer> " LABEL " \"a two three four five six seven eight nine ten\" .\n");
+    t2_add(&text,
+           "<u:a> " LABEL " \"Acme Inc.\" .\n<u:b> " LABEL " \"Acme Inc\" .\n"
+           "<u:o> " LABEL " \"Obi-Wan's\" .\n<u:w> " LABEL " \"Wendy\" .\n"
+           "<u:w> <u:age> \"042\"^^<http://www.w3.org/2001/XMLSchema#integer> .\n"
+           "<u:w> " LABEL " \"Wendy\"@de .\n<u:w> <u:code> \".uk\" .\n<u:w> <u:phone> \"+44\" .\n"
+           "<u:w> <u:motto> \"Wendy\" .\n<u:c> " LABEL " \"lone name\" .\n"
+           "<u:long> " LABEL " \"one two three four five six seven eight nine\" .\n"
+           "<u:longer> " LABEL " \"a two three four five six seven eight nine ten\" .\n");
     for (int i = 0; i < 300; i++)
         t2_add(&text, "<u:t%d> " LABEL " \"Twin\" .\n<u:t%d> " TYPE " <u:K%d> .\n", i, i, i % 3);
     struct view v = view_of(t2_store_of("names", &text));

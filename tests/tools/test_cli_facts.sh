@@ -36,7 +36,8 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
     'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory' \
-    'stats --lm x' 'import --no-cache' 'stats --no-cache' 'optimise --no-cache' 'optimise --limit 1'; do
+    'stats --lm x' 'import --no-cache' 'stats --no-cache' 'optimise --no-cache' \
+    'optimise --limit 1'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"

@@ -112,9 +112,11 @@ static bool add_key(const strata_facts *facts, const strata_facts_query *query, 
     const uint64_t numbers[] = {query->limit, query->offset, (uint64_t)query->max_tier, text,
                                 facts->lm_version};
     strata_status status = strata__bytes_append(out, numbers, sizeof numbers);
-    for (size_t i = 0; i < sizeof terms / sizeof *terms && status == STRATA_OK; i++)
-        status = terms[i] ? strata__bytes_append(out, terms[i], strlen(terms[i]) + 1)
-                          : strata__bytes_append(out, "\0\xff", 2); /* which no text is */
+    for (size_t i = 0; i < sizeof terms / sizeof *terms && status == STRATA_OK; i++) {
+        status = strata__bytes_append(out, terms[i] ? "\1" : "\0", 1);
+        if (status == STRATA_OK && terms[i])
+            status = strata__bytes_append(out, terms[i], strlen(terms[i]) + 1);
+    }
     return status == STRATA_OK;
 }
 

@@ -28,15 +28,29 @@ enum strata__likelihood __wrap_strata__predict(const struct strata__chance *chan
 }
 
 static const struct asked {
-    const char *entity, *predicate, *object;
+    const char *entity, *predicate, *object, *question;
 } asked[] = {
-    {"Firm A", "overseer", NULL}, {"Firm A", NULL, NULL},
-    {NULL, "mass", NULL},         {"firm a", "boss", NULL},
-    {"Firm B", "the boss", NULL}, {"Firmm C", "overseer", NULL},
-    {"Ore C", "heaviness", NULL}, {"Ore Ce", "mass", NULL},
-    {"Human B", "owns", NULL},    {"no such thing", "mass", NULL},
-    {"Firm A", "nonsense", NULL}, {NULL, NULL, "101"},
-    {"", "mass", NULL},           {"Firm A", "", NULL},
+    {"Firm A", "overseer", NULL, NULL},
+    {"Firm A", NULL, NULL, NULL},
+    {NULL, "mass", NULL, NULL},
+    {"firm a", "boss", NULL, NULL},
+    {"Firm B", "the boss", NULL, NULL},
+    {"Firmm C", "overseer", NULL, NULL},
+    {"Ore C", "heaviness", NULL, NULL},
+    {"Ore Ce", "mass", NULL, NULL},
+    {"Human B", "owns", NULL, NULL},
+    {"no such thing", "mass", NULL, NULL},
+    {"Firm A", "nonsense", NULL, NULL},
+    {NULL, NULL, "101", NULL},
+    {"", "mass", NULL, NULL},
+    {"Firm A", "", NULL, NULL},
+    {"",
+     "\xff"
+     "mass",
+     NULL, NULL},
+    {NULL, NULL, NULL, "overseer Firm A"},
+    {NULL, NULL, NULL, "owns overseer Firm A"},
+    {NULL, NULL, NULL, "overseer Quix"},
 };
 enum { N_ASKED = sizeof asked / sizeof *asked };
 
@@ -77,6 +91,7 @@ static strata_facts_query query_of(size_t i)
     query.subject = asked[i].entity;
     query.predicate = asked[i].predicate;
     query.object = asked[i].object;
+    query.question = asked[i].question;
     return query;
 }
 
@@ -109,7 +124,7 @@ static void same_within(const strata_facts_result *a, const strata_facts_result 
 {
     const strata_facts_answer x = strata_facts_result_answer(a), y = strata_facts_result_answer(b);
     assert_true(x.n_facts == y.n_facts && x.tier == y.tier && x.complete == y.complete &&
-                x.timed_out == y.timed_out);
+                x.timed_out == y.timed_out && x.count == y.count);
     for (size_t i = 0; i < x.n_facts; i++) {
         const strata_fact *f = strata_facts_result_fact(a, i), *g = strata_facts_result_fact(b, i);
         same_term(&f->subject, &g->subject);
@@ -143,13 +158,13 @@ static void the_same(void **state)
     strata_facts *plain = open_with("same", false, true);
     strata_facts_result *wanted[N_ASKED], *many[N_ASKED];
     strata_facts_query queries[N_ASKED];
-    unsigned tiers[4] = {0};
+    unsigned tiers[5] = {0};
     for (size_t i = 0; i < N_ASKED; i++) {
         queries[i] = query_of(i);
         wanted[i] = find(plain, &queries[i]);
         tiers[1 + strata_facts_result_answer(wanted[i]).tier]++;
     }
-    assert_true(tiers[0] && tiers[1] && tiers[2] && tiers[3]);
+    assert_true(tiers[0] && tiers[1] && tiers[2] && tiers[3] && tiers[4]);
     strata_facts_close(&plain);
     for (int round = 0; round < 3; round++) {
         strata_facts *facts = open_with("same", true, true);

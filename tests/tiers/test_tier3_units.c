@@ -275,6 +275,28 @@ static void kinds(void **state)
     strata_facts_close(&v.facts);
 }
 
+/* More predicates and kinds than a schema has room for: the first ones are in it. */
+static void limits(void **state)
+{
+    struct strata__bytes text = {0};
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        t2_add(&text, "<u:x%d> <http://p/%d_> <u:y%d> .\n", i, i, i);
+        if (i % 3 == 0)
+            t2_add(&text, "<u:y%d> " TYPE " <http://k/%d> .\n", i, i);
+    }
+    struct view v = view_of(t2_store_of("limits", &text));
+    assert_int_equal(v.schema->n_predicates, 4096);
+    assert_int_equal(v.schema->n_kinds, 1024);
+    assert_int_equal(v.schema->first[1024], v.schema->n_edges);
+    assert_int_equal(v.schema->n_edges, 2 * 4096); /* both ways of each */
+    leads(&v, "", "http://p/4095_", false, "");
+    leads(&v, "", "http://p/0_", false, "http://k/0");
+    view_end(&v);
+    t3_ask(v.facts, "p 5 of x"); /* nothing has a name */
+    strata_facts_close(&v.facts);
+}
+
 /* One schema for one state; an older one lasts as long as it is used. */
 static void states(void **state)
 {
@@ -394,9 +416,10 @@ static void full_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words),    cmocka_unit_test(many_words), cmocka_unit_test(schema),
-        cmocka_unit_test(inverses), cmocka_unit_test(samples),    cmocka_unit_test(kinds),
-        cmocka_unit_test(states),   cmocka_unit_test(names),      cmocka_unit_test(full_stops),
+        cmocka_unit_test(words),      cmocka_unit_test(many_words), cmocka_unit_test(schema),
+        cmocka_unit_test(inverses),   cmocka_unit_test(samples),    cmocka_unit_test(kinds),
+        cmocka_unit_test(limits),     cmocka_unit_test(states),     cmocka_unit_test(names),
+        cmocka_unit_test(full_stops),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);
 }

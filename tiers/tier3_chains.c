@@ -14,6 +14,8 @@
 #define REAL_MOST 48       /* chains of a level that are followed, */
 #define IMAGINED_MOST 32   /* and those that the graph has not */
 #define ENDS_MOST 128      /* of a chain, that are looked at while searching */
+#define ENDS_LOOKED 16     /* of them, whose kinds say how the chain may go on, */
+#define KINDS_MOST 4       /* and kinds that do */
 #define A_LOOK 32          /* chains between two looks at the clock */
 
 struct searching {
@@ -172,18 +174,55 @@ static strata_status extend(struct searching *s, size_t parent, struct strata__h
                                    : STRATA_OK;
 }
 
-/* All ways on that the schema knows. */
+/* The kinds of what a chain leads to, some of them; of one that is not real, as the schema says. */
+static strata_status kinds_of_ends(struct searching *s, const struct strata__chain *chain,
+                                   uint16_t kinds[KINDS_MOST], size_t *n)
+{
+    const strata__id *ends = (const strata__id *)(const void *)s->out->ids.data + chain->ends;
+    kinds[0] = chain->shape.kinds[chain->shape.n_kinds - 1];
+    *n = 1;
+    for (size_t i = 1; i < chain->n_ends && i < ENDS_LOOKED && *n < KINDS_MOST; i++) {
+        size_t k = 0;
+        STRATA_TRY(strata__kind_of(s->txn, s->schema, ends[i], &kinds[*n]));
+        while (kinds[k] != kinds[*n])
+            k++;
+        *n += k == *n;
+    }
+    return STRATA_OK;
+}
+
+static bool has_step(const struct strata__schema *schema, uint16_t kind, struct strata__hop hop)
+{
+    if (kind == STRATA__LITERAL_KIND)
+        return false;
+    for (size_t i = schema->first[kind]; i < schema->first[kind + 1]; i++)
+        if (schema->edges[i].hop.predicate == hop.predicate &&
+            schema->edges[i].hop.reversed == hop.reversed)
+            return true;
+    return false;
+}
+
+/* All ways on that the schema knows, each once. */
 static strata_status extend_all(struct searching *s, size_t parent)
 {
-    const struct strata__chain *chain = strata__chains_at(s->out, parent);
-    const uint16_t kind = chain->shape.kinds[chain->shape.n_kinds - 1];
-    if (kind == STRATA__LITERAL_KIND)
-        return STRATA_OK;
-    for (size_t i = s->schema->first[kind]; i < s->schema->first[kind + 1]; i++) {
-        const struct strata__schema_edge *edge = &s->schema->edges[i];
-        if (s->allowed[edge->hop.predicate])
-            STRATA_TRY(extend(s, parent, edge->hop, edge->to));
+    struct strata__chain *chain = at(s->out, parent);
+    uint16_t kinds[KINDS_MOST], *last = &chain->shape.kinds[chain->shape.n_kinds - 1];
+    size_t n;
+    STRATA_TRY(kinds_of_ends(s, chain, kinds, &n));
+    for (size_t k = 0; k < n; k++) {
+        if (kinds[k] == STRATA__LITERAL_KIND)
+            continue;
+        *last = kinds[k];
+        for (size_t i = s->schema->first[kinds[k]]; i < s->schema->first[kinds[k] + 1]; i++) {
+            const struct strata__schema_edge *edge = &s->schema->edges[i];
+            bool known = !s->allowed[edge->hop.predicate];
+            for (size_t j = 0; j < k && !known; j++)
+                known = has_step(s->schema, kinds[j], edge->hop);
+            if (!known)
+                STRATA_TRY(extend(s, parent, edge->hop, edge->to));
+        }
     }
+    *last = kinds[0];
     return STRATA_OK;
 }
 

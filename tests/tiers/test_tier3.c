@@ -141,6 +141,22 @@ static void no_way_back(void **state)
     }
 }
 
+/* What a hop leads to may be of several kinds; the next hop is any one's. */
+static void mixed_kinds(void **state)
+{
+    struct strata__bytes text = {0};
+    (void)state;
+    t3_add_lands(&text);
+    t2_add(&text, "<u:holds> " LABEL " \"holds\" .\n<u:chest> " LABEL " \"Chest\" .\n"
+                  "<u:chest> <u:holds> <u:t0> .\n<u:chest> <u:holds> <u:p1> .\n"
+                  "<u:chest> <u:holds> <u:g2> .\n<u:chest> <u:holds> \"dust\" .\n");
+    strata_facts *facts = t2_store_of("mixed", &text);
+    t3_means(facts, "mayor holds Chest", "u:t0", "u:mayor", "u:p0", T3_ANY);
+    t3_means(facts, "spouse holds Chest", "u:p1", "u:spouse", "u:q1", T3_ANY);
+    t3_means(facts, "coin holds Chest", "u:g2", "u:coin", "coin2", T3_ANY);
+    strata_facts_close(&facts);
+}
+
 /* A way back along the same predicate may lead to others. */
 static void siblings(void **state)
 {
@@ -461,23 +477,15 @@ static void hostile_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hops),
-        cmocka_unit_test(backwards),
-        cmocka_unit_test(literals),
-        cmocka_unit_test(fan_out),
-        cmocka_unit_test(each_once),
-        cmocka_unit_test(namesakes),
-        cmocka_unit_test(no_way_back),
-        cmocka_unit_test(siblings),
-        cmocka_unit_test(two_names),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(pages),
-        cmocka_unit_test(options),
-        cmocka_unit_test(the_same),
-        cmocka_unit_test(changes),
-        cmocka_unit_test(without_vectors),
-        cmocka_unit_test(cycles),
-        cmocka_unit_test(bare_graphs),
+        cmocka_unit_test(hops),          cmocka_unit_test(backwards),
+        cmocka_unit_test(literals),      cmocka_unit_test(fan_out),
+        cmocka_unit_test(each_once),     cmocka_unit_test(namesakes),
+        cmocka_unit_test(no_way_back),   cmocka_unit_test(mixed_kinds),
+        cmocka_unit_test(siblings),      cmocka_unit_test(two_names),
+        cmocka_unit_test(refused),       cmocka_unit_test(pages),
+        cmocka_unit_test(options),       cmocka_unit_test(the_same),
+        cmocka_unit_test(changes),       cmocka_unit_test(without_vectors),
+        cmocka_unit_test(cycles),        cmocka_unit_test(bare_graphs),
         cmocka_unit_test(hostile_texts),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);

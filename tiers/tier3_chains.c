@@ -214,7 +214,7 @@ static strata_status extend_literal(struct searching *s, size_t parent)
     const strata__id literal = s->out->starts[chain->start].id;
     uint32_t form;
     STRATA_TRY(strata__form_of(s->txn, literal, &form));
-    for (size_t p = 0; p < s->schema->n_predicates; p++) {
+    for (size_t p = 0; p < s->schema->n_predicates && !late(s); p++) {
         const struct strata__hop hop = {(uint16_t)p, true};
         uint16_t kind;
         s->ends.size = 0;
@@ -279,8 +279,8 @@ static strata_status begin(struct searching *s)
 {
     struct strata__chains *out = s->out;
     size_t names = 0;
-    STRATA_TRY(
-        strata__question_starts(s->txn, s->schema, s->question, out->starts, &out->n_starts));
+    STRATA_TRY(strata__question_starts(s->txn, s->schema, s->question, s->deadline, out->starts,
+                                       &out->n_starts, &out->whole));
     for (size_t i = 0; i < out->n_starts; i++) {
         const struct strata__start *start = &out->starts[i];
         names += i == 0 || start[-1].first != start->first || start[-1].end != start->end;

@@ -43,10 +43,11 @@ strata_status strata__chains_search(struct strata__txn *txn, const struct strata
                                     struct strata__chains *out);
 void strata__chains_free(struct strata__chains *chains);
 
-/* Finds the best two chains, from different names, that end at something in common (tier3_join.c).
- */
+/* Finds the best two chains, from different names, that end at something in common (tier3_join.c),
+ * until `deadline`. */
 void strata__chains_join(const struct strata__schema *schema,
-                         const struct strata__question *question, struct strata__chains *chains);
+                         const struct strata__question *question, double deadline,
+                         struct strata__chains *chains);
 
 static inline const struct strata__chain *strata__chains_at(const struct strata__chains *chains,
                                                             size_t index)

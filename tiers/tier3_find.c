@@ -9,11 +9,11 @@
 #include "memory.h"
 #include "tier3_weights.h"
 
-#define CHAINS_MOST 8     /* whose facts are given, */
-#define ANSWERS_ENOUGH 10 /* until there are so many */
-#define BEHIND_MOST 0.6f  /* what their score may be behind the best one's */
-#define TERMS_MOST 4096   /* that a hop leads to */
-#define PROOFS_MOST 512   /* facts of the hops before the last one that are given */
+#define CHAINS_MOST 8             /* whose facts are given, */
+#define ANSWERS_ENOUGH 10         /* until there are so many */
+#define BEHIND_MOST 0.6f          /* what their score may be behind the best one's */
+#define TERMS_MOST ((size_t)4096) /* that a hop leads to */
+#define PROOFS_MOST 512           /* facts of the hops before the last one that are given */
 #define CLEAR_LEAST \
     0.25f                /* the cosine of a word and what a chain says from which on it begins to */
 #define CLEAR_RANGE 0.3f /* be explained, and over which it comes to be */
@@ -125,16 +125,17 @@ static strata__id tail(struct strata__hop hop, const struct strata__row *row)
 
 /* All facts of a hop from the terms `from`, and where they lead. */
 static strata_status walk_hop(struct giving *g, struct strata__hop hop,
-                              const struct strata__bytes *from, size_t most,
-                              struct strata__bytes *rows, struct strata__bytes *to)
+                              const struct strata__bytes *from, struct strata__bytes *rows,
+                              struct strata__bytes *to)
 {
     const strata__id *ids = (const void *)from->data;
     const strata__id predicate = g->out->schema->predicates[hop.predicate];
     rows->size = to->size = 0;
     for (size_t i = 0; i < from->size / sizeof *ids; i++) {
         const size_t before = to->size / sizeof *ids;
-        STRATA_TRY(strata__hop_follow(g->txn, g->out->schema, hop, ids[i], most - before + 1, to));
-        const size_t found = to->size / sizeof *ids, n = found < most ? found : most;
+        STRATA_TRY(
+            strata__hop_follow(g->txn, g->out->schema, hop, ids[i], TERMS_MOST - before + 1, to));
+        const size_t found = to->size / sizeof *ids, n = found < TERMS_MOST ? found : TERMS_MOST;
         for (size_t at = before; at < n; at++) {
             const strata__id end = ((const strata__id *)(const void *)to->data)[at];
             const struct strata__row row = hop.reversed
@@ -143,9 +144,9 @@ static strata_status walk_hop(struct giving *g, struct strata__hop hop,
             STRATA_TRY(strata__bytes_append(rows, &row, sizeof row));
         }
         to->size = n * sizeof *ids;
-        g->out->more |= found > most;
+        g->out->more |= found > TERMS_MOST;
         g->out->whole = g->out->whole && strata__now_ms() <= g->deadline;
-        if (found > most || !g->out->whole)
+        if (found > TERMS_MOST || !g->out->whole)
             break;
     }
     sort_ids(to);
@@ -205,7 +206,7 @@ static strata_status walk_chain(struct giving *g, const struct strata__chain *ch
         const struct strata__bytes swap = from;
         from = *ends;
         *ends = swap;
-        status = walk_hop(g, shape->hops[i], &from, TERMS_MOST, &rows[i], ends);
+        status = walk_hop(g, shape->hops[i], &from, &rows[i], ends);
     }
     strata__bytes_free(&from);
     return status;
@@ -307,12 +308,12 @@ static strata_status find(struct giving *g)
     if (!out->whole)
         return STRATA_OK;
     STRATA_TRY(strata__chains_search(g->txn, out->schema, question, g->deadline, &out->chains));
+    strata__chains_join(out->schema, question, g->deadline, &out->chains);
     out->whole = out->chains.whole;
     if (out->chains.best.size == 0)
         return STRATA_OK;
     const struct strata__chain *best =
         strata__chains_at(&out->chains, *(const size_t *)(const void *)out->chains.best.data);
-    strata__chains_join(out->schema, question, &out->chains);
     out->joined = out->chains.joint.chain.score > best->score;
     read_evidence(question, out->schema, out->joined ? &out->chains.joint.chain : best,
                   out->chains.imagined, out->evidence);

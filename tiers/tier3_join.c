@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "memory.h"
+#include "deadline.h"
 #include "tier3_chains.h"
 #include "tier3_weights.h"
 
@@ -75,7 +75,8 @@ static struct strata__shape pair_of(const struct strata__shape *a, const struct 
 }
 
 void strata__chains_join(const struct strata__schema *schema,
-                         const struct strata__question *question, struct strata__chains *chains)
+                         const struct strata__question *question, double deadline,
+                         struct strata__chains *chains)
 {
     struct joining j = {.schema = schema, .question = question, .chains = chains};
     struct strata__joint *best = &chains->joint;
@@ -87,6 +88,9 @@ void strata__chains_join(const struct strata__schema *schema,
                                        *b = strata__chains_at(chains, j.list[k]);
             if (!can_pair(a, b) || !meet(&j, a, b))
                 continue;
+            chains->whole = chains->whole && strata__now_ms() <= deadline;
+            if (!chains->whole)
+                return;
             struct strata__chain chain = {.shape = pair_of(&a->shape, &b->shape), .real = true};
             chain.score = strata__align(question, schema, &chain.shape, strata__tier3_bare, NULL) +
                           strata__tier3_name *

@@ -1,6 +1,7 @@
 /* What a question names (tier3_question.h). */
 #include <string.h>
 
+#include "deadline.h"
 #include "memory.h"
 #include "tier3_question.h"
 
@@ -119,6 +120,8 @@ static strata_status add_span(struct naming *s, const struct strata__question *q
     s->now = (struct strata__start){.first = (uint8_t)first, .end = (uint8_t)end};
     for (size_t i = first; i < end; i++)
         s->now.weight += q->weights[i];
+    if (asked_size > sizeof q->text)
+        return STRATA_OK; /* mostly marks */
     STRATA_TRY(add_text(s, asked, asked_size));
     if (s->n == s->span && asked_size != size)
         STRATA_TRY(add_text(s, text, size));
@@ -144,16 +147,20 @@ static void sort_in(struct naming *s)
 }
 
 strata_status strata__question_starts(struct strata__txn *txn, const struct strata__schema *schema,
-                                      const struct strata__question *question,
-                                      struct strata__start starts[STRATA__STARTS_MOST], size_t *n)
+                                      const struct strata__question *question, double deadline,
+                                      struct strata__start starts[STRATA__STARTS_MOST], size_t *n,
+                                      bool *whole)
 {
     struct naming s = {.txn = txn, .schema = schema, .starts = starts};
     strata_status status = strata__store_names(txn, s.names);
-    for (size_t i = 0; i < question->n && status == STRATA_OK; i++)
+    *whole = true;
+    for (size_t i = 0; i < question->n && status == STRATA_OK && *whole; i++)
         for (size_t end = i + 1;
-             end <= question->n && end <= i + STRATA__NAME_WORDS && status == STRATA_OK; end++) {
+             end <= question->n && end <= i + STRATA__NAME_WORDS && status == STRATA_OK && *whole;
+             end++) {
             status = add_span(&s, question, i, end);
             sort_in(&s);
+            *whole = strata__now_ms() <= deadline;
         }
     strata__bytes_free(&s.value);
     *n = s.n;

@@ -55,9 +55,11 @@ static inline const float *strata__question_near(const struct strata__question *
     return question->near + (word * STRATA__SPAN_WORDS + length - 1) * question->items;
 }
 
-/* What the question names, of what weighs most first (tier3_names.c). */
+/* What the question names, of what weighs most first (tier3_names.c).  *whole is false when the
+ * deadline came before all of it was looked for. */
 strata_status strata__question_starts(struct strata__txn *txn, const struct strata__schema *schema,
-                                      const struct strata__question *question,
-                                      struct strata__start starts[STRATA__STARTS_MOST], size_t *n);
+                                      const struct strata__question *question, double deadline,
+                                      struct strata__start starts[STRATA__STARTS_MOST], size_t *n,
+                                      bool *whole);
 
 #endif

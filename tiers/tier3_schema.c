@@ -85,7 +85,7 @@ struct making {
     strata_index *index; /* of predicates' vectors */
     struct strata__predicate_texts texts;
     struct strata__bytes ids, vectors, kinds, edges; /* strata__id; float; strata__id; struct met */
-    strata__id type, inverse_of;
+    strata__id inverse_of;
     uint64_t ids_end;
 };
 
@@ -194,7 +194,7 @@ static strata_status meet_kind(struct making *m, strata__id id, uint16_t *kind)
 {
     strata__id type;
     bool literal;
-    STRATA_TRY(type_of(m->txn, m->type, id, &type));
+    STRATA_TRY(type_of(m->txn, m->schema->type, id, &type));
     const size_t n = m->kinds.size / sizeof type;
     *kind = find_kind((const strata__id *)(const void *)m->kinds.data, n, type);
     if (type && *kind == STRATA__NO_KIND && n < KINDS_MOST) {
@@ -212,10 +212,9 @@ static strata_status meet_kind(struct making *m, strata__id id, uint16_t *kind)
 strata_status strata__kind_of(struct strata__txn *txn, const struct strata__schema *schema,
                               strata__id id, uint16_t *kind)
 {
-    strata__id type, of;
+    strata__id of;
     bool literal;
-    STRATA_TRY(named_id(txn, "I" STRATA__RDF "type", &type));
-    STRATA_TRY(type_of(txn, type, id, &of));
+    STRATA_TRY(type_of(txn, schema->type, id, &of));
     *kind = find_kind(schema->kinds, schema->n_kinds, of);
     if (of)
         return STRATA_OK;
@@ -455,7 +454,7 @@ static strata_status make_in(struct making *m)
 {
     struct strata__schema *schema = m->schema;
     const strata__id none = 0;
-    STRATA_TRY(named_id(m->txn, "I" STRATA__RDF "type", &m->type));
+    STRATA_TRY(named_id(m->txn, "I" STRATA__RDF "type", &m->schema->type));
     STRATA_TRY(named_id(m->txn, "I" STRATA__OWL "inverseOf", &m->inverse_of));
     STRATA_TRY(strata__meta_get(m->txn, "next id", &m->ids_end));
     STRATA_TRY(strata__each_predicate(m->txn, add_predicate, m));

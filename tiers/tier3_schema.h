@@ -29,6 +29,7 @@ struct strata__schema_edge {
 
 struct strata__schema {
     size_t width, n_predicates, n_kinds;
+    strata__id type; /* rdf:type; 0: nothing has one */
     strata__id *predicates;
     uint32_t (*forms)[STRATA__FORMS]; /* of each predicate: what its values look like */
     uint16_t *inverse;                /* of each predicate: its index, or STRATA__NO_PREDICATE */

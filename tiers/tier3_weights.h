@@ -6,8 +6,9 @@
 #include "tier3_find.h"
 
 // clang-format off
-/* Alignments: the cosine from which on a hop or a kind gains, and what a kind's weighs; what a word
- * that is not covered costs, by its weight; hops apart, each; a first hop that a literal implies. */
+/* Alignments: the cosine from which on a hop or a kind gains, and what a kind's weighs; what a
+ * word that is not covered costs, by its weight; hops apart, each; a first hop that a literal
+ * implies. */
 static const float strata__tier3_hop_least = 0.43f;
 static const float strata__tier3_kind_least = 0.52f;
 static const float strata__tier3_kind_gain = 1.0f;

@@ -2,7 +2,8 @@
 tiers_test(test_spelling test_spelling.c)
 tiers_test(test_tier1_link test_tier1_link.c store_fixture.c rdf_fixture.c)
 tiers_test(test_mention_cache test_mention_cache.c)
-set(tier3_tests test_tier3 test_tier3_units)
+tiers_test(test_tier3_align test_tier3_align.c)
+set(tier3_tests test_tier3 test_tier3_units test_tier3_time test_tier3_faults)
 foreach(name IN ITEMS test_vectors test_vectors_faults test_tier1_memory test_tier1_together test_tier2
         test_tier2_lm test_embed_queue test_bad_queries ${tier3_tests})
   tiers_test(${name} ${name}.c vectors_fixture.c store_fixture.c rdf_fixture.c ${tiers_faults}
@@ -23,10 +24,10 @@ endforeach()
 foreach(name IN ITEMS test_tier1_together test_tier2 test_tier2_lm test_embed_queue ${tier3_tests})
   target_link_options(${name} PRIVATE -Wl,--wrap=strata_embed)
 endforeach()
-target_link_options(test_tier3 PRIVATE -Wl,--wrap=clock_gettime)
+target_link_options(test_tier3_time PRIVATE -Wl,--wrap=clock_gettime) # a clock of its own
 if(NOT STRATA_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # Python does not load a library that needs a sanitizer's
   find_package(Python3 COMPONENTS Interpreter REQUIRED)
-  foreach(name IN ITEMS fit_tier1 fit_tier2)
+  foreach(name IN ITEMS fit_tier1 fit_tier2 fit_tier3)
     add_test(NAME test_${name} COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/test_${name}.py
                                        ${PROJECT_SOURCE_DIR}/tiers/${name} $<TARGET_FILE:strata_shared>
                                        ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/tiers)

@@ -15,9 +15,16 @@ enum { T3_LANDS = 6 };
 void t3_add_lands(struct strata__bytes *text);
 strata_facts *t3_lands(const char *name);
 
+/* Masks <u:m0> ... <u:m23>: the carver of each is one of "Cara A" to "Cara E", its painter one of
+ * "Dora A" ..., its wood one of "Sort A" ...; each two of these have one mask in common,
+ * but Cara E and Dora E. */
+void t3_add_makers(struct strata__bytes *text);
+
 struct t3_answer {
     strata_facts_answer answer;
     size_t answers, proofs, chains;
+    size_t ends;                                 /* of the first chain, */
+    bool joined;                                 /* which is one of two */
     char subject[64], predicate[64], object[64]; /* of the first answer */
     strata_facts_meaning meaning;
 };

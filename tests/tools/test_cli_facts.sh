@@ -36,7 +36,8 @@ for words in 'import --entity x' 'import --limit 5' 'import --check' 'ask --stri
     'index --no-vectors' 'index --strict' 'index --max-tier 0' 'ask --no-vectors' \
     'export --embed-model x' 'export --explain' 'delete --max-tier 0' 'delete --no-vectors' \
     'delete --embed-model x' 'stats --embed-model x' 'ask --memory' 'export --memory' \
-    'stats --lm x' 'import --no-cache' 'stats --no-cache' 'optimise --no-cache' 'optimise --limit 1'; do
+    'stats --lm x' 'import --no-cache' 'stats --no-cache' 'optimise --no-cache' \
+    'optimise --limit 1'; do
     # shellcheck disable=SC2086 # an action and its options
     set -- $words
     expect 2 "$strata" facts "$1" "$store" "$out/small.nt" "${@:2}"
@@ -47,7 +48,7 @@ for number in -1 x 1.5 9007199254740994; do
     expect 2 "$strata" facts ask "$store" --entity x --limit $number
 done
 expect 2 "$strata" facts ask "$store" --entity x --deadline-ms -1
-for tier in -1 3 x; do
+for tier in -1 4 x; do
     expect 2 "$strata" facts ask "$store" --entity x --max-tier $tier
 done
 [ ! -e "$store" ] || fail 'wrong usage makes a store'
@@ -144,8 +145,21 @@ for entity in '<u:pt' '<pt>' '_:' '"x'; do
     expect 2 "$strata" facts ask "$store" --entity "$entity"
     says "subject '$entity': "
 done
-expect 2 "$strata" facts ask "$store" 'What is the capital?'
-says 'this version reads no'
+# Questions are asked alone, and need vectors.
+expect 0 "$strata" facts ask "$store" 'What is the capital?'
+prints '^0 facts, '
+says 'questions find nothing without vectors: make them with strata facts index'
+expect 0 "$strata" facts ask "$store" 'What is the capital?' -q --json
+prints '^\{"facts":\[\],"tier":-1,"latency_ms":[0-9.e-]+,"complete":true'
+grep -q 'questions find' "$out/stderr" && fail 'a message with -q'
+expect 0 "$strata" facts ask "$store" 'What is the capital?' --max-tier 2
+[ ! -s "$out/stderr" ] || fail "tier 2 is told of vectors: $(cat "$out/stderr")"
+for option in entity predicate object; do
+    expect 2 "$strata" facts ask "$store" 'What is the capital?' --$option x
+    says 'a question is asked alone, without --entity, --predicate and --object'
+done
+expect 2 "$strata" facts ask "$store" 'What is' 'the capital?'
+says "ask: unexpected argument 'the capital\?'"
 
 # What is kept, and given again.
 expect 0 "$strata" facts import --no-vectors "$out/kept" "$out/small.nt"
@@ -190,11 +204,19 @@ prints '^\{"facts":\[\{"s":"u:pt",.*"complete":true,"id":"a"\}$'
 prints '"code":"E_INVALID","message":"not JSON: .*","line":2'
 prints '"code":"E_INVALID","message":"entity: not a string","line":3'
 prints '"message":"entity: a name holds no U\+0000","line":4'
-prints '"message":"entity, predicate and object are missing: one is needed","line":5'
-prints '^\{"facts":\[\],"tier":-1,"latency_ms":0\.0,"complete":false,"id":"q"\}$'
-says 'this version finds nothing for questions'
+prints '"message":"question, entity, predicate and object are missing: one is needed","line":5'
+prints '^\{"facts":\[\],"tier":-1,"latency_ms":[0-9.e-]+,"complete":true.*,"id":"q"\}$'
+[ "$(grep -c 'questions find nothing without vectors' "$out/stderr")" = 1 ] ||
+    fail "of vectors is said: $(cat "$out/stderr")"
 prints '"code":"E_INVALID","message":"object .<x.: .*","line":7'
 prints '"complete":true,"id":\[9\]\}$'
+printf '%s\n' '{"question":"x","entity":"y"}' '{"question":7}' '{"question":"a\u0000"}' \
+    '{"question":""}' >"$out/questions"
+expect 1 "$strata" facts ask "$store" <"$out/questions"
+prints '"code":"E_INVALID","message":"query->question: it is asked alone, .*","line":1'
+prints '"message":"question: not a string","line":2'
+prints '"message":"question: a name holds no U\+0000","line":3'
+prints '^\{"facts":\[\],"tier":-1'
 expect 0 "$strata" facts ask "$store" --limit 1 \
     <<<'{"predicate":"http://www.w3.org/2000/01/rdf-schema#label"}'
 prints '"complete":false\}$'
@@ -398,6 +420,29 @@ expect 1 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the c
 expect 1 "$strata" facts ask "$out/vectors" --entity Portugal --predicate 'the capital city' \
     --embed-model "$bert" --lm "$bert"
 says 'generates no text'
+# Questions: what was considered; what is meant, a model that knows no words does not say.
+question='Which capital has Portugal?'
+chain='\{"words":"Portugal","start":"u:pt","label":"Portugal","hops":\[\{"predicate":"u:capital",'
+expect 0 "$strata" facts ask "$out/vectors" "$question" --explain --embed-model "$bert" --json
+prints '"chains":\[.*'"$chain"'"label":"capital","reversed":false\}\],"ends":1,"score":-?[0-9.]+'
+prints '"meaning":\{"score":[0-9.e-]+,"least":0\.[0-9]+,"evidence":\{"score":[0-9.]+,' \
+    '"imagined":[-0-9.]+,"bare":[0-9.]+,"name":0\.[0-9]+,"least":[-0-9.]+,"hops":[1-5]\.0\}\}'
+expect 0 "$strata" facts ask "$out/vectors" "$question" --explain --embed-model "$bert"
+prints '^ *-?[0-9.]+  Portugal -> capital \(1\)$'
+prints '^the first one is meant: [01]\.[0-9]{3} \(0\.[0-9]{3} is needed\), score [0-9.]+, imagined '
+prints '^([0-9]+ answers?; )?[0-9]+ facts?( by a question)?, [0-9.]+ ms$'
+expect 0 "$strata" facts ask "$out/vectors" 'Which zodiac?' --explain --embed-model "$bert"
+prints '^0 facts, '
+expect 5 "$strata" facts ask "$out/vectors" "$question" --deadline-ms 1e-7 --embed-model "$bert"
+prints 'the deadline came before all were found'
+printf '%s\n' '{"question":"'"$question"'","id":1}' '{"entity":"Portugal","predicate":"capital"}' \
+    '{"question":"Which zodiac?","id":3}' '{"question":"x","object":"y"}' >"$out/questions"
+expect 1 "$strata" facts ask "$out/vectors" --embed-model "$bert" --explain <"$out/questions"
+lines 4
+prints '"chains":.*"id":1\}$'
+prints '"o":"u:lis".*"tier":0'
+prints '^\{"facts":\[\],"tier":-1,.*"complete":true.*"id":3\}$'
+prints '"message":"query->question: it is asked alone.*"line":4'
 # What tier 1 has in memory.
 expect 0 "$strata" facts stats "$out/vectors" --memory --embed-model "$bert"
 prints '^triples '

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What is found in a graph of other predicates and kinds than the development set's: imported with
 vectors, asked by the command line, scored by kind.  Nothing of tiers 1 and 2 was fitted to it; of
-tier 3, when it answers was fitted to questions of the same wording about other entities (SEED atlas)
-beside the development set's.
+tier 3, when it answers was fitted to questions of the same wording about other entities (SEED
+atlas) beside the development set's.
 
     test_graph2.py STRATA
 """

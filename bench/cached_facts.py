@@ -38,6 +38,7 @@ class Options(ctypes.Structure):
         ("size", ctypes.c_size_t),
         ("must_exist", ctypes.c_bool),
         ("cache_bytes", ctypes.c_size_t),
+        ("lm_cache_bytes", ctypes.c_size_t),
         ("levels", ctypes.c_uint64 * 3),
     ]
 
@@ -48,6 +49,7 @@ class Query(ctypes.Structure):
         ("subject", ctypes.c_char_p),
         ("predicate", ctypes.c_char_p),
         ("object", ctypes.c_char_p),
+        ("question", ctypes.c_char_p),
         ("offset", ctypes.c_uint64),
         ("limit", ctypes.c_uint64),
         ("deadline_ms", ctypes.c_double),
@@ -60,6 +62,7 @@ class Answer(ctypes.Structure):
     _fields_ = [
         ("n_facts", ctypes.c_size_t),
         ("tier", ctypes.c_int),
+        ("count", ctypes.c_size_t),
         ("complete", ctypes.c_bool),
         ("timed_out", ctypes.c_bool),
         ("latency_ms", ctypes.c_double),

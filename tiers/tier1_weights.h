@@ -3,17 +3,17 @@
 #define STRATA_TIER1_WEIGHTS_H
 
 // clang-format off
-static const double strata__tier1_bias = -7.8866;
+static const double strata__tier1_bias = -7.8900;
 static const double strata__tier1_weights[STRATA__EVIDENCE] = {
-    7.9632, /* code */
-    0.5242, /* spelling */
-    0.2265, /* words */
-    5.3318, /* abbreviation */
-    3.6533, /* mention */
-    5.3126, /* namesake */
-    1.1750, /* description */
-    1.4572, /* namesake's description */
-    4.2841, /* meaning */
+    7.9682, /* code */
+    0.5388, /* spelling */
+    0.2723, /* words */
+    5.3377, /* abbreviation */
+    3.8940, /* mention */
+    5.2777, /* namesake */
+    1.1715, /* description */
+    1.4539, /* namesake's description */
+    4.2500, /* meaning */
 };
 
 /* Beyond `from`, evidence weighs so much more. */
@@ -21,18 +21,18 @@ static const struct {
     enum strata__evidence evidence;
     double from, weight;
 } strata__tier1_kinks[] = {
-    {STRATA__SPELLED, 0.6, 19.9455},
-    {STRATA__SPELLED, 0.8, 7.1177},
-    {STRATA__WORDS, 0.7, 0.9658},
-    {STRATA__NAMESAKE, 0.6, 19.8860},
-    {STRATA__NAMESAKE, 0.9, -51.0918},
-    {STRATA__MEANING, 0.5, 1.8263},
-    {STRATA__DESCRIBED, 0.5, 22.8331},
-    {STRATA__NAMESAKE_DESCRIBED, 0.5, 7.9466},
+    {STRATA__SPELLED, 0.6, 19.8098},
+    {STRATA__SPELLED, 0.8, 7.3373},
+    {STRATA__WORDS, 0.7, 0.8672},
+    {STRATA__NAMESAKE, 0.6, 20.0529},
+    {STRATA__NAMESAKE, 0.9, -51.3497},
+    {STRATA__MEANING, 0.5, 2.4066},
+    {STRATA__DESCRIBED, 0.5, 22.8337},
+    {STRATA__NAMESAKE_DESCRIBED, 0.5, 7.8038},
 };
 
 /* Where the best candidate has a lower score, nothing is given. */
-const double strata__tier1_least = 0.012943;
+const double strata__tier1_least = 0.0255;
 // clang-format on
 
 #endif

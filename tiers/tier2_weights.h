@@ -27,8 +27,8 @@ static const double strata__tier2_weights[2][STRATA__PHRASE_EVIDENCE] = {
 /* Where the best has a lower score, nothing is given: of predicates that an entity of the very name
  * has (with a language model: by the weights of both), and of those of entities that tier 1 found.
  */
-static const double strata__tier2_least[2] = {0.151206, 0.282909};
-static const double strata__tier2_least_linked = 0.086056;
+static const double strata__tier2_least[2] = {0.1513, 0.2830};
+static const double strata__tier2_least_linked = 0.0861;
 // clang-format on
 
 #endif

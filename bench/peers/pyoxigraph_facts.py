@@ -41,6 +41,7 @@ class Query(ctypes.Structure):
         ("subject", ctypes.c_char_p),
         ("predicate", ctypes.c_char_p),
         ("object", ctypes.c_char_p),
+        ("question", ctypes.c_char_p),
         ("offset", ctypes.c_uint64),
         ("limit", ctypes.c_uint64),
         ("deadline_ms", ctypes.c_double),
@@ -53,6 +54,7 @@ class Answer(ctypes.Structure):
     _fields_ = [
         ("n_facts", ctypes.c_size_t),
         ("tier", ctypes.c_int),
+        ("count", ctypes.c_size_t),
         ("complete", ctypes.c_bool),
         ("timed_out", ctypes.c_bool),
         ("latency_ms", ctypes.c_double),

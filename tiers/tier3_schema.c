@@ -293,27 +293,52 @@ static strata_status meet(struct making *m, uint16_t from, uint16_t predicate, b
     return strata__bytes_append(&m->edges, &one, sizeof one);
 }
 
-/* The first and the last object of a predicate; *found: it has some. */
-static strata_status object_range(struct making *m, strata__id predicate, strata__id *first,
-                                  strata__id *last, bool *found)
+/* Ids, the first and the last one. */
+struct range {
+    strata__id first, last;
+};
+
+/* The i-th of n ids that lie apart in a range; `i` may be of 2^32. */
+static strata__id spread_in(struct range range, uint64_t i, uint64_t n)
 {
-    struct strata__row row;
+    return (strata__id)(range.first + i * ((uint64_t)range.last - range.first + 1) / n);
+}
+
+/* The objects of a predicate (object 0), or the subjects of one object; *found: there are some. */
+static strata_status range_of(struct making *m, strata__id predicate, strata__id object,
+                              struct range *out, bool *found)
+{
+    struct strata__row row, from = {predicate, object, 0};
     uint64_t behind = m->ids_end;
-    STRATA_TRY(
-        strata__store_seek(m->txn, STRATA__POS, (struct strata__row){.a = predicate}, &row, found));
+    STRATA_TRY(strata__store_seek(m->txn, STRATA__POS, from, &row, found));
     if (!*found)
         return STRATA_OK;
-    *first = *last = row.b;
-    while (behind - *last > 1) {
-        const strata__id middle = (strata__id)(*last + (behind - *last) / 2);
+    out->first = out->last = object ? row.c : row.b;
+    while (behind > (uint64_t)out->last + 1) {
+        const strata__id middle = (strata__id)(out->last + (behind - out->last) / 2);
         bool more;
-        STRATA_TRY(strata__store_seek(m->txn, STRATA__POS,
-                                      (struct strata__row){predicate, middle, 0}, &row, &more));
-        if (more)
-            *last = row.b;
+        *(object ? &from.c : &from.b) = middle;
+        STRATA_TRY(strata__store_seek(m->txn, STRATA__POS, from, &row, &more));
+        if (more && (!object || row.b == object))
+            out->last = object ? row.c : row.b;
         else
             behind = middle;
     }
+    return STRATA_OK;
+}
+
+/* The objects of a predicate, and the subjects of the first and of the last one. */
+static strata_status ranges_of(struct making *m, strata__id predicate, struct range *objects,
+                               struct range *subjects, bool *found)
+{
+    struct range last = {0};
+    STRATA_TRY(range_of(m, predicate, 0, objects, found));
+    if (!*found)
+        return STRATA_OK;
+    STRATA_TRY(range_of(m, predicate, objects->first, subjects, found));
+    STRATA_TRY(range_of(m, predicate, objects->last, &last, found));
+    subjects->first = last.first < subjects->first ? last.first : subjects->first;
+    subjects->last = last.last > subjects->last ? last.last : subjects->last;
     return STRATA_OK;
 }
 
@@ -321,17 +346,16 @@ static strata_status object_range(struct making *m, strata__id predicate, strata
 static strata_status sample(struct making *m, uint16_t predicate, size_t samples)
 {
     const strata__id id = m->schema->predicates[predicate];
-    strata__id begin = 0, last = 0;
+    struct range objects = {0}, subjects = {0};
     bool used;
-    STRATA_TRY(object_range(m, id, &begin, &last, &used));
+    STRATA_TRY(ranges_of(m, id, &objects, &subjects, &used));
     for (size_t i = 0; i < samples && used; i++) {
         struct strata__row first, row;
         bool found;
         uint16_t from, to;
-        const uint64_t range = (uint64_t)last - begin + 1,
-                       spread = (i * 0x9e3779b97f4a7c15u) >> 32; /* over 2^32, however many */
-        const strata__id object = (strata__id)(begin + i * range / samples),
-                         subject = (strata__id)(spread * m->ids_end >> 32);
+        const strata__id object = spread_in(objects, i, samples),
+                         subject = spread_in(subjects, i * 0x9e3779b97f4a7c15u >> 32,
+                                             (uint64_t)1 << 32); /* however many samples */
         STRATA_TRY(strata__store_seek(m->txn, STRATA__POS, (struct strata__row){id, object, 0},
                                       &first, &found));
         if (!found)

@@ -233,12 +233,14 @@ static void samples(void **state)
         for (int i = 0; i < 200; i++)
             t2_add(&text,
                    "<u:x%d> <u:made> <u:y%d> .\n<u:x%d> " TYPE " <u:X%d> .\n<u:y%d> " TYPE
-                   " <u:Y%d> .\n",
-                   i, i, i, i / 100, i, i / 160);
+                   " <u:Y%d> .\n<u:x%d> <u:in> <u:all> .\n",
+                   i, i, i, i / 100, i, i / 160, i);
         struct view v = view_of(t2_store_of("samples", &text));
         leads(&v, "u:X0", "u:made", false, "u:Y0");
         leads(&v, "u:X1", "u:made", false, "u:Y0"); /* more often than to Y1 */
         leads(&v, "u:Y0", "u:made", true, "u:X0");
+        leads(&v, "u:X0", "u:in", false, "");
+        leads(&v, "u:X1", "u:in", false, "");
         leads(&v, "u:Y1", "u:made", true, "u:X1");
         view_end(&v);
         strata_facts_close(&v.facts);

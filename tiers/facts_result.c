@@ -199,3 +199,8 @@ const char *strata_facts_chain_evidence_name(size_t index)
 {
     return strata__chain_evidence_names[index];
 }
+
+double strata_facts_result_tier_ms(const strata_facts_result *result, int tier)
+{
+    return tier >= 0 && tier < STRATA_FACTS_TIERS ? result->tier_ms[tier] : 0;
+}

@@ -18,6 +18,7 @@ struct strata_facts_result {
     size_t n_chains;
     strata_facts_meaning meaning;
     enum strata__lm_use lm;
+    double tier_ms[STRATA_FACTS_TIERS];
     struct chunk *chunks;
 };
 

@@ -35,6 +35,7 @@ struct find {
     size_t n_candidates;
     struct strata__tier2 tier2;
     struct strata__tier3 tier3;
+    double tier_ms[STRATA_FACTS_TIERS]; /* what each took */
     strata_facts_answer answer;
     struct strata__bytes *text; /* strata_facts_find_text: what is found goes there, else NULL */
 };
@@ -247,7 +248,9 @@ static strata_status find_chains(struct find *find, struct strata__txn *txn)
     bool stop = false;
     if (query->max_tier < 3)
         return STRATA_OK;
+    const double start = strata__now_ms();
     STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, &find->tier3));
+    find->tier_ms[3] = strata__now_ms() - start;
     const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
     const double deadline = find->deadline;
     find->deadline = INFINITY; /* what was found until it came is given */
@@ -280,15 +283,21 @@ static strata_status find_pattern(struct find *find, struct strata__txn *txn)
 {
     struct strata__pattern pattern = {0};
     bool expand = false;
+    const double start = strata__now_ms();
     strata_status status = strata__pattern_read(txn, find->query, &pattern);
     if (status == STRATA_OK)
         status = strata__pattern_walk(txn, &pattern, take_row, find);
     if (status == STRATA_OK)
         status = may_expand(find, txn, &pattern, &expand);
+    const bool link = status == STRATA_OK && !expand && may_link(find, &pattern);
+    const double found = strata__now_ms();
     if (status == STRATA_OK && expand)
         status = find_expanded(find, txn, &pattern);
-    else if (status == STRATA_OK && may_link(find, &pattern))
+    else if (link)
         status = find_linked(find, txn, &pattern);
+    find->tier_ms[0] = found - start;
+    if (expand || link)
+        find->tier_ms[expand ? 2 : 1] = strata__now_ms() - found;
     strata__pattern_free(&pattern);
     return status;
 }
@@ -299,8 +308,10 @@ static strata_status find_anew(struct strata__txn *txn, struct find *find,
     strata_status status = find->query->question ? find_chains(find, txn) : find_pattern(find, txn);
     if (status == STRATA_OK)
         status = find->text ? write_facts(find, txn) : fill_facts(find, txn, result);
-    if (result)
+    if (result) {
         result->lm = find->tier2.lm;
+        memcpy(result->tier_ms, find->tier_ms, sizeof result->tier_ms);
+    }
     if (status == STRATA_OK && result && find->query->explain)
         status = explain(find, txn, result);
     find->answer.complete = find->answer.complete && !find->answer.timed_out;

@@ -195,6 +195,11 @@ typedef struct strata_facts_answer {
 
 STRATA_API strata_facts_answer strata_facts_result_answer(const strata_facts_result *result);
 
+/* How long a tier took, tier 1 as part of tier 2 counted there; 0: it was not asked, or the answer
+ * was kept. */
+#define STRATA_FACTS_TIERS 4
+STRATA_API double strata_facts_result_tier_ms(const strata_facts_result *result, int tier);
+
 /* index < n_facts; borrowed until the result is freed. */
 STRATA_API const strata_fact *strata_facts_result_fact(const strata_facts_result *result,
                                                        size_t index);

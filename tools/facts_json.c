@@ -119,9 +119,22 @@ static json_t *meaning_json(const strata_facts_result *result)
     return json_pack("{s:f, s:f, s:o}", "score", m.score, "least", m.least, "evidence", evidence);
 }
 
+/* How long each tier took that was asked. */
+static json_t *times_json(const strata_facts_result *result)
+{
+    json_t *times = json_array();
+    for (int tier = 0; times && tier < STRATA_FACTS_TIERS; tier++)
+        times = json_push(times, json_real(strata_facts_result_tier_ms(result, tier)));
+    return times;
+}
+
 /* Adds what tiers 1 to 3 considered; NULL after freeing the object: no memory. */
 static json_t *with_explanation(json_t *object, const strata_facts_result *result)
 {
+    if (object && json_object_set_new(object, "tiers_ms", times_json(result)) != 0) {
+        json_decref(object);
+        return NULL;
+    }
     if (object && strata_facts_result_chains(result)) {
         if (json_object_set_new(object, "chains", chains_json(result)) == 0 &&
             json_object_set_new(object, "meaning", meaning_json(result)) == 0)
@@ -212,9 +225,21 @@ static void print_chains(const strata_facts_result *result)
     putchar('\n');
 }
 
+static void print_times(const strata_facts_result *result)
+{
+    const char *between = "";
+    for (int tier = 0; tier < STRATA_FACTS_TIERS; tier++)
+        if (strata_facts_result_tier_ms(result, tier) > 0) {
+            printf("%stier %d: %.2f ms", between, tier, strata_facts_result_tier_ms(result, tier));
+            between = ", ";
+        }
+    putchar('\n');
+}
+
 void facts_print_explanation(const strata_facts_result *result)
 {
     const char *lm = strata_facts_result_lm(result);
+    print_times(result);
     print_chains(result);
     print_expansions(result);
     if (lm)

@@ -220,6 +220,135 @@ strata_status strata__expand_cached(struct strata__txn *txn, const char *phrase,
     return status;
 }
 
+/* ---- What a language model said ---- */
+
+/* Appends the key of wordings: the model, and each predicate and text. */
+static strata_status add_wordings(const strata_facts *facts, const struct strata__wording *wordings,
+                                  size_t n, struct strata__bytes *out)
+{
+    STRATA_TRY(strata__bytes_append(out, &facts->lm_version, sizeof facts->lm_version));
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t head[] = {wordings[i].predicate, wordings[i].size};
+        STRATA_TRY(strata__bytes_append(out, head, sizeof head));
+        STRATA_TRY(strata__bytes_append(out, wordings[i].text, wordings[i].size));
+    }
+    return STRATA_OK;
+}
+
+static bool read_scores(const struct strata__bytes *value, struct strata__wording *wordings,
+                        size_t n)
+{
+    if (value->size != n * sizeof wordings->logprob)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        memcpy(&wordings[i].logprob, value->data + i * sizeof wordings->logprob,
+               sizeof wordings->logprob);
+    return true;
+}
+
+/* Asks the model, and keeps what it says. */
+static strata_status score_anew(struct strata__txn *txn, const struct strata__cache_key *key,
+                                struct strata__wording *wordings, size_t n, double deadline,
+                                bool *scored)
+{
+    struct strata__bytes value = {0};
+    const double start = strata__now_ms();
+    STRATA_TRY(strata__predicate_lm_score(txn, wordings, n, deadline, scored));
+    strata_status status = STRATA_OK;
+    for (size_t i = 0; i < n && *scored && status == STRATA_OK; i++)
+        status = strata__bytes_append(&value, &wordings[i].logprob, sizeof wordings->logprob);
+    if (*scored && status == STRATA_OK)
+        strata__facts_cache_put(txn->facts->cache, key, value.data, value.size,
+                                strata__now_ms() - start);
+    strata__bytes_free(&value);
+    return STRATA_OK;
+}
+
+strata_status strata__score_cached(struct strata__txn *txn, struct strata__wording *wordings,
+                                   size_t n, double deadline, bool *scored)
+{
+    const strata_facts *facts = txn->facts;
+    struct strata__bytes name = {0}, value = {0};
+    if (!facts->cache || add_wordings(facts, wordings, n, &name) != STRATA_OK) {
+        strata__bytes_free(&name);
+        return strata__predicate_lm_score(txn, wordings, n, deadline, scored);
+    }
+    const struct strata__cache_key key = {.kind = STRATA__CACHE_SCORE,
+                                          .graph = mdb_txn_id(txn->txn),
+                                          .model = facts->answer_version,
+                                          .text = name.data,
+                                          .size = name.size};
+    *scored =
+        strata__facts_cache_get(facts->cache, &key, &value) && read_scores(&value, wordings, n);
+    strata_status status =
+        *scored ? STRATA_OK : score_anew(txn, &key, wordings, n, deadline, scored);
+    strata__bytes_free(&name);
+    strata__bytes_free(&value);
+    return status;
+}
+
+/* ---- Chains ---- */
+
+/* What the facts of chains come behind. */
+struct chains_head {
+    uint64_t count, more;
+};
+
+static struct strata__cache_key chains_key(const struct strata__txn *txn, const char *question)
+{
+    return (struct strata__cache_key){.kind = STRATA__CACHE_CHAIN,
+                                      .graph = mdb_txn_id(txn->txn),
+                                      .model = txn->facts->answer_version,
+                                      .text = question,
+                                      .size = strlen(question)};
+}
+
+/* The facts of chains that are kept; false: there are none. */
+static bool read_chains(struct strata__txn *txn, const char *question, struct strata__tier3 *out)
+{
+    const struct strata__cache_key key = chains_key(txn, question);
+    struct strata__bytes value = {0};
+    struct chains_head head;
+    bool known = strata__facts_cache_get(txn->facts->cache, &key, &value) &&
+                 value.size >= sizeof head &&
+                 (value.size - sizeof head) % sizeof(struct strata__tier3_fact) == 0;
+    *out = (struct strata__tier3){.whole = true};
+    if (known) {
+        memcpy(&head, value.data, sizeof head);
+        known = strata__bytes_append(&out->facts, value.data + sizeof head,
+                                     value.size - sizeof head) == STRATA_OK;
+        out->count = (size_t)head.count;
+        out->more = head.more;
+    }
+    strata__bytes_free(&value);
+    return known;
+}
+
+static void keep_chains(struct strata__txn *txn, const char *question,
+                        const struct strata__tier3 *found, double cost_ms)
+{
+    const struct strata__cache_key key = chains_key(txn, question);
+    const struct chains_head head = {found->count, found->more};
+    struct strata__bytes value = {0};
+    if (found->whole && strata__facts_cache_is_worth(txn->facts->cache, cost_ms) &&
+        strata__bytes_append(&value, &head, sizeof head) == STRATA_OK &&
+        strata__bytes_append(&value, found->facts.data, found->facts.size) == STRATA_OK)
+        strata__facts_cache_put(txn->facts->cache, &key, value.data, value.size, cost_ms);
+    strata__bytes_free(&value);
+}
+
+strata_status strata__chains_cached(struct strata__txn *txn, const char *question, bool explain,
+                                    double deadline, struct strata__tier3 *out)
+{
+    const double start = strata__now_ms();
+    if (txn->facts->cache && !explain && read_chains(txn, question, out))
+        return STRATA_OK;
+    STRATA_TRY(strata__tier3_find(txn, question, deadline, out));
+    if (txn->facts->cache && txn->facts->linker)
+        keep_chains(txn, question, out, strata__now_ms() - start);
+    return STRATA_OK;
+}
+
 /* ---- Vectors ---- */
 
 static struct strata__cache_key vector_key(const strata_facts *facts, const strata_text *text)

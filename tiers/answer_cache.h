@@ -9,6 +9,7 @@
 
 #include "facts_cache.h"
 #include "facts_result.h"
+#include "predicate_lm.h"
 
 /* Opens the caches of a store that is open. */
 strata_status strata__answers_open(strata_facts *facts, const strata_facts_options *options);
@@ -36,6 +37,14 @@ void strata__answer_put(struct strata__txn *txn, const strata_facts_query *query
 /* strata__tier2_expand, of what is kept where it is. */
 strata_status strata__expand_cached(struct strata__txn *txn, const char *phrase, double deadline,
                                     struct strata__expansion **out, size_t *n, bool *whole);
+
+/* strata__predicate_lm_score, of what is kept where it is. */
+strata_status strata__score_cached(struct strata__txn *txn, struct strata__wording *wordings,
+                                   size_t n, double deadline, bool *scored);
+
+/* strata__tier3_find, or the facts that it found before; to explain them it finds them again. */
+strata_status strata__chains_cached(struct strata__txn *txn, const char *question, bool explain,
+                                    double deadline, struct strata__tier3 *out);
 
 /* The vector of a text by the store's model, as it was kept with 8 bits an element; false: it was
  * not.  And keeps one. */

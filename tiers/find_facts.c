@@ -249,7 +249,8 @@ static strata_status find_chains(struct find *find, struct strata__txn *txn)
     if (query->max_tier < 3)
         return STRATA_OK;
     const double start = strata__now_ms();
-    STRATA_TRY(strata__tier3_find(txn, query->question, find->deadline, &find->tier3));
+    STRATA_TRY(
+        strata__chains_cached(txn, query->question, query->explain, find->deadline, &find->tier3));
     find->tier_ms[3] = strata__now_ms() - start;
     const struct strata__tier3_fact *facts = (const void *)find->tier3.facts.data;
     const double deadline = find->deadline;

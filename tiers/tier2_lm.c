@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "answer_cache.h"
 #include "memory.h"
 #include "predicate_lm.h"
 #include "tier2_expand.h"
@@ -82,7 +83,7 @@ strata_status strata__tier2_ask_lm(struct strata__txn *txn, const char *phrase,
     *use = STRATA__LM_NEEDLESS;
     if (!always && is_settled(expansions, n))
         return STRATA_OK;
-    const strata_status status = strata__predicate_lm_score(txn, asked, n_asked, deadline, &scored);
+    const strata_status status = strata__score_cached(txn, asked, n_asked, deadline, &scored);
     *use = status == STRATA_E_BUDGET ? STRATA__LM_FULL
            : scored                  ? STRATA__LM_ASKED
                                      : STRATA__LM_LATE;

@@ -339,6 +339,39 @@ static void models_change(void **state)
     strata_facts_close(&facts);
 }
 
+/* Chains that answered a question answer it again with another limit, or as text. */
+static void chains(void **state)
+{
+    (void)state;
+    make_store("chains");
+    strata_facts *plain = open_with("chains", false, true);
+    strata_facts_query query;
+    strata_facts_query_default(&query);
+    query.question = "owns overseer Firm A";
+    query.limit = 0;
+    strata_facts_result *wanted = find(plain, &query), *one, *all;
+    strata_facts_close(&plain);
+    strata_facts *facts = open_with("chains", true, true);
+    query.limit = 1;
+    one = find(facts, &query);
+    assert_false(strata_facts_result_answer(one).complete);
+    const uint64_t before = hits_of(facts);
+    query.limit = 0;
+    all = find(facts, &query);
+    assert_int_equal(hits_of(facts), before + 1);
+    assert_true(strata_facts_result_answer(all).n_facts > 1);
+    same(all, wanted);
+    query.explain = true; /* chains are considered anew */
+    strata_facts_result_free(&all);
+    all = find(facts, &query);
+    assert_true(strata_facts_result_chains(all) > 0);
+    same(all, wanted);
+    strata_facts_result_free(&wanted);
+    strata_facts_result_free(&one);
+    strata_facts_result_free(&all);
+    strata_facts_close(&facts);
+}
+
 static void optimised(void **state)
 {
     strata_facts_optimised done;
@@ -438,7 +471,7 @@ int main(void)
         cmocka_unit_test(what_counts),   cmocka_unit_test(not_kept),
         cmocka_unit_test(graph_changes), cmocka_unit_test(models_change),
         cmocka_unit_test(optimised),     cmocka_unit_test(memory_may_fail),
-        cmocka_unit_test(hostile_bytes),
+        cmocka_unit_test(hostile_bytes), cmocka_unit_test(chains),
     };
     return cmocka_run_group_tests(tests, vectors_set_up, vectors_tear_down);
 }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "answer_cache.h"
 #include "faults.h"
 #include "predicate_lm.h"
 #include "tier2_fixture.h"
@@ -35,6 +36,7 @@ static int tear_down(void **state)
 static strata_status
     outcome; /* of the next calls, if not OK; E_TIMEOUT: they would take too long */
 
+static _Atomic size_t times_asked;
 strata_status __real_strata__predicate_lm_score(struct strata__txn *txn,
                                                 struct strata__wording *wordings, size_t n,
                                                 double deadline, bool *scored);
@@ -47,6 +49,7 @@ strata_status __wrap_strata__predicate_lm_score(struct strata__txn *txn,
                                                 double deadline, bool *scored)
 {
     *scored = false;
+    times_asked++;
     if (outcome != STRATA_OK)
         return outcome == STRATA_E_TIMEOUT ? STRATA_OK : outcome;
     return __real_strata__predicate_lm_score(txn, wordings, n, deadline, scored);
@@ -472,11 +475,47 @@ static void memory_may_fail(void **state)
     strata_facts_close(&facts);
 }
 
+/* What it said is kept: of the same predicates and texts only. */
+static void is_kept(void **state)
+{
+    char path[256];
+    strata_facts_options options;
+    strata_facts *facts = t2_firms("kept");
+    struct strata__txn txn;
+    bool scored;
+    (void)state;
+    strata_facts_close(&facts);
+    strata_facts_options_default(&options);
+    options.cache_memory_bytes = 1 << 20;
+    snprintf(path, sizeof path, "%s/kept", rdf_folder);
+    assert_int_equal(strata_facts_open(NULL, path, &options, &facts), STRATA_OK);
+    t2_use(facts);
+    use_lm(facts);
+    assert_int_equal(strata__txn_begin(facts, false, &txn), STRATA_OK);
+    double first[2] = {0};
+    for (int round = 0; round < 3; round++) {
+        const char *text = round < 2 ? "the boss" : "the bosses";
+        struct strata__wording wordings[] = {{id_of(&txn, predicates[0]), text, strlen(text), 0},
+                                             {id_of(&txn, predicates[1]), text, strlen(text), 0}};
+        const size_t before = times_asked;
+        assert_int_equal(strata__score_cached(&txn, wordings, 2, INFINITY, &scored), STRATA_OK);
+        assert_true(scored && times_asked == before + (round != 1));
+        for (int i = 0; i < 2; i++) {
+            assert_true(wordings[i].logprob < 0 &&
+                        (round == 0 || (first[i] == wordings[i].logprob) == (round == 1)));
+            first[i] = wordings[i].logprob;
+        }
+    }
+    strata__txn_abort(&txn);
+    strata_facts_close(&facts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_alone),
         cmocka_unit_test(without_texts),
+        cmocka_unit_test(is_kept),
         cmocka_unit_test(room),
         cmocka_unit_test_teardown(decides, see_again),
         cmocka_unit_test(not_needed),

@@ -43,32 +43,6 @@ class Options(ctypes.Structure):
     ]
 
 
-class Query(ctypes.Structure):
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("subject", ctypes.c_char_p),
-        ("predicate", ctypes.c_char_p),
-        ("object", ctypes.c_char_p),
-        ("question", ctypes.c_char_p),
-        ("offset", ctypes.c_uint64),
-        ("limit", ctypes.c_uint64),
-        ("deadline_ms", ctypes.c_double),
-        ("max_tier", ctypes.c_int),
-        ("explain", ctypes.c_bool),
-    ]
-
-
-class Answer(ctypes.Structure):
-    _fields_ = [
-        ("n_facts", ctypes.c_size_t),
-        ("tier", ctypes.c_int),
-        ("count", ctypes.c_size_t),
-        ("complete", ctypes.c_bool),
-        ("timed_out", ctypes.c_bool),
-        ("latency_ms", ctypes.c_double),
-    ]
-
-
 class Store:
     def __init__(self, strata, model, path, levels):
         self.api, self.strata = strata.api, strata
@@ -90,7 +64,7 @@ class Store:
         self.api.strata_facts_cache_info_get(self.store, info)
 
     def find(self, entity, predicate, offset=0):
-        query, answer, size = Query(), Answer(), ctypes.c_size_t()
+        query, answer, size = strata_api.FactsQuery(), strata_api.FactsAnswer(), ctypes.c_size_t()
         self.api.strata_facts_query_default(ctypes.byref(query))
         query.subject, query.predicate, query.offset = entity, predicate, offset
         self.strata.call(

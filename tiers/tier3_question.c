@@ -8,7 +8,7 @@
 #include "deadline.h"
 #include "memory.h"
 
-#define TEXTS 16                   /* that are embedded between two looks at the clock, */
+#define TEXTS 16                  /* that are embedded between two looks at the clock, */
 #define TEXTS_BYTES ((size_t)768) /* or fewer, when they are so long together */
 
 /* ---- Words ---- */

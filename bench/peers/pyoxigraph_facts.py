@@ -29,36 +29,11 @@ import time
 from pathlib import Path
 
 import pyoxigraph
+import strata_api
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parents[1] / "build" / "runtime" / "libstrata.so"  # by default
 BLOCK = 200  # lookups of one store in a row
-
-
-class Query(ctypes.Structure):
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("subject", ctypes.c_char_p),
-        ("predicate", ctypes.c_char_p),
-        ("object", ctypes.c_char_p),
-        ("question", ctypes.c_char_p),
-        ("offset", ctypes.c_uint64),
-        ("limit", ctypes.c_uint64),
-        ("deadline_ms", ctypes.c_double),
-        ("max_tier", ctypes.c_int),
-        ("explain", ctypes.c_bool),
-    ]
-
-
-class Answer(ctypes.Structure):
-    _fields_ = [
-        ("n_facts", ctypes.c_size_t),
-        ("tier", ctypes.c_int),
-        ("count", ctypes.c_size_t),
-        ("complete", ctypes.c_bool),
-        ("timed_out", ctypes.c_bool),
-        ("latency_ms", ctypes.c_double),
-    ]
 
 
 class Strata:
@@ -69,10 +44,10 @@ class Strata:
         self.api.strata_last_error.restype = ctypes.c_char_p
         self.store = ctypes.c_void_p()
         self.call("strata_facts_open", None, folder.encode(), None, ctypes.byref(self.store))
-        self.query = Query()
+        self.query = strata_api.FactsQuery()
         self.api.strata_facts_query_default(ctypes.byref(self.query))
         self.query.max_tier = self.query.limit = 0
-        self.size, self.answer = ctypes.c_size_t(), Answer()
+        self.size, self.answer = ctypes.c_size_t(), strata_api.FactsAnswer()
         self.find_text = self.api.strata_facts_find_text
         self.make_room(1 << 16)
         self.latencies = []

@@ -27,6 +27,32 @@ class Config(ctypes.Structure):
     ]
 
 
+class FactsQuery(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("subject", ctypes.c_char_p),
+        ("predicate", ctypes.c_char_p),
+        ("object", ctypes.c_char_p),
+        ("question", ctypes.c_char_p),
+        ("offset", ctypes.c_uint64),
+        ("limit", ctypes.c_uint64),
+        ("deadline_ms", ctypes.c_double),
+        ("max_tier", ctypes.c_int),
+        ("explain", ctypes.c_bool),
+    ]
+
+
+class FactsAnswer(ctypes.Structure):
+    _fields_ = [
+        ("n_facts", ctypes.c_size_t),
+        ("tier", ctypes.c_int),
+        ("count", ctypes.c_size_t),
+        ("complete", ctypes.c_bool),
+        ("timed_out", ctypes.c_bool),
+        ("latency_ms", ctypes.c_double),
+    ]
+
+
 class Budget(ctypes.Structure):
     _fields_ = [
         ("component", ctypes.c_char_p),

@@ -7,29 +7,16 @@ tells right from wrong weighs, and the header can be compiled.
 
 import ctypes
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
-try:
-    import numpy  # noqa: F401
-except ImportError:
-    debian = "/usr/bin/python3"  # has numpy with python3-matplotlib
-    if os.access(debian, os.X_OK) and os.path.realpath(sys.executable) != os.path.realpath(debian):
-        os.execv(debian, [debian, "-B", *sys.argv])
-    print("numpy is not installed (Debian: python3-numpy)")
-    sys.exit(77)
+from fit_fixture import CC, LIBRARY, SCRIPT, TIERS, load
 
-SCRIPT, LIBRARY, CC, TIERS = sys.argv[1:5]
-loader = SourceFileLoader("fit_tier2", SCRIPT)
-fit_tier2 = module_from_spec(spec_from_loader("fit_tier2", loader))
-loader.exec_module(fit_tier2)
+fit_tier2 = load()
 
 
 EVIDENCE = fit_tier2.EVIDENCE

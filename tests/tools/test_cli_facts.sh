@@ -433,7 +433,8 @@ prints '^the first one is meant: [01]\.[0-9]{3} \(0\.[0-9]{3} is needed\), score
 prints '^([0-9]+ answers?; )?[0-9]+ facts?( by a question)?, [0-9.]+ ms$'
 expect 0 "$strata" facts ask "$out/vectors" 'Which zodiac?' --explain --embed-model "$bert"
 prints '^0 facts, '
-expect 5 "$strata" facts ask "$out/vectors" "$question" --deadline-ms 1e-7 --embed-model "$bert"
+expect 5 "$strata" facts ask "$out/vectors" "$question" --no-cache --deadline-ms 1e-7 \
+    --embed-model "$bert"
 prints 'the deadline came before all were found'
 printf '%s\n' '{"question":"'"$question"'","id":1}' '{"entity":"Portugal","predicate":"capital"}' \
     '{"question":"Which zodiac?","id":3}' '{"question":"x","object":"y"}' >"$out/questions"

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "answer_cache.h"
-#include "memory.h"
 #include "predicate_lm.h"
 #include "tier2_expand.h"
 #include "tier2_weights.h"

@@ -2,7 +2,6 @@
 #include "tier3_align.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "tier3_weights.h"
 

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "deadline.h"
-#include "memory.h"
 #include "tier3_question.h"
 
 #define LITERALS_MOST 64 /* of one value */

@@ -19,16 +19,16 @@ static const float strata__tier3_implied = 0.1f;
 static const float strata__tier3_name = 3.0f;
 static const float strata__tier3_return = 0.25f;
 /* How likely the best chain is to be meant, and the least such score. */
-static const double strata__tier3_bias = -6.6221;
+static const double strata__tier3_bias = -6.6615;
 static const double strata__tier3_weights[STRATA__CHAIN_EVIDENCE] = {
-    1.7218, /* score */
-    -9.9743, /* imagined */
-    -7.6680, /* bare */
-    -0.7792, /* name */
-    5.7544, /* least */
-    1.0879, /* hops */
+    1.7331, /* score */
+    -9.8244, /* imagined */
+    -7.4552, /* bare */
+    -0.7804, /* name */
+    5.7701, /* least */
+    1.1023, /* hops */
 };
-static const double strata__tier3_least = 0.415314;
+static const double strata__tier3_least = 0.4444;
 // clang-format on
 
 #endif

@@ -491,8 +491,8 @@ static const struct cli_option own[] = {
      offsetof(struct facts_options, limit), 0, 9007199254740992.0},
     {"offset", 0, "N", "ask: facts to pass over (default 0)", CLI_NUMBER,
      offsetof(struct facts_options, offset), 0, 9007199254740992.0},
-    {"deadline-ms", 0, "MS", "ask: give what was found by then (default: no deadline)", CLI_REAL,
-     offsetof(struct facts_options, deadline_ms), 0, 1e9},
+    {"deadline-ms", 0, "MS", "ask: give what was found by then (default: none; of questions 500)",
+     CLI_REAL, offsetof(struct facts_options, deadline_ms), 0, 1e9},
     {"max-tier", 0, "N",
      "ask: 0 finds exactly only, 1 also other names, 2 other words, 3 (default) and questions",
      CLI_NUMBER, offsetof(struct facts_options, max_tier), 0, 3},
@@ -520,7 +520,7 @@ static const struct cli_option own[] = {
 
 const struct cli_command cmd_facts = {
     .name = "facts",
-    .arguments = "import|index|ask|export|delete|stats|optimise STORE [FILE...]",
+    .arguments = "import|index|ask|export|delete|stats|optimise STORE [FILE...|QUESTION]",
     .summary = "Keep facts in a store and find them",
     .details =
         "import adds the triples of files, N-Triples (.nt) or Turtle (.ttl), also .gz and .zst,\n"
@@ -528,8 +528,10 @@ const struct cli_command cmd_facts = {
         "be read are shown and counted, the others imported.  An import that was interrupted goes\n"
         "on where it ended when it is started again.  Vectors of labels and descriptions are made\n"
         "at the end, or by index, with --compute dynamic unless another is given.\n\n"
-        "ask finds facts by --entity, --predicate and --object; without these it reads lines\n"
-        "{\"id\", \"entity\", \"predicate\", \"object\"} on standard input and prints "
+        "ask finds facts by --entity, --predicate and --object, or answers a QUESTION by chains "
+        "of\n"
+        "facts (tier 3); without these it reads lines {\"id\", \"entity\", \"predicate\", "
+        "\"object\"} or\n{\"id\", \"question\"} on standard input and prints "
         "{\"facts\":[{\"s\",\n"
         "\"p\", \"o\", \"score\"}], \"tier\", \"latency_ms\", \"complete\", \"id\"} for each.  "
         "Names are\n"
